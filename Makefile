@@ -1,0 +1,31 @@
+# Thin: everything real is CMake. `make help` lists the targets.
+SHELL := /bin/bash
+JOBS ?= $(shell nproc)
+export WEIR_CORPUS ?= $(shell ../shared/corpus/unpack 2>/dev/null)
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
+
+.PHONY: help setup build dev test fuzz tsan clean
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: ## install the packages of installers/dev
+	@installers/dev/install
+
+build: setup ## release build: every program in build/bin
+	@cmake --preset release -Wno-dev >/dev/null && cmake --build --preset release -j $(JOBS)
+
+dev: setup ## sanitized build in build/dev
+	@cmake --preset dev -Wno-dev >/dev/null && cmake --build --preset dev -j $(JOBS)
+
+test: dev build ## every test (unit, scenario, kernel, lab, e2e, tidy)
+	@ctest --test-dir build/dev --output-on-failure --no-tests=error -j $(JOBS)
+
+fuzz: setup ## each fuzz target for 60 s (SECONDS_EACH=…)
+	@cmake --preset fuzz -Wno-dev >/dev/null && cmake --build --preset fuzz -j $(JOBS) && tests/fuzz/run $(or $(SECONDS_EACH),60)
+
+tsan: setup ## unit tests under the thread sanitizer
+	@cmake --preset tsan -Wno-dev >/dev/null && cmake --build --preset tsan -j $(JOBS) && ctest --test-dir build/tsan -L unit --output-on-failure
+
+clean: ## remove build/
+	@rm -rf build
