@@ -1,0 +1,45 @@
+// DNS messages (RFC 1035, EDNS): one bounded, pure parser for UDP payloads and for TCP's framed ones.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/base/bytes.h"
+#include "core/event/address.h"
+#include "core/net/damage.h"
+
+namespace weir {
+
+struct DnsQuestion {
+  std::string name;  // presentation form without the final dot, bytes as on the wire (case kept,
+                     // non-printing bytes and dots inside labels escaped \DDD); "" is the root
+  std::uint16_t type = 0;
+  std::uint16_t klass = 0;
+};
+
+struct DnsAnswer {
+  std::string name;
+  std::uint16_t type = 0;
+  std::uint32_t ttl_s = 0;
+  IpAddress address;    // A, AAAA
+  std::string target;   // CNAME, NS, MX, SRV, PTR
+  std::uint16_t length = 0;  // of the rdata on the wire
+};
+
+struct DnsMessage {
+  std::uint16_t id = 0;
+  bool response = false;
+  std::uint8_t opcode = 0;
+  std::uint8_t rcode = 0;
+  std::vector<DnsQuestion> questions;
+  std::vector<DnsAnswer> answers;  // at most kMaxDnsAnswers
+  std::uint32_t size = 0;          // of the whole message on the wire
+};
+
+inline constexpr std::size_t kMaxDnsQuestions = 4;   // real traffic has one
+inline constexpr std::size_t kMaxDnsAnswers = 64;    // of each message; the rest is skipped
+
+Parsed<DnsMessage> parse_dns(Bytes message);
+
+}  // namespace weir
