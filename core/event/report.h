@@ -118,6 +118,17 @@ struct Classify {  // which limits this socket is charged to from now on
   Trust trust = Trust::unspecified;
 };
 
+// The same for every flow to an address that a DNS answer gave: which rows could still apply there,
+// so that a spent row never stops the first flight of a flow that it can't be about.
+struct ClassifyAddress {
+  IpAddress address;
+  std::uint64_t limits = 0;  // possible_limits() of the names that led here
+  std::uint64_t destination = 0;
+  Trust trust = Trust::unspecified;
+  bool final = false;  // the address alone decides: no verdict is awaited
+  std::int64_t until_boot_ns = 0;
+};
+
 struct Block {
   enum class Target : std::uint8_t { everything, dns, destination };
   TreeId tree = 0;  // the process tree that loses the target
@@ -126,6 +137,6 @@ struct Block {
   std::int64_t until_boot_ns = 0;
 };
 
-using Order = std::variant<Classify, Block>;
+using Order = std::variant<Classify, ClassifyAddress, Block>;
 
 }  // namespace weir

@@ -138,6 +138,8 @@ struct weir_refused {
   struct weir_tuple tuple;
   struct weir_account_key account;
   w_u64 charged, length;
+  w_u32 settled;      /* 1: classified by verdict or final prefix, or past verdict_wait; 0: may yet be taken off this row */
+  w_u32 pad;
 };
 struct weir_exec {    /* also: found at start, by the guard */
   struct weir_record record;
