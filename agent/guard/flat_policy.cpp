@@ -1,0 +1,96 @@
+// The policy as the guard gets it: see flat_policy.h.
+#include "agent/guard/flat_policy.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+namespace weir {
+namespace {
+
+constexpr std::uint32_t kTrusts = 7;                 // values of weir::Trust
+constexpr std::uint64_t kMaxFirstFlight = 1u << 20;  // 1 MiB; the policy's default is 16 KiB
+constexpr std::uint64_t kMaxVerdictWaitNs = 60'000'000'000ull;  // a server gives up after 60 s
+
+const char* damage_of(const FlatHeader& h) {
+  std::uint64_t rows = h.limits >= 64 ? ~0ull : (1ull << h.limits) - 1;
+  if (h.keep > 1 || h.enforce > 1 || h.held != 0) return "a flag is neither 0 nor 1";
+  if ((h.state.unclassified & ~rows) != 0 || (h.state.acknowledgements & ~rows) != 0 ||
+      (h.no_hold_rows & ~rows) != 0)
+    return "a row is named that the table does not have";
+  if (h.state.first_flight > kMaxFirstFlight) return "first_flight is above 1 MiB";
+  if (h.state.verdict_wait_ns > kMaxVerdictWaitNs) return "the wait for a verdict is above 60 s";
+  for (std::uint32_t n = 0; n < WEIR_LIMITS; ++n) {
+    const weir_limit& row = h.table[n];
+    bool used = n < h.limits;
+    if (used != (row.per != WEIR_PER_NONE)) return "the rows in use do not match their number";
+    if (row.per > WEIR_PER_HOST_DEST) return "a row has an unknown key";
+    if ((row.flags & ~(WEIR_LIMIT_OBSERVE | WEIR_LIMIT_FIXED)) != 0 || row.pad != 0)
+      return "a row has an unknown flag";
+    if (used && h.enforce == 0 && (row.flags & WEIR_LIMIT_OBSERVE) == 0)
+      return "a row would refuse although the mode is observe";
+  }
+  return nullptr;
+}
+
+const char* damage_of(const FlatHeader& h, const FlatPrefix& p) {
+  std::uint64_t rows = h.limits >= 64 ? ~0ull : (1ull << h.limits) - 1;
+  if (p.key.length > 128 || p.pad != 0) return "a prefix is longer than 128 bits";
+  if ((p.value.limits & ~rows) != 0) return "a prefix names a row that the table does not have";
+  if (p.value.trust >= kTrusts || p.value.final > 1) return "a prefix has an unknown trust";
+  return nullptr;
+}
+
+}  // namespace
+
+std::uint64_t FlatPolicy::rows() const {
+  return header->limits >= 64 ? ~0ull : (1ull << header->limits) - 1;
+}
+
+std::uint64_t FlatPolicy::fixed_rows() const {
+  std::uint64_t rows = 0;
+  for (std::uint32_t n = 0; n < header->limits; ++n)
+    if ((header->table[n].flags & WEIR_LIMIT_FIXED) != 0) rows |= 1ull << n;
+  return rows;
+}
+
+Result<FlatPolicy> read_flat_policy(Bytes bytes) {
+  if (bytes.size() < sizeof(FlatHeader)) return fail("flat policy: shorter than its header");
+  const auto* header = reinterpret_cast<const FlatHeader*>(bytes.data());
+  if (header->magic != kFlatMagic) return fail("flat policy: not a flat policy");
+  if (header->layout != WEIR_LAYOUT)
+    return fail(
+        fmt::format("flat policy: layout {}, this guard has {}", header->layout, WEIR_LAYOUT));
+  if (header->limits > WEIR_LIMITS || header->prefixes > WEIR_PREFIXES)
+    return fail("flat policy: more rows than the kernel part holds");
+  std::size_t size = sizeof(FlatHeader) + header->prefixes * sizeof(FlatPrefix);
+  if (header->size != size || bytes.size() != size)
+    return fail(fmt::format("flat policy: {} bytes instead of {}", bytes.size(), size));
+  if (const char* damage = damage_of(*header)) return fail(fmt::format("flat policy: {}", damage));
+  FlatPolicy policy{header, {reinterpret_cast<const FlatPrefix*>(header + 1), header->prefixes}};
+  for (const FlatPrefix& prefix : policy.prefixes)
+    if (const char* damage = damage_of(*header, prefix))
+      return fail(fmt::format("flat policy: {}", damage));
+  return policy;
+}
+
+std::vector<std::uint8_t> write_flat_policy(FlatHeader header,
+                                            std::span<const FlatPrefix> prefixes) {
+  WEIR_CHECK(prefixes.size() <= WEIR_PREFIXES);
+  header.magic = kFlatMagic;
+  header.layout = WEIR_LAYOUT;
+  header.prefixes = static_cast<std::uint32_t>(prefixes.size());
+  header.size = sizeof header + prefixes.size_bytes();
+  std::vector<std::uint8_t> bytes(header.size);
+  std::memcpy(bytes.data(), &header, sizeof header);
+  if (!prefixes.empty())
+    std::memcpy(bytes.data() + sizeof header, prefixes.data(), prefixes.size_bytes());
+  return bytes;
+}
+
+std::uint64_t allowed_limits(const FlatPolicy& policy, std::uint64_t asked) {
+  std::uint64_t floor = policy.fixed_rows() & policy.header->state.unclassified;
+  return (asked & policy.rows()) | floor;
+}
+
+}  // namespace weir

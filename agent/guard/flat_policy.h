@@ -1,0 +1,59 @@
+// The policy as the guard gets it: the kernel part's rows and prefixes in one flat block of bytes,
+// so that the program with rights parses no policy. `weir run`'s policy child writes it; every
+// field is checked before a row reaches a map. Pure; native byte order (both ends run on one host).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/base/bytes.h"
+#include "core/base/result.h"
+#include "platform/linux/bpf/weir_abi.h"
+
+namespace weir {
+
+struct FlatPrefix {
+  weir_prefix_key key{};
+  std::uint32_t pad = 0;
+  weir_prefix value{};
+};
+
+struct FlatHeader {
+  std::uint32_t magic = 0;
+  std::uint32_t layout = WEIR_LAYOUT;
+  std::uint64_t size = 0;      // of the whole block
+  std::uint32_t limits = 0;    // rows in use: 0 … limits-1
+  std::uint32_t prefixes = 0;  // FlatPrefix after the table
+  std::uint32_t keep = 0;      // on_exit: 1 keep, 0 release
+  std::uint32_t enforce = 0;   // 0: mode observe, every row carries WEIR_LIMIT_OBSERVE
+  std::uint32_t policy_number = 0;
+  std::uint32_t held = 0;          // pad
+  std::uint64_t no_hold_rows = 0;  // rows whose refusal destroys the socket 200 ms later
+  weir_state state{};
+  weir_limit table[WEIR_LIMITS]{};
+};
+
+inline constexpr std::uint32_t kFlatMagic = 0x50465257;  // "WRFP"
+inline constexpr std::size_t kMaxFlatBytes =
+    sizeof(FlatHeader) + WEIR_PREFIXES * sizeof(FlatPrefix);
+
+struct FlatPolicy {  // a checked view; `bytes` stay alive under it
+  const FlatHeader* header = nullptr;
+  std::span<const FlatPrefix> prefixes;
+
+  std::uint64_t rows() const;        // bit n: row n is in use
+  std::uint64_t fixed_rows() const;  // no verdict takes a socket off these
+};
+
+// `bytes` must be aligned for FlatHeader (a mapping or an allocation is).
+Result<FlatPolicy> read_flat_policy(Bytes bytes);
+
+std::vector<std::uint8_t> write_flat_policy(FlatHeader header,
+                                            std::span<const FlatPrefix> prefixes);
+
+// What a verdict of the engine may become: rows that exist, and every fixed row that is charged to
+// the unclassified. The engine asks for less than that in vain.
+std::uint64_t allowed_limits(const FlatPolicy& policy, std::uint64_t asked);
+
+}  // namespace weir

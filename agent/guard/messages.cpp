@@ -1,0 +1,163 @@
+// What guard and engine may say to each other: see messages.h.
+#include "agent/guard/messages.h"
+
+#include <cstring>
+#include <type_traits>
+
+namespace weir::wire {
+namespace {
+
+constexpr std::uint64_t kSecondNs = 1'000'000'000;
+constexpr std::uint32_t kTrusts = 7;   // values of weir::Trust
+constexpr std::uint32_t kTargets = 3;  // values of weir::Block::Target
+
+template <class M>
+constexpr bool plain() {
+  return std::is_trivially_copyable_v<M> && std::has_unique_object_representations_v<M> &&
+         sizeof(M) <= kMaxMessage;
+}
+static_assert(plain<Ready>() && plain<Beat>() && plain<Classify>() && plain<ClassifyAddress>() &&
+              plain<Block>() && plain<Refused>() && plain<Process>() && plain<Lost>() &&
+              plain<Stop>());
+
+Received<Header> header_of(Bytes datagram) {
+  if (datagram.size() > kMaxMessage) return tl::unexpected(Damage::oversized);
+  if (datagram.size() < sizeof(Header)) return tl::unexpected(Damage::short_message);
+  Header header;
+  std::memcpy(&header, datagram.data(), sizeof header);
+  if (header.size > datagram.size()) return tl::unexpected(Damage::short_message);
+  return header;
+}
+
+template <class M>
+Received<M> exactly(Bytes datagram, const Header& header) {
+  if (datagram.size() != sizeof(M) || header.size != sizeof(M))
+    return tl::unexpected(Damage::wrong_size);
+  M message;
+  std::memcpy(&message, datagram.data(), sizeof message);
+  return message;
+}
+
+bool sound(const Ready& m) {
+  return m.version == kMessagesVersion;
+}
+bool sound(const Beat&) {
+  return true;
+}
+bool sound(const Classify& m) {
+  return m.cookie != 0 && m.trust < kTrusts && m.pad == 0;
+}
+bool sound(const Block& m) {
+  return m.tree != 0 && m.target < kTargets && m.pad == 0;
+}
+bool sound(const Refused& m) {
+  return m.refused.record.kind == WEIR_REC_REFUSED && m.refused.record.size == sizeof(weir_refused);
+}
+bool sound(const Process& m) {
+  const weir_exec& e = m.exec;
+  return e.record.kind == WEIR_REC_EXEC && e.record.size == sizeof(weir_exec) &&
+         std::memchr(e.program, 0, sizeof e.program) != nullptr;
+}
+bool sound(const Lost& m) {
+  return m.counter < WEIR_COUNTERS && m.pad == 0;
+}
+bool sound(const Stop&) {
+  return true;
+}
+
+bool sound(const ClassifyAddress& m) {
+  constexpr std::array<std::uint8_t, 12> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  bool v4 = std::memcmp(m.address.data(), kMapped.data(), kMapped.size()) == 0;
+  std::uint32_t shortest = v4 ? kMinPrefixV4 : kMinPrefix;
+  return m.length >= shortest && m.length <= 128 && m.trust < kTrusts;
+}
+
+template <class Variant, class M>
+Received<Variant> take(Bytes datagram, const Header& header) {
+  Received<M> message = exactly<M>(datagram, header);
+  if (!message) return tl::unexpected(message.error());
+  if (!sound(*message)) return tl::unexpected(Damage::bad_field);
+  return Variant(*message);
+}
+
+std::uint64_t rows_of(const FromEngine& message) {
+  if (const auto* m = std::get_if<Classify>(&message)) return m->limits;
+  if (const auto* m = std::get_if<ClassifyAddress>(&message)) return m->limits;
+  return 0;
+}
+
+}  // namespace
+
+std::string_view name_of(Damage damage) {
+  constexpr std::array<std::string_view, kDamages> kNames{
+      "oversized", "short_message", "unknown_kind", "wrong_size",
+      "bad_field", "out_of_turn",   "too_fast"};
+  return kNames[static_cast<std::size_t>(damage)];
+}
+
+Received<FromEngine> parse_from_engine(Bytes datagram) {
+  Received<Header> header = header_of(datagram);
+  if (!header) return tl::unexpected(header.error());
+  switch (static_cast<Kind>(header->kind)) {
+    case Kind::ready:
+      return take<FromEngine, Ready>(datagram, *header);
+    case Kind::beat:
+      return take<FromEngine, Beat>(datagram, *header);
+    case Kind::classify:
+      return take<FromEngine, Classify>(datagram, *header);
+    case Kind::classify_address:
+      return take<FromEngine, ClassifyAddress>(datagram, *header);
+    case Kind::block:
+      return take<FromEngine, Block>(datagram, *header);
+    case Kind::refused:
+    case Kind::process:
+    case Kind::lost:
+    case Kind::stop:
+      break;  // the other direction
+  }
+  return tl::unexpected(Damage::unknown_kind);
+}
+
+Received<FromGuard> parse_from_guard(Bytes datagram) {
+  Received<Header> header = header_of(datagram);
+  if (!header) return tl::unexpected(header.error());
+  switch (static_cast<Kind>(header->kind)) {
+    case Kind::refused:
+      return take<FromGuard, Refused>(datagram, *header);
+    case Kind::process:
+      return take<FromGuard, Process>(datagram, *header);
+    case Kind::lost:
+      return take<FromGuard, Lost>(datagram, *header);
+    case Kind::stop:
+      return take<FromGuard, Stop>(datagram, *header);
+    case Kind::ready:
+    case Kind::beat:
+    case Kind::classify:
+    case Kind::classify_address:
+    case Kind::block:
+      break;  // the other direction
+  }
+  return tl::unexpected(Damage::unknown_kind);
+}
+
+Received<FromEngine> EngineSession::on(Bytes datagram, std::uint64_t boot_ns) {
+  if (std::uint64_t second = boot_ns / kSecondNs; second != second_) {
+    second_ = second;
+    in_second_ = 0;
+  }
+  if (++in_second_ > kMessagesPerSecond) return tl::unexpected(Damage::too_fast);
+  Received<FromEngine> message = parse_from_engine(datagram);
+  if (!message) return message;
+  Header header;
+  std::memcpy(&header, datagram.data(), sizeof header);
+  bool is_ready = std::holds_alternative<Ready>(*message);
+  if (header.sequence != next_sequence_ || is_ready == ready_)
+    return tl::unexpected(Damage::out_of_turn);
+  if ((rows_of(*message) & ~known_rows_) != 0) return tl::unexpected(Damage::bad_field);
+  ++next_sequence_;
+  ready_ = true;
+  last_heard_ns_ = boot_ns;
+  return message;
+}
+
+}  // namespace weir::wire

@@ -1,0 +1,38 @@
+// The cgroup2 tree: where it is mounted, and a child cgroup of our own that a command runs in.
+// Thread: any, one owner for each ChildCgroup.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/base/result.h"
+
+namespace weir {
+
+// Path of the cgroup2 mount. On hybrid hosts it is not /sys/fs/cgroup, so it is read from
+// mountinfo.
+Result<std::string> cgroup2_root(const std::string& mountinfo_path = "/proc/self/mountinfo");
+
+// A child cgroup. It is removed with its processes when the object goes.
+class ChildCgroup {
+ public:
+  static Result<ChildCgroup> make(const std::string& parent, const std::string& name);
+  ChildCgroup(ChildCgroup&& other) noexcept;
+  ChildCgroup& operator=(ChildCgroup&& other) noexcept;
+  ~ChildCgroup();
+
+  const std::string& path() const { return path_; }
+  int fd() const { return fd_; }  // of cgroup.procs, opened for writing: "0" moves the caller
+  std::vector<pid_t> processes() const;  // of this cgroup itself, at most kMaxListed
+  void kill() const;                     // every process in it, by cgroup.kill or one by one
+
+ private:
+  ChildCgroup(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  std::string path_;
+  int fd_ = -1;
+};
+
+}  // namespace weir
