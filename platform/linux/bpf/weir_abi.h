@@ -36,7 +36,7 @@ enum weir_per { WEIR_PER_NONE, WEIR_PER_TREE, WEIR_PER_PERSON, WEIR_PER_HOST,
 
 struct weir_limit {
   w_u64 bytes;     /* total limits: all of it; windowed: the burst (half of the policy's number) */
-  w_u64 ns_per_byte_q8; /* windowed: refill, ns per byte in 1/256 ns, rounded up; 0: a total */
+  w_u64 ns_per_byte_q4; /* windowed: refill, ns per byte in 1/16 ns, rounded up; 0: a total */
   w_u32 per;       /* enum weir_per; NONE: row unused */
   w_u32 labels;    /* applies only where socket or task carries one of them; 0: always */
   w_u32 flags;
@@ -51,10 +51,11 @@ struct weir_account_key {
   w_u64 dest;      /* destination key, 0 where the limit has none */
 };
 struct weir_account {
-  w_u64 word;      /* the one atomic word: total: bytes spent; windowed: theoretical arrival time, boot ns */
+  w_u64 word;      /* the one atomic word: total: bytes spent; windowed: theoretical arrival time in
+                      1/16 ns since boot, so that a charge and its undo are the same whole number */
   w_u64 charged;   /* bytes charged for ever, added only after every level agreed */
   w_u64 refused;   /* bytes refused */
-  w_u64 until_ns;  /* lease rows: boot time at which the row ends */
+  w_u64 until_ns;  /* lease rows: boot time at which the row ends; their dest: 0 everything, 53 DNS, else a key */
   w_u64 told_ns;   /* last time a refusal of this row was put into the ring */
 };
 
@@ -68,20 +69,34 @@ struct weir_task {
   w_u32 flags;     /* WEIR_TASK_LAUNCHER: its children are new trees */
 };
 #define WEIR_TASK_LAUNCHER 1u
+#define WEIR_TASK_ROOT 2u      /* a launcher started it (or it was found): it may be a launcher itself */
+#define WEIR_TASK_FRESH 4u     /* has not called exec yet: its person is fixed then */
 
 /* ---- socket: SK_STORAGE -------------------------------------------------------------------- */
 struct weir_socket {
   w_u64 cookie, tree, limits, dest;
-  w_u64 bytes_out, bytes_in, refused, told_out;
-  w_u64 first_flight; /* bytes sent before the verdict, charged to every possible limit */
+  w_u64 bytes_out, bytes_in, refused;
+  w_u64 told_bytes;   /* out + in at the last usage record */
+  w_u64 first_flight; /* bytes sent before the verdict, charged to every row of `limits` */
+  w_u64 first_ns;     /* boot time of the first of them */
+  w_u64 wait_ns;      /* boot time since which it waits for its verdict, 0: it doesn't */
+  w_u8 remote[16];    /* the address that `limits` and `dest` were looked up for */
   w_u32 person, labels, pid, generation;
+  w_u32 verdicts;     /* weir_state.verdicts when it last looked */
   w_u32 max_seq;      /* TCP: highest end of sequence that was charged */
   w_u32 datagrams_in; /* since our last datagram: acknowledgements are told from sending */
   w_u32 flags;
   w_u32 head;         /* payload bytes already put into the ring */
+  w_u32 pad;
 };
 #define WEIR_SOCKET_CLASSIFIED 1u
-#define WEIR_SOCKET_SEQ 2u     /* max_seq is valid */
+#define WEIR_SOCKET_SEQ 2u         /* max_seq is valid */
+#define WEIR_SOCKET_LOOKED_UP 4u   /* limits, dest and remote are valid */
+#define WEIR_SOCKET_MANY 8u        /* a datagram socket with more than one peer: no verdict is for it */
+#define WEIR_SOCKET_PROVISIONAL 16u /* made by a launcher or by nobody known: who sends on it owns it */
+#define WEIR_SOCKET_WAITED 32u     /* verdict_wait is over: goes on, charged to `unclassified` */
+#define WEIR_SOCKET_TOLD 64u       /* a refusal on it was put into the ring */
+#define WEIR_SOCKET_CLOSED 128u    /* closed by its last holder; TCP may still send what is queued */
 
 /* ---- verdict: HASH cookie → limits, written by the guard for the engine --------------------- */
 struct weir_verdict {
@@ -153,6 +168,7 @@ enum weir_counter { WEIR_COUNT_CHARGED_PACKETS, WEIR_COUNT_REFUSED_PACKETS, WEIR
                     WEIR_COUNT_UNATTRIBUTED, WEIR_COUNT_ACCOUNTS_FULL, WEIR_COUNT_TASKS_FULL,
                     WEIR_COUNT_RING_LOST, WEIR_COUNT_TOLD_LOST, WEIR_COUNT_CAS_EXHAUSTED,
                     WEIR_COUNT_TOO_MANY_LIMITS, WEIR_COUNT_UNPARSED, WEIR_COUNT_ACKNOWLEDGEMENTS,
+                    WEIR_COUNT_WAITED, WEIR_COUNT_BLOCKED, WEIR_COUNT_STORAGE_FULL,
                     WEIR_COUNTERS };
 
 /* ---- state: ARRAY[1], written by the guard ---------------------------------------------------- */
@@ -161,8 +177,11 @@ struct weir_state {
   w_u64 acknowledgements;/* limits of small datagrams that answer (CONTRACT, "What is counted") */
   w_u64 first_flight;    /* bytes a flow may send before its verdict */
   w_u64 verdict_wait_ns; /* after that an unclassified flow goes on, charged to `unclassified` */
+  w_u64 fixed;           /* rows with WEIR_LIMIT_FIXED; the loader fills it in */
   w_u32 generation;      /* of the policy: sockets look themselves up again */
-  w_u32 blocks;          /* number of lease rows: 0 saves the look-up */
+  w_u32 verdicts;        /* changes with every verdict; the loader fills it in */
+  w_u32 blocks;          /* number of lease rows: 0 saves the look-up; the loader fills it in */
+  w_u32 pad;
 };
 
 #endif

@@ -1,0 +1,139 @@
+// The kernel part seen from user space: loads, attaches, pins and adopts the BPF programs of bpf/,
+// and reads and writes their tables. No libbpf type leaks from here.
+// Thread: one owner; rings() may be read by another process. Not copyable, movable.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/result.h"
+#include "core/event/address.h"
+#include "platform/linux/bpf/weir_abi.h"
+
+namespace weir {
+
+// Which tasks the host-wide tracepoints may add to the task table.
+enum class KernelScope : std::uint8_t {
+  cgroup,       // every task in the cgroup (weir run)
+  known_trees,  // nobody: only children of tasks that put_task() named (weir exec)
+};
+
+struct KernelOptions {
+  std::string cgroup;  // directory in a cgroup2 mount; "": its root (cgroup2_root())
+  std::string
+      pin_dir;  // directory in a bpffs; pins go to PIN_DIR/weir/<layout>/. "": nothing is pinned
+  KernelScope scope = KernelScope::cgroup;
+  // Executables whose children start new trees, if they were started by a launcher themselves (or
+  // are found at start). PID 1 always is one.
+  std::vector<std::string> launchers;
+  bool scan = true;          // put the tasks that already run in the cgroup into the task table
+  bool bind_sockets = true;  // and give their open sockets to their trees
+  std::uint32_t max_accounts = WEIR_ACCOUNTS;  // smaller ones are for tests
+  std::uint32_t max_tasks = WEIR_TASKS;
+};
+
+struct KernelProgram {  // one line of `weir doctor`
+  std::string name;
+  bool required = false;
+  bool loaded = false;
+  bool attached = false;
+  std::string lost;     // what is missing without it
+  std::string problem;  // why it isn't loaded or attached, "" if it is
+};
+
+struct KernelAccount {
+  weir_account_key key{};
+  weir_account value{};
+};
+
+struct KernelTask {
+  std::uint32_t pid = 0;
+  weir_task value{};
+};
+
+// One row of the limit table. `window_ns` 0: a total. Otherwise burst is half of `bytes` and the
+// other half refills over the window, so that no window of that length passes more than `bytes`.
+weir_limit limit_row(std::uint64_t bytes, std::int64_t window_ns, weir_per per,
+                     std::uint32_t flags = 0, std::uint32_t labels = 0);
+
+// The destination key that the kernel uses where neither verdict nor prefix gives one: the /24 or
+// /48.
+std::uint64_t default_destination(const IpAddress& address);
+
+Result<std::string> cgroup2_root();  // mount point, from /proc/self/mountinfo
+
+class KernelPart {
+ public:
+  // Loads every program that this kernel takes and attaches it. Fails only if a required program
+  // (egress, sock_create, fork, exit) doesn't load; programs() says what the others cost. With a
+  // pin_dir that holds pins of this layout these are adopted: accounts go on, no packet slips by.
+  static Result<KernelPart> load(const KernelOptions& options);
+  // Tries to load each program and attaches none: for `weir doctor`, also where load() fails.
+  static std::vector<KernelProgram> probe();
+  // Removes every pin below pin_dir/weir (all layouts). Links that nobody else holds end with it.
+  static Result<void> release(const std::string& pin_dir);
+
+  KernelPart(KernelPart&&) noexcept;
+  KernelPart& operator=(KernelPart&&) noexcept;
+  ~KernelPart();  // detaches what is not pinned
+
+  const std::vector<KernelProgram>& programs() const;
+  bool adopted() const;
+
+  // Rows and state change for packets from now on. `rows` beyond its size are unused.
+  Result<void> set_limits(std::span<const weir_limit> rows);
+  Result<void> set_state(
+      const weir_state& state);  // `fixed`, `verdicts`, `blocks` are filled in here
+  const weir_state& state() const;
+
+  Result<void> put_prefix(const Prefix& prefix, const weir_prefix& value);
+  Result<void> remove_prefix(const Prefix& prefix);
+  Result<void> put_verdict(std::uint64_t cookie, std::uint64_t limits, std::uint64_t destination);
+  Result<void> remove_verdict(std::uint64_t cookie);  // of a socket that closed
+  // The tree loses `target` (0 everything, 53 DNS, else a destination key) until then.
+  Result<void> put_block(std::uint64_t tree, std::uint64_t target, std::uint64_t until_boot_ns);
+  Result<void> remove_block(std::uint64_t tree, std::uint64_t target);
+  std::size_t expire_blocks(std::uint64_t now_boot_ns);  // removes rows that ended; how many
+
+  // Starts a tree at a process (0 for a field that is to be found out). Returns the tree's id.
+  Result<std::uint64_t> put_task(std::uint32_t pid, std::uint32_t person = 0xffffffff,
+                                 std::uint32_t flags = 0);
+  Result<void> mark_launcher(const std::string& executable);
+  // Tasks in scope, found in /proc: known ones keep what they are. Returns how many were added.
+  Result<std::size_t> scan_tasks(bool bind_sockets);
+
+  Result<std::vector<KernelAccount>> accounts() const;
+  std::optional<weir_account> account(const weir_account_key& key) const;
+  Result<void> forget_accounts_of_tree(std::uint64_t tree);  // after its last process and socket
+  Result<void> forget_accounts_of_row(std::uint32_t limit);  // the row means something else now
+  Result<std::vector<KernelTask>> tasks() const;
+  std::optional<weir_task> task(std::uint32_t pid) const;
+  std::array<std::uint64_t, WEIR_COUNTERS> counters() const;
+
+  // New descriptors of the rings' maps, for the caller to pass on and close. The engine reads
+  // `events` by EventRing (platform/linux/event_ring.h).
+  Result<int> events_fd() const;
+  Result<int> told_fd() const;
+  int told_poll_fd() const;  // readable when poll_told() has something
+  // Calls back for every refusal in the ring `told`, without waiting. How many there were.
+  std::size_t poll_told(const std::function<void(const weir_refused&)>& told);
+
+ private:
+  struct State;
+  explicit KernelPart(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// Closes a TCP socket (or UDP) of this network namespace by sock_diag: the peer gets a reset, the
+// application ECONNABORTED at once, what is queued is thrown away. An error if it is gone already.
+Result<void> destroy_socket(const weir_tuple& tuple, std::uint64_t cookie);
+
+}  // namespace weir
