@@ -5,7 +5,7 @@ export WEIR_CORPUS ?= $(shell ../shared/corpus/unpack 2>/dev/null)
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 
-.PHONY: help setup build dev test fuzz tsan clean
+.PHONY: help setup build dev test demo fuzz tsan clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -20,6 +20,9 @@ dev: setup ## sanitized build in build/dev
 
 test: dev build ## every test (unit, scenario, kernel, lab, e2e, tidy)
 	@ctest --test-dir build/dev --output-on-failure --no-tests=error -j $(JOBS)
+
+demo: build ## real clients try to get data out of a desk; a table of what the receiver got
+	@demo/demo.sh
 
 fuzz: setup ## each fuzz target for 60 s (SECONDS_EACH=…)
 	@cmake --preset fuzz -Wno-dev >/dev/null && cmake --build --preset fuzz -j $(JOBS) && tests/fuzz/run $(or $(SECONDS_EACH),60)
