@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,8 @@ struct DnsMessage {
   std::vector<DnsQuestion> questions;
   std::vector<DnsAnswer> answers;  // at most kMaxDnsAnswers
   std::uint32_t size = 0;          // of the whole message on the wire
+  std::optional<Damage> damage;    // what ended the reading early; questions and answers that
+                                   // stood before it are kept: a server reads them too
 };
 
 inline constexpr std::size_t kMaxDnsQuestions = 4;   // real traffic has one

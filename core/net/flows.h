@@ -19,7 +19,8 @@
 namespace weir {
 
 struct Flow {
-  FlowRecord record;     // key, protocol, names, bytes, wall times: grows while the flow lives
+  FlowRecord record;     // key, protocol, names, bytes, wall times: grows while the flow lives.
+                         // In a capture the key's client opened the flow; live it is the local end
   SocketRef socket;      // all zero in a capture
   Stamp first, last;     // of its packets
   std::string http_host;
@@ -39,6 +40,7 @@ struct Observation {
   Direction direction = Direction::unknown;  // outgoing: client to server
   std::uint32_t payload = 0;   // transport payload bytes of this packet, retransmissions excluded
   const DnsMessage* dns = nullptr;  // set when the packet carried a whole DNS message (UDP or TCP)
+  std::size_t dns_count = 0;  // a TCP segment may complete several: dns[0] … dns[dns_count - 1]
 };
 
 struct NetCounters {

@@ -1,0 +1,81 @@
+// Names of addresses.
+#include "core/net/names.h"
+
+#include <algorithm>
+
+#include "core/net/zone.h"
+
+namespace weir {
+namespace {
+
+constexpr std::uint16_t kA = 1, kCname = 5, kAaaa = 28;
+constexpr std::int64_t kSecond = 1'000'000'000;
+
+bool serves(const IpAddress& learnt_by, const IpAddress& client) {
+  return learnt_by == client || learnt_by == IpAddress{} || client == IpAddress{};
+}
+
+}  // namespace
+
+void AddressNames::learn(const IpAddress& client, const DnsMessage& response, std::int64_t now_ns) {
+  if (!response.response || response.rcode != 0 || response.questions.empty()) return;
+  const std::string asked = normal_host(response.questions[0].name);
+  if (asked.empty()) return;
+  // Servers put a CNAME before what it leads to, so one pass follows the chain.
+  std::vector<std::string> reached = {asked};
+  for (const DnsAnswer& answer : response.answers) {
+    if (answer.type != kA && answer.type != kAaaa && answer.type != kCname) continue;
+    const std::string owner = normal_host(answer.name);
+    if (std::find(reached.begin(), reached.end(), owner) == reached.end()) continue;
+    if (answer.type == kCname) {
+      reached.push_back(normal_host(answer.target));
+    } else {
+      const std::int64_t ttl = std::min<std::int64_t>(answer.ttl_s, kMaxTtl);
+      add(client, answer.address, asked, now_ns + (ttl + kGrace) * kSecond);
+    }
+  }
+}
+
+void AddressNames::add(const IpAddress& client, const IpAddress& address, const std::string& name,
+                       std::int64_t until_ns) {
+  auto [at, made] = known_.try_emplace(address);
+  Known& known = at->second;
+  if (made)
+    known.age = ages_.insert(ages_.end(), address);
+  else
+    ages_.splice(ages_.end(), ages_, known.age);
+  std::erase_if(known.names, [&](const Name& n) { return n.client == client && n.name == name; });
+  if (known.names.size() == kMaxNames) {
+    known.names.erase(known.names.begin());
+    ++dropped_;
+  }
+  known.names.push_back({client, name, until_ns});
+  if (known_.size() > kMaxAddresses) {
+    known_.erase(ages_.front());
+    ages_.pop_front();
+    ++dropped_;
+  }
+}
+
+std::vector<std::string> AddressNames::find(const IpAddress& client, const IpAddress& address,
+                                            std::int64_t now_ns) const {
+  std::vector<std::string> out;
+  const auto at = known_.find(address);
+  if (at == known_.end()) return out;
+  for (auto n = at->second.names.rbegin(); n != at->second.names.rend(); ++n)
+    if (n->until_ns >= now_ns && serves(n->client, client) &&
+        std::find(out.begin(), out.end(), n->name) == out.end())
+      out.push_back(n->name);
+  return out;
+}
+
+std::string AddressNames::newest(const IpAddress& client, const IpAddress& address,
+                                 std::int64_t now_ns) const {
+  const auto at = known_.find(address);
+  if (at == known_.end()) return "";
+  for (auto n = at->second.names.rbegin(); n != at->second.names.rend(); ++n)
+    if (n->until_ns >= now_ns && serves(n->client, client)) return n->name;
+  return "";
+}
+
+}  // namespace weir

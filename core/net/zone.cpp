@@ -1,0 +1,72 @@
+// Registered domains by the public suffix list (libpsl's own copy, else the system's file).
+#include "core/net/zone.h"
+
+#include <libpsl.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "core/event/address.h"
+
+namespace weir {
+namespace {
+
+constexpr std::size_t kMaxHost = 1024;  // escaped DNS names reach 4 x 255 characters
+
+const psl_ctx_t* suffixes() {
+  static const psl_ctx_t* const list = [] {
+    const psl_ctx_t* builtin = psl_builtin();
+    return builtin ? builtin : psl_latest(nullptr);  // nullptr where the system has none
+  }();
+  return list;
+}
+
+bool is_suffix(const std::string& name) {
+  const psl_ctx_t* list = suffixes();
+  return list &&
+         psl_is_public_suffix2(list, name.c_str(), PSL_TYPE_ICANN | PSL_TYPE_NO_STAR_RULE) == 1;
+}
+
+}  // namespace
+
+std::string normal_host(std::string_view name) {
+  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
+  std::string out(name);
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
+  return out;
+}
+
+std::string registered_domain(std::string_view name) {
+  const std::string host = normal_host(name.substr(0, kMaxHost));
+  if (host.empty()) return "";
+  const bool maybe_address =  // a cheap test first: names outnumber addresses
+      host.find(':') != std::string::npos || (host.back() >= '0' && host.back() <= '9');
+  if (maybe_address && IpAddress::parse(host)) return "";
+  // From the right: the suffix is the longest known one, the registered domain one label more.
+  std::size_t suffix = std::string::npos, label = host.size();
+  for (int depth = 0; depth < 8 && label != 0; ++depth) {  // the list's longest rules have five
+    const std::size_t dot = host.rfind('.', label - 1);
+    label = dot == std::string::npos ? 0 : dot;
+    const std::size_t begin = dot == std::string::npos ? 0 : dot + 1;
+    if (is_suffix(host.substr(begin))) suffix = begin;
+    if (dot == std::string::npos) break;
+  }
+  if (suffix == 0) return host;       // a public suffix itself
+  if (suffix == std::string::npos) {  // not on the list: taken as registered below the last label
+    const std::size_t last = host.rfind('.');
+    if (last == std::string::npos || last == 0) return host;
+    suffix = last + 1;
+  }
+  if (suffix < 2) return host;
+  const std::size_t dot = host.rfind('.', suffix - 2);
+  return dot == std::string::npos ? host : host.substr(dot + 1);
+}
+
+bool within_domain(std::string_view host, std::string_view domain) {
+  if (domain.empty() || host.size() < domain.size()) return false;
+  if (host.substr(host.size() - domain.size()) != domain) return false;
+  return host.size() == domain.size() || host[host.size() - domain.size() - 1] == '.';
+}
+
+}  // namespace weir
