@@ -1,0 +1,269 @@
+// Event ↔ weir.v1.Event: see event_proto.h.
+#include "platform/event_log/event_proto.h"
+
+#include <fmt/format.h>
+
+#include "proto/map/enums.h"
+#include "proto/map/policy_proto.h"
+#include "proto/map/text.h"
+
+namespace weir {
+namespace {
+
+using map::core_of;
+using map::wire_of;
+
+// ---- to the wire -----------------------------------------------------------------------------
+
+// 0 on the wire is "no person", so that the field costs nothing where there is none.
+std::uint64_t person_plus_one(PersonId person) {
+  return person == kNoPerson ? 0 : std::uint64_t{person} + 1;
+}
+
+void put(const SocketRef& socket, v1::SocketRef* out) {
+  out->set_cookie(socket.cookie);
+  out->set_tree(socket.tree);
+  out->set_person_plus_one(person_plus_one(socket.person));
+  out->set_pid(socket.pid);
+}
+
+void put(const Endpoint& endpoint, v1::Endpoint* out) {
+  const IpAddress& address = endpoint.address;
+  if (address != IpAddress{}) {
+    std::string_view all = text_of(address.bytes);
+    out->set_address(std::string(address.is_v4() ? all.substr(12) : all));
+  }
+  out->set_port(endpoint.port);
+}
+
+void put(const FlowKey& flow, v1::FlowKey* out) {
+  put(flow.client, out->mutable_client());
+  put(flow.server, out->mutable_server());
+  out->set_transport(wire_of(map::kTransports, flow.transport));
+}
+
+struct Putter {
+  v1::Event& out;
+
+  void operator()(const Packet& e) const {
+    v1::PacketHead* to = out.mutable_packet();
+    to->set_link(wire_of(map::kLinks, e.link));
+    to->set_direction(wire_of(map::kDirections, e.direction));
+    to->set_captured(e.bytes.data(), e.bytes.size());
+    to->set_wire_length(e.wire_length);
+    put(e.socket, to->mutable_socket());
+  }
+  void operator()(const FlowUsage& e) const {
+    v1::FlowUsage* to = out.mutable_flow_usage();
+    put(e.socket, to->mutable_socket());
+    put(e.flow, to->mutable_flow());
+    to->set_bytes_out(e.bytes_out);
+    to->set_bytes_in(e.bytes_in);
+    to->set_bytes_refused(e.refused);
+    to->set_closed(e.closed);
+  }
+  void operator()(const AccountSpent& e) const {
+    v1::AccountSpent* to = out.mutable_account_spent();
+    put(e.socket, to->mutable_socket());
+    put(e.flow, to->mutable_flow());
+    to->set_limit(e.limit);
+    to->set_destination(e.destination);
+    to->set_bytes_spent(e.spent);
+  }
+  void operator()(const ProcessStarted& e) const {
+    v1::ProcessStarted* to = out.mutable_process_started();
+    to->mutable_process()->set_pid(e.pid);
+    to->mutable_process()->set_start_boot_ns(e.start_ns);
+    to->set_parent(e.parent);
+    to->set_tree(e.tree);
+    to->set_person_plus_one(person_plus_one(e.person));
+    to->set_uid(e.uid);
+    to->mutable_program()->set_raw(std::string(e.program));
+    to->mutable_program()->set_encoding(is_utf8(e.program) ? v1::Path::utf8 : v1::Path::opaque);
+  }
+  void operator()(const ProcessExited& e) const {
+    out.mutable_process_exited()->mutable_process()->set_pid(e.pid);
+    out.mutable_process_exited()->set_tree(e.tree);
+  }
+  void operator()(const Session& e) const {
+    v1::Session* to = out.mutable_session();
+    to->set_kind(wire_of(map::kSessions, e.kind));
+    to->set_person_plus_one(person_plus_one(e.person));
+    to->set_audit_session(e.audit_session);
+    to->set_seat(shown(e.seat));
+    to->set_remote(shown(e.remote));
+    to->set_origin(shown(e.origin));
+  }
+  void operator()(const PolicyChanged& e) const {
+    to_proto(*e.policy, *out.mutable_policy_changed()->mutable_policy());
+  }
+  void operator()(const HostStarted& e) const {
+    v1::HostStarted* to = out.mutable_host_started();
+    to->mutable_host()->set_name(shown(e.host));
+    to->set_boot_id(shown(e.boot_id));
+    to->set_tier(e.tier);
+  }
+  void operator()(const Gap& e) const {
+    out.mutable_gap()->set_what(shown(e.what));
+    out.mutable_gap()->set_lost(e.lost);
+  }
+  void operator()(const Tick&) const { out.mutable_tick(); }
+};
+
+// ---- from the wire ---------------------------------------------------------------------------
+
+// Takes one event apart; the first thing that can't be stays in wrong_.
+class Taker {
+ public:
+  const std::string& wrong() const { return wrong_; }
+  EventBody body(const v1::Event& in);
+
+ private:
+  template <class T>
+  T number(std::uint64_t value, std::string_view field) {
+    if (value > std::numeric_limits<T>::max()) refuse(fmt::format("{} is {}", field, value));
+    return static_cast<T>(value);
+  }
+  void refuse(std::string what) {
+    if (wrong_.empty()) wrong_ = std::move(what);
+  }
+
+  PersonId person(std::uint64_t plus_one) {
+    return plus_one == 0 ? kNoPerson : number<PersonId>(plus_one - 1, "person");
+  }
+  SocketRef socket(const v1::SocketRef& in) {
+    return {in.cookie(), in.tree(), person(in.person_plus_one()), in.pid()};
+  }
+  Endpoint endpoint(const v1::Endpoint& in);
+  FlowKey flow(const v1::FlowKey& in) {
+    return {endpoint(in.client()), endpoint(in.server()),
+            core_of(map::kTransports, in.transport()).value_or(Transport::other)};
+  }
+  EventBody packet(const v1::PacketHead& in);
+  EventBody started(const v1::ProcessStarted& in);
+  EventBody session(const v1::Session& in);
+  EventBody policy(const v1::PolicyChanged& in);
+
+  std::string wrong_;
+};
+
+Endpoint Taker::endpoint(const v1::Endpoint& in) {
+  Endpoint out;
+  Bytes address = bytes_of(in.address());
+  if (address.size() == 4) {
+    out.address = IpAddress::v4(address);
+  } else if (address.size() == 16) {
+    out.address = IpAddress::v6(address);
+  } else if (!address.empty()) {
+    refuse(fmt::format("an address has {} bytes", address.size()));
+  }
+  out.port = number<std::uint16_t>(in.port(), "port");
+  return out;
+}
+
+EventBody Taker::packet(const v1::PacketHead& in) {
+  Packet out;
+  out.link = core_of(map::kLinks, in.link()).value_or(LinkType::unsupported);
+  out.direction = core_of(map::kDirections, in.direction()).value_or(Direction::unknown);
+  out.bytes = bytes_of(in.captured());
+  out.wire_length = in.wire_length();
+  if (out.wire_length < out.bytes.size()) refuse("a packet is longer than it was on the wire");
+  out.socket = socket(in.socket());
+  return out;
+}
+
+EventBody Taker::started(const v1::ProcessStarted& in) {
+  ProcessStarted out;
+  out.pid = in.process().pid();
+  out.parent = in.parent();
+  out.start_ns = in.process().start_boot_ns();
+  out.tree = in.tree();
+  out.person = person(in.person_plus_one());
+  out.uid = in.uid();
+  out.program = in.program().raw();
+  return out;
+}
+
+EventBody Taker::session(const v1::Session& in) {
+  Session out;
+  if (auto kind = core_of(map::kSessions, in.kind())) {
+    out.kind = *kind;
+  } else {
+    refuse(fmt::format("a session event has the unknown kind {}", static_cast<int>(in.kind())));
+  }
+  out.person = person(in.person_plus_one());
+  out.audit_session = in.audit_session();
+  out.seat = in.seat();
+  out.remote = in.remote();
+  out.origin = in.origin();
+  return out;
+}
+
+EventBody Taker::policy(const v1::PolicyChanged& in) {
+  if (!in.has_policy()) {
+    refuse("a change of policy holds none");
+    return Tick{};
+  }
+  Result<Policy> policy = from_proto(in.policy());
+  if (!policy) {
+    refuse(policy.error().sentence);
+    return Tick{};
+  }
+  return PolicyChanged{std::make_shared<const Policy>(std::move(*policy))};
+}
+
+EventBody Taker::body(const v1::Event& in) {
+  switch (in.body_case()) {
+    case v1::Event::kPacket:
+      return packet(in.packet());
+    case v1::Event::kFlowUsage: {
+      const v1::FlowUsage& u = in.flow_usage();
+      return FlowUsage{socket(u.socket()), flow(u.flow()),    u.bytes_out(),
+                       u.bytes_in(),       u.bytes_refused(), u.closed()};
+    }
+    case v1::Event::kAccountSpent: {
+      const v1::AccountSpent& s = in.account_spent();
+      return AccountSpent{socket(s.socket()), flow(s.flow()), s.limit(), s.destination(),
+                          s.bytes_spent()};
+    }
+    case v1::Event::kProcessStarted:
+      return started(in.process_started());
+    case v1::Event::kProcessExited:
+      return ProcessExited{in.process_exited().process().pid(), in.process_exited().tree()};
+    case v1::Event::kSession:
+      return session(in.session());
+    case v1::Event::kPolicyChanged:
+      return policy(in.policy_changed());
+    case v1::Event::kHostStarted: {
+      const v1::HostStarted& h = in.host_started();
+      return HostStarted{h.host().name(), h.boot_id(), number<std::uint8_t>(h.tier(), "tier")};
+    }
+    case v1::Event::kGap:
+      return Gap{in.gap().what(), in.gap().lost()};
+    case v1::Event::kTick:
+      return Tick{};
+    default:
+      refuse("it is of a kind that this version does not know");
+      return Tick{};
+  }
+}
+
+}  // namespace
+
+void to_proto(const Event& event, v1::Event& out) {
+  out.Clear();
+  out.mutable_at()->set_boot_ns(event.at.boot_ns);
+  out.mutable_at()->set_wall_ns(event.at.wall_ns);
+  std::visit(Putter{out}, event.body);
+}
+
+Result<Event> from_proto(const v1::Event& in) {
+  Taker take;
+  Event out;
+  out.at = {in.at().wall_ns(), in.at().boot_ns()};
+  out.body = take.body(in);
+  if (!take.wrong().empty()) return fail(take.wrong());
+  return out;
+}
+
+}  // namespace weir
