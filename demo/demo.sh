@@ -68,7 +68,7 @@ main() {
   if wants 2 || wants 3 || wants 4 || wants 6; then desk_under_policy; fi
   if wants 5; then row_killed; fi
   cp -r "$LAB/log" "$out/" 2>/dev/null
-  cp "$LAB"/{reports.jsonl,events.log,replayed.jsonl} "$out/" 2>/dev/null
+  cp "$LAB"/{desk.jsonl,events.log,replayed.jsonl} "$out/" 2>/dev/null
   lab_down
   python3 "$demo_here/table.py" "$out"
 }

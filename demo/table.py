@@ -35,7 +35,7 @@ GOT = {
         1: "{bytes}; curl ended after {seconds} s with error {error}, weir with exit {exit}",
         2: "{bytes} from {person}; {crowd} more from the crowd ({fresh} from {fresh_person}'s). Report: {report}",
         3: "{payload} of payload; stopped after {seconds} s; others' lookups: {lookups} of {asked} answered. Report: {report}",
-        4: "{downloaded} of 200 MB, {pages} of 200 pages; {seconds} s, {plain_seconds} s without Weir",
+        4: "{downloaded} of 200 MB and {pages} of 200 pages, byte for byte; {seconds} s ({plain_seconds} s without Weir), a page in {page_ms} ms ({plain_page_ms})",
         5: "{bytes}, of which {after} after the kill; {again} more after the restart",
         6: "{reports} reports; byte for byte the same: {same}",
     },
@@ -43,7 +43,7 @@ GOT = {
         1: "{bytes}；curl 在 {seconds} 秒后结束（错误 {error}），weir 的退出码为 {exit}",
         2: "{person} 发出 {bytes}；之后的并发又得到 {crowd}（{fresh_person} 的并发得到 {fresh}）。报告：{report}",
         3: "载荷 {payload}；{seconds} 秒后被切断；其他人的查询 {asked} 次中 {lookups} 次得到回答。报告：{report}",
-        4: "200 MB 中的 {downloaded}，200 个网页中的 {pages} 个；用时 {seconds} 秒，没有 Weir 时 {plain_seconds} 秒",
+        4: "200 MB 中的 {downloaded}，200 个网页中的 {pages} 个，逐字节一致；用时 {seconds} 秒（没有 Weir 时 {plain_seconds} 秒），每页 {page_ms} 毫秒（{plain_page_ms}）",
         5: "{bytes}，其中被杀之后 {after}；重新启动之后又得到 {again}",
         6: "{reports} 份报告；逐字节相同：{same}",
     },
@@ -56,8 +56,15 @@ WORDS = {
     "en": {"all": "Every row held.", "some": "Did not hold:", "yes": "yes", "no": "no"},
     "zh": {"all": "每一行都守住了。", "some": "没有守住：", "yes": "是", "no": "否"},
 }
-BYTES = {"bytes", "crowd", "fresh", "payload", "after", "again", "downloaded"}
+BYTES = {"bytes", "crowd", "fresh", "payload", "after", "again"}
 WIDTHS = [2, 38, 17, 44, 15, 4]
+
+
+class Measured(dict):
+    """What a row that ended early did not measure is shown as a dash."""
+
+    def __missing__(self, key):
+        return "-"
 
 
 def language():
@@ -128,9 +135,11 @@ def main():
     for row in rows:
         n, ok = row["row"], not row["failed"]
         values = {k: scaled(v) if k in BYTES else v for k, v in row["measured"].items()}
+        values["downloaded"] = f"{int(values.get('downloaded') or 0) / 1e6:.0f} MB"
         values["same"] = WORDS[lang].get(values.get("same", ""), "")
         customers = row["measured"].get("customers", "")
-        cells = [str(n), TRIED[lang][n].format(**values), LIMITS[lang][n], GOT[lang][n].format(**values), customers, "✔" if ok else "✘"]
+        values = Measured(values)
+        cells = [str(n), TRIED[lang][n].format_map(values), LIMITS[lang][n], GOT[lang][n].format_map(values), customers, "✔" if ok else "✘"]
         print("\n".join([*row_lines(cells), rule]))
     broken = [(r["row"], f) for r in rows for f in r["failed"]]
     print(WORDS[lang]["some"] if broken else WORDS[lang]["all"])

@@ -57,6 +57,8 @@ lab_up() {
   LAB=$(mktemp -d /tmp/weir-lab.XXXXXX)
   mount -t tmpfs -o size=512m,mode=755 weir-lab "$LAB"
   mkdir -p "$LAB"/{log,bpf,state,etc,www}
+  # An instance of bpffs of its own: pins in it end with this mount namespace.
+  mount -t bpf -o mode=700 weir-lab "$LAB/bpf" || lab_say "no bpffs here: nothing can be pinned"
   LAB_CG=$(lab_cgroup2)/weir-lab-$$
   lab_remove_leftovers
   mkdir -p "$LAB_CG"/{desk,outside}
@@ -272,7 +274,7 @@ lab_wire_dropped() { jq .dropped "$LAB/wire.json"; }
 # Different customers whose whole row the receiver could read.
 lab_customers() { jq .customers "$LAB/received.json"; }
 
-# nginx: pages and one big file over TLS; $1 is the folder with `pages/` and `big`.
+# lab_start_web FOLDER [RATE]: nginx with `pages/` and the file `big` over TLS, the file at that rate.
 lab_start_web() {
   cat >"$LAB/nginx.conf" <<CONF
 daemon off; master_process off; pid $LAB/nginx.pid; error_log $LAB/log/nginx-error;
@@ -284,7 +286,7 @@ http {
   sendfile on; default_type text/html;
   ssl_certificate $LAB/ca/server.pem; ssl_certificate_key $LAB/ca/server.key;
   server { listen $LAB_PAGES:443 ssl; root $1/pages; }
-  server { listen $LAB_MIRROR:443 ssl; root $1; }
+  server { listen $LAB_MIRROR:443 ssl; root $1; limit_rate ${2:-0}; }
 }
 CONF
   lab_spawn outside nginx nginx -e "$LAB/log/nginx-start" -c "$LAB/nginx.conf"

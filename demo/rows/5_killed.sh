@@ -1,0 +1,55 @@
+# Row 5: guard and engine killed with -9 in the middle of an upload. The kernel holds the bound; a new
+# `weir run` adopts what is pinned, and the account stays spent.
+# shellcheck shell=bash disable=SC2154
+readonly KILL_AT=$((32 * 1024)) # bytes that arrived when guard and engine are killed
+readonly SLOW=40k               # bytes a second of that upload: about three seconds to the account's end
+
+# Processes below $1, at any depth.
+descendants() {
+  local child
+  for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do echo "$child"; descendants "$child"; done
+}
+
+kill_programs() {
+  local pid names=()
+  for pid in $(descendants "$weir_pid"); do
+    names+=("$(cat "/proc/$pid/comm" 2>/dev/null)")
+    kill -9 "$pid" 2>/dev/null
+  done
+  echo "killed: ${names[*]}" >>"$LAB/log/killed"
+  holds "guard and engine were there to be killed (${names[*]})" grep -q 'weir-guard.*weir-engine\|weir-engine.*weir-guard' <<<"${names[*]}"
+}
+
+arrived() { (($(lab_wire_bytes) >= $1)); }
+
+row_killed() {
+  lab_say "5: guard and engine killed with -9 during an upload; then started again"
+  local at_kill before_restart total
+  lab_start_receiver
+  start_weir kept --no-restart || failed+=("weir run gets ready")
+  upload_as chen --limit-rate $SLOW -m 15 2>"$LAB/log/upload-killed" &
+  local upload=$!
+  lab_wait_for 15 arrived $KILL_AT
+  kill_programs
+  sleep 0.2
+  at_kill=$(lab_wire_bytes)
+  upload_as chen -m 5 2>/dev/null # beside the first, as fast as it can, with nobody there to watch
+  wait $upload
+  crowd_as chen
+  sleep 0.3
+  before_restart=$(lab_wire_bytes)
+  stop_weir kept keep
+  start_weir kept || failed+=("weir run starts again on what is pinned")
+  upload_as chen -m 5 2>/dev/null
+  crowd_as chen
+  lab_stop_receiver
+  total=$(lab_wire_bytes)
+  stop_weir kept
+  holds "at most $LIMIT bytes of one person arrive ($total)" between "$total" 0 $LIMIT
+  holds "the upload went on after the kill ($before_restart bytes)" between "$before_restart" $((LIMIT / 2 - SLACK)) 999999999999
+  holds "the account stays spent after the restart ($((total - before_restart)) bytes more)" \
+    between $((total - before_restart)) 0 $((8 * 1024))
+  holds "the wire's count is whole" same "$(lab_wire_dropped)" 0
+  holds "weir release leaves no pin" same "$(find "$LAB/bpf/kept" -type f 2>/dev/null | wc -l)" 0
+  write_row 5 bytes="$total" customers="$(lab_customers)" after=$((before_restart - at_kill)) again=$((total - before_restart))
+}
