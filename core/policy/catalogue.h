@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,7 +20,9 @@ class Catalogue {
   // Longest match; `takes_uploads` is set if the host is one of the service's upload hosts.
   const Service* find_name(std::string_view host, bool* takes_uploads = nullptr) const;
   const Service* find_address(const IpAddress& address) const;
+  const Service* find_id(std::string_view id) const;
   const std::vector<Service>& services() const;
+  const std::vector<std::string>& categories() const;  // sorted, each once
 
   Catalogue(Catalogue&&) noexcept;
   Catalogue& operator=(Catalogue&&) noexcept;

@@ -17,8 +17,13 @@ inline constexpr std::size_t kMaxLimits = 64;  // rows the kernel part holds; on
 
 // The key of one account. A pair is keyed by (that, destination).
 enum class Per : std::uint8_t {
-  unspecified, process_tree, person, host, destination /* = [person, destination] */,
-  process_tree_destination, host_destination
+  unspecified,
+  process_tree,
+  person,
+  host,
+  destination /* = [person, destination] */,
+  process_tree_destination,
+  host_destination
 };
 
 // One row of the kernel's limit table. No window: a total, all of it at once. With a window: burst
@@ -37,8 +42,21 @@ struct Limit {
 struct Condition {
   enum class Kind : std::uint8_t { always, all, any, none /* not any */, leaf };
   enum class Field : std::uint8_t {
-    unspecified, label, weight, trust, upload_to, burst, destination_domain, destination_service,
-    destination_cidr, destination_category, destination_approved, detector, program, person, channel
+    unspecified,
+    label,
+    weight,
+    trust,
+    upload_to,
+    burst,
+    destination_domain,
+    destination_service,
+    destination_cidr,
+    destination_category,
+    destination_approved,
+    detector,
+    program,
+    person,
+    channel
   };
   Kind kind = Kind::always;
   std::vector<Condition> parts;  // all, any, none
@@ -92,6 +110,9 @@ struct Service {
   std::vector<Prefix> ranges;
   bool shared_host = false;
   bool no_sni = false;
+  std::string title = {};   // for people; a policy's own service has none
+  std::string region = {};  // "cn" or ""
+  char confidence = 'A';    // data/catalogue.txt says what A and B mean
 };
 
 struct Selector {  // one way to name destinations

@@ -1,0 +1,10 @@
+// data/catalogue.txt as it was at build time; its definition is made by cmake/catalogue.cmake.
+#pragma once
+
+#include <string_view>
+
+namespace weir {
+
+extern const std::string_view kCatalogueText;
+
+}  // namespace weir
