@@ -20,23 +20,32 @@ struct Facts {
   std::uint64_t burst = 0;          // bytes of the current upload burst
   std::string detector;             // set when a finding is judged, "" for a flow
   bool approved = false;            // proven, see CONTRACT "Approved"
+  // The name is an answer of an authenticated resolver for this address, equal to the SNI if there
+  // is one. Without it a name is only a claim: it brings a flow under a rule, and never lets
+  // `allow` set one aside.
+  bool name_proven = false;
 };
 
 struct Verdict {
   Decision decision;
-  std::uint64_t limits = 0;             // bit n: row n of Policy::limits counts this flow
-  std::vector<std::string> matched;     // ids, in policy order
-  std::vector<std::string> set_aside;   // by an allow
+  std::uint64_t limits = 0;            // bit n: row n of Policy::limits counts this flow
+  std::vector<std::string> matched;    // ids, in policy order
+  std::vector<std::string> set_aside;  // by an allow
   Severity severity = Severity::unspecified;
 };
 
+// What is missing in `facts` is taken as not so. A finding that no rule matches is logged by the
+// built-in default (rule ""); a flow that none matches is allowed.
 Verdict evaluate(const Policy& policy, const Facts& facts);
 
-// Every limit that could still apply to a flow of which only address and transport are known: what a
-// first flight is charged to, until the flow is classified.
+// Every limit that could still apply to a flow of which only address and transport are known: what
+// a first flight is charged to, until the flow is classified. What is missing in `facts` counts as
+// possible (trust, labels, name; a known name settles service and category), except a detector: a
+// finding comes after the bytes it is about, so a row that waits for one counts from then on.
 std::uint64_t possible_limits(const Policy& policy, const Facts& facts);
 
-// What this version can't enforce on this tier, one sentence per part ("rule x: hold …"). Empty: all.
+// What this version can't enforce on this tier, one sentence per part ("rule x: hold …"). Empty:
+// all.
 std::vector<std::string> unenforceable(const Policy& policy);
 
 }  // namespace weir

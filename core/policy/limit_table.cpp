@@ -1,0 +1,68 @@
+// Rows of the kernel part. With burst b = B/2 and T ns a byte, T >= W / (B - b), no window of
+// length W passes more than b + W / T <= B bytes.
+#include "core/policy/limit_table.h"
+
+#include <algorithm>
+
+namespace weir {
+namespace {
+
+RowPer row_per(Per per) {
+  switch (per) {
+    case Per::process_tree:
+      return RowPer::process_tree;
+    case Per::person:
+      return RowPer::person;
+    case Per::host:
+      return RowPer::host;
+    case Per::destination:
+      return RowPer::person_destination;
+    case Per::process_tree_destination:
+      return RowPer::process_tree_destination;
+    case Per::host_destination:
+      return RowPer::host_destination;
+    case Per::unspecified:
+      break;
+  }
+  return RowPer::none;
+}
+
+}  // namespace
+
+LimitRow limit_row(const Limit& limit, Mode mode) {
+  LimitRow row;
+  if (!limit.bytes) return row;  // customers are counted by the engine, not here
+  row.per = row_per(limit.per);
+  row.labels = limit.labels;
+  row.bytes = *limit.bytes;
+  if (limit.window_ns > 0) {
+    row.bytes = *limit.bytes / 2;
+    // 7 d in 1/256 ns is 1.6e17: far from the end of 64 bits.
+    const auto window_q8 = static_cast<std::uint64_t>(limit.window_ns) * 256;
+    const std::uint64_t refill = std::max<std::uint64_t>(1, *limit.bytes - row.bytes);
+    row.ns_per_byte_q8 = (window_q8 + refill - 1) / refill;
+  }
+  if (mode == Mode::observe) row.flags |= kRowObserve;
+  if (!limit.liftable) row.flags |= kRowFixed;
+  return row;
+}
+
+std::array<LimitRow, kMaxLimits> limit_table(const Policy& policy) {
+  std::array<LimitRow, kMaxLimits> table{};
+  for (std::size_t i = 0; i < std::min(policy.limits.size(), kMaxLimits); ++i)
+    table[i] = limit_row(policy.limits[i], policy.mode);
+  return table;
+}
+
+bool charge_window(const LimitRow& row, std::uint64_t now_ns, std::uint64_t bytes,
+                   std::uint64_t& word) {
+  if (bytes > row.bytes) return false;  // also keeps the product below 64 bits
+  const std::uint64_t step = (bytes * row.ns_per_byte_q8 + 255) >> 8;
+  const std::uint64_t room = (row.bytes * row.ns_per_byte_q8) >> 8;
+  const std::uint64_t next = std::max(word, now_ns) + step;
+  if (next - now_ns > room) return false;
+  word = next;
+  return true;
+}
+
+}  // namespace weir
