@@ -88,6 +88,7 @@ std::optional<Damage> read_answer(Bytes message, std::size_t& at, DnsAnswer& out
   const Bytes data = in.take(out.length);
   if (!in.ok()) return Damage::truncated;
   at = begin + out.length;
+  if (out.length == 0) return std::nullopt;  // in updates and inverse queries
   switch (out.type) {
     case kA:
       if (data.size() != 4) return Damage::bad_length;
