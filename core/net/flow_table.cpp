@@ -72,7 +72,7 @@ std::uint32_t FlowTable::insert(const FlowKey& key, std::uint64_t cookie, Idlene
   entry.flow.record.key = key;
   entry.flow.socket.cookie = cookie;
   entry.hash = hash_of(key.client, key.server, key.transport, cookie);
-  entry.idleness = idleness;
+  entry.idleness = cookie != 0 && idleness == Idleness::stream ? Idleness::held : idleness;
   entry.used = true;
   place(slot);
   link(slot);
@@ -117,6 +117,7 @@ void FlowTable::unlink(std::uint32_t slot) {
 
 void FlowTable::touch(std::uint32_t slot, Idleness idleness) {
   FlowEntry& entry = slots_[slot];
+  if (entry.idleness == Idleness::held && idleness == Idleness::stream) idleness = Idleness::held;
   if (entry.idleness == idleness && entry.newer == kNone) return;
   unlink(slot);
   entry.idleness = idleness;

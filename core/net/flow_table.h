@@ -22,7 +22,9 @@ struct Opening {
   bool dns = false;          // framed DNS messages: read to the flow's end
 };
 
-enum class Idleness : std::uint8_t { closed, datagram, stream, count_ };
+// held: a stream with a ledger. The kernel tells when it closes, and only its first bytes named it:
+// it is never idle for too long, only evicted.
+enum class Idleness : std::uint8_t { closed, datagram, stream, held, count_ };
 
 struct FlowEntry {
   Flow flow;

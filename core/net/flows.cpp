@@ -121,11 +121,12 @@ void Flows::State::make_room() {
   if (table.size() < kMaxFlows) return;
   std::uint32_t slot = table.oldest(Idleness::closed);
   if (slot == FlowTable::kNone) {  // the idlest, whatever it is
-    const std::uint32_t a = table.oldest(Idleness::stream), b = table.oldest(Idleness::datagram);
-    const bool first =
-        b == FlowTable::kNone ||
-        (a != FlowTable::kNone && table[a].flow.last.boot_ns <= table[b].flow.last.boot_ns);
-    slot = first ? a : b;
+    for (const Idleness idleness : {Idleness::datagram, Idleness::stream, Idleness::held}) {
+      const std::uint32_t one = table.oldest(idleness);
+      if (one != FlowTable::kNone && (slot == FlowTable::kNone ||
+                                      table[one].flow.last.boot_ns < table[slot].flow.last.boot_ns))
+        slot = one;
+    }
     ++counters.flows_dropped;
   }
   end(slot);
