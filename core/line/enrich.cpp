@@ -1,0 +1,75 @@
+// The stage that knows who and where: tables learn from an event, packets and ledgers become flows.
+#include <type_traits>
+
+#include "core/line/state.h"
+
+namespace weir {
+namespace {
+
+// Tiers 1 to 3 hold accounts in the kernel; 4 only watches (HostStarted::tier).
+constexpr std::uint8_t kLastEnforcingTier = 3;
+
+}  // namespace
+
+Observation Line::State::enrich(const EventBody& body) {
+  return std::visit(
+      [this](const auto& event) -> Observation {
+        using T = std::decay_t<decltype(event)>;
+        Observation seen;
+        if constexpr (std::is_same_v<T, Packet> || std::is_same_v<T, FlowUsage>) {
+          seen = flows.on(event, at);
+          if (seen.flow == nullptr) return seen;
+          JudgedFlow& known_flow = known(seen);
+          known_flow.bytes = {seen.flow->record.bytes_out, seen.flow->record.bytes_in};
+          if constexpr (std::is_same_v<T, Packet>) {
+            note_resolver(event, seen);
+          }
+          learn(seen);
+        } else if constexpr (std::is_same_v<T, ProcessStarted> ||
+                             std::is_same_v<T, ProcessExited>) {
+          processes.on(event);
+        } else if constexpr (std::is_same_v<T, PolicyChanged>) {
+          take(event);
+        } else if constexpr (std::is_same_v<T, HostStarted>) {
+          live = event.tier >= 1 && event.tier <= kLastEnforcingTier;
+        } else if constexpr (std::is_same_v<T, Gap>) {
+          counters.lost += event.lost;
+        }
+        return seen;  // AccountSpent: judge.cpp. Session: recorded by the log, judged by nothing
+                      // yet.
+      },
+      body);
+}
+
+void Line::State::take(const PolicyChanged& changed) {
+  if (changed.policy == nullptr) return;
+  policy = changed.policy;
+  accounts.clear();
+  judge_again();
+}
+
+JudgedFlow& Line::State::known(const Observation& seen) {
+  JudgedFlow& flow = judged[seen.flow->serial];
+  if (flow.socket.cookie == 0) flow.socket = seen.flow->socket;
+  if (flow.key != seen.flow->record.key) {
+    flow.key = seen.flow->record.key;
+    serials[flow.key] = seen.flow->serial;
+  }
+  return flow;
+}
+
+// Answers name addresses, and tell the kernel early which limits can't be about a flow to them.
+void Line::State::learn(const Observation& seen) {
+  for (std::size_t i = 0; seen.dns != nullptr && i < seen.dns_count; ++i)
+    for (const IpAddress& address : destinations.learn(*policy, *seen.flow, seen.dns[i], at))
+      if (live) judge_address(address);
+}
+
+// Who gets queries from others serves them: a tunnel through it is not its doing.
+void Line::State::note_resolver(const Packet& packet, const Observation& seen) {
+  if (seen.dns == nullptr || seen.dns->response || packet.direction != Direction::incoming) return;
+  if (packet.socket.tree != 0 && resolver_trees.size() < kMaxResolverTrees)
+    resolver_trees.insert(packet.socket.tree);
+}
+
+}  // namespace weir

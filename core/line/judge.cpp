@@ -1,0 +1,275 @@
+// The stage that decides: facts about flows, findings and spent accounts become verdicts, and those
+// become orders to the host and things to tell.
+#include <algorithm>
+
+#include "core/line/state.h"
+
+namespace weir {
+namespace {
+
+// A lump that waited for its flow's name is charged in packets, as the kernel part would have.
+constexpr std::uint64_t kChargeSlice = 1448;
+
+// Headers that count beside the payload: all of a datagram, nothing of a TCP segment.
+std::uint64_t charged_bytes(const Observation& seen) {
+  const FlowKey& key = seen.flow->record.key;
+  if (seen.payload == 0 || key.transport == Transport::tcp) return seen.payload;
+  return seen.payload + (key.server.address.is_v4() ? 20u : 40u) + 8u;
+}
+
+// The key of an account whose owner is only an address.
+std::uint64_t owner_of(const Actor& actor, std::uint64_t id) {
+  return id != 0 ? id : IpAddressHash{}(actor.address);
+}
+
+bool acts(Action action) {  // worth a report of its own, without a finding
+  return action != Action::unspecified && action != Action::allow && action != Action::limit;
+}
+
+const Rule* rule_of(const Policy& policy, std::string_view id) {
+  const auto found = std::find_if(policy.rules.begin(), policy.rules.end(),
+                                  [&](const Rule& rule) { return rule.id == id; });
+  return found == policy.rules.end() ? nullptr : &*found;
+}
+
+std::string shown(const Destination& destination, const std::string& group) {
+  return !destination.name.empty() ? destination.name : group;
+}
+
+}  // namespace
+
+void Line::State::judge(const Event& event, const Observation& seen) {
+  if (seen.flow != nullptr) {
+    JudgedFlow& flow = judged.at(seen.flow->serial);
+    const FlowRecord& record = seen.flow->record;
+    const bool settled = seen.named_now || seen.flow->named;
+    const bool hopeless = std::holds_alternative<FlowUsage>(event.body) || seen.closed ||
+                          record.bytes_out + record.bytes_in >= kHopelessBytes;
+    if ((settled && !flow.named) || (hopeless && !flow.judged)) {
+      flow.named = settled;
+      judge_flow(flow, *seen.flow, seen.flow->serial);
+    }
+    if (simulated() && seen.direction == Direction::outgoing)
+      simulate(flow, seen.flow->serial, charged_bytes(seen));
+  }
+  for (const Signal& signal : signals) judge_signal(signal, seen);
+  signals.clear();
+  if (const auto* spent = std::get_if<AccountSpent>(&event.body)) judge_spent(*spent);
+}
+
+void Line::State::judge_flow(JudgedFlow& flow, const Flow& told_flow, std::uint64_t serial) {
+  flow.judged = true;
+  flow.place = destinations.place_of(*policy, told_flow, live, at);
+  flow.facts = {};
+  flow.facts.destination = flow.place.destination;
+  flow.facts.approved = flow.place.approved;
+  flow.facts.name_proven = flow.place.name_proven;
+  flow.facts.actor = processes.actor_of(flow.socket, flow.key.client.address);
+  Verdict verdict = evaluate(*policy, flow.facts);
+  flow.limits = verdict.limits;
+  if (live && flow.socket.cookie != 0) {
+    if (flow.copy == nullptr || flow.copy.get() != &told_flow)
+      flow.copy = std::make_unique<Flow>(told_flow);
+    // Where a prefix decides, the kernel knows it already, and the guard knows the network.
+    if (!flow.place.by_prefix)
+      orders.push_back(Classify{flow.socket.cookie, verdict.limits, flow.place.key,
+                                flow.place.destination.trust});
+  }
+  if (!acts(verdict.decision.action)) return;
+  Told one;
+  one.subject = verdict.decision.rule;
+  one.about = flow.place.group;
+  one.finding.detector = "policy";
+  one.finding.severity =
+      verdict.severity == Severity::unspecified ? Severity::medium : verdict.severity;
+  one.finding.confidence = 100;
+  one.finding.because = verdict.decision.because;
+  one.destination = flow.place.destination;
+  one.actor = flow.facts.actor;
+  one.decision = verdict.decision;
+  one.flow = serial;
+  one.bytes_out = flow.bytes.out;
+  one.bytes_in = flow.bytes.in;
+  block(one.decision, one.actor, "", flow.place.key);
+  told.push_back(std::move(one));
+}
+
+void Line::State::judge_signal(const Signal& signal, const Observation& seen) {
+  Facts facts;
+  Place place;
+  const JudgedFlow* flow = nullptr;
+  if (seen.flow != nullptr && signal.destination.zone.empty() &&
+      signal.destination.endpoint == seen.flow->record.key.server)
+    flow = &judged.at(seen.flow->serial);
+  place = destinations.place_of(*policy, signal.destination, signal.key);
+  if (flow != nullptr &&
+      flow->judged) {  // the flow's own place says more: what is proven, whose range
+    place.approved = flow->place.approved;
+    place.name_proven = flow->place.name_proven;
+    place.destination.trust = flow->place.destination.trust;
+    place.key = flow->place.key;
+    if (place.destination.service.empty())
+      place.destination.service = flow->place.destination.service;
+    if (place.destination.category.empty())
+      place.destination.category = flow->place.destination.category;
+    if (place.destination.name.empty()) place.destination.name = flow->place.destination.name;
+  }
+  facts.destination = place.destination;
+  facts.approved = place.approved;
+  facts.name_proven = place.name_proven;
+  facts.actor = processes.actor_of(signal.socket, signal.actor.address);
+  facts.burst = signal.burst;
+  facts.detector = signal.finding.detector;
+  Verdict verdict = evaluate(*policy, facts);
+  // What no rule speaks of is told all the same, unless it went where it may go.
+  if (verdict.decision.rule.empty() && place.approved) return;
+  if (verdict.decision.action == Action::allow) verdict.decision.action = Action::log;
+  Told one;
+  one.subject = signal.finding.detector;
+  one.about = signal.key;
+  one.finding = signal.finding;
+  if (verdict.severity != Severity::unspecified) one.finding.severity = verdict.severity;
+  one.destination = place.destination;
+  one.actor = facts.actor;
+  one.decision = std::move(verdict.decision);
+  one.bytes_out = signal.bytes_out;
+  one.bytes_in = signal.bytes_in;
+  if (flow != nullptr) one.flow = seen.flow->serial;
+  block(one.decision, one.actor, signal.finding.detector, place.key);
+  told.push_back(std::move(one));
+}
+
+// Says whether the decision is enforced, and orders what the kernel does not do by itself.
+void Line::State::block(Decision& decision, const Actor& actor, std::string_view detector,
+                        std::uint64_t destination) {
+  decision.enforced = decision.enforced && live && policy->mode == Mode::enforce;
+  if (!decision.enforced || decision.action < Action::block) return;
+  const bool by_dns = detector == "dns_tunnel";
+  if (actor.tree == 0 || (by_dns && resolver_trees.contains(actor.tree))) {
+    decision.enforced = false;  // nobody to block, or one who serves everybody
+    return;
+  }
+  Block order;
+  order.tree = actor.tree;
+  order.until_boot_ns = at.boot_ns + kBlockLeaseNs;
+  if (decision.action == Action::isolate) {
+    order.target = Block::Target::everything;
+  } else if (by_dns) {
+    order.target = Block::Target::dns;
+  } else {
+    order.target = Block::Target::destination;
+    order.destination = destination;
+  }
+  orders.push_back(order);
+}
+
+void Line::State::judge_spent(const AccountSpent& spent) {
+  if (simulated() || spent.limit >= policy->limits.size()) {
+    ++counters.spent_unknown;
+    return;
+  }
+  const auto serial = serials.find(spent.flow);
+  if (serial != serials.end() && judged.at(serial->second).socket.cookie == spent.socket.cookie) {
+    // Only a flow that is classified is stopped by the row; it is told again within a second.
+    const JudgedFlow& flow = judged.at(serial->second);
+    if (flow.judged && (flow.place.by_prefix || (flow.limits >> spent.limit & 1) != 0))
+      tell_spent(flow, serial->second, spent.limit, spent.spent);
+    return;
+  }
+  JudgedFlow unseen;  // refused before anything of it was heard
+  Flow flow;
+  flow.record.key = spent.flow;
+  unseen.socket = spent.socket;
+  unseen.place = destinations.place_of(*policy, flow, live, at);
+  unseen.facts.destination = unseen.place.destination;
+  unseen.facts.actor = processes.actor_of(spent.socket, spent.flow.client.address);
+  tell_spent(unseen, 0, spent.limit, spent.spent);
+}
+
+void Line::State::tell_spent(const JudgedFlow& flow, std::uint64_t serial, std::uint32_t row,
+                             std::uint64_t spent) {
+  const Limit& limit = policy->limits[row];
+  const Rule* rule = rule_of(*policy, limit.rule);
+  Told one;
+  one.subject = limit.rule;
+  one.about = flow.place.group;
+  one.finding.detector = "limit";
+  one.finding.severity = rule == nullptr || rule->severity == Severity::unspecified
+                             ? Severity::medium
+                             : rule->severity;
+  one.finding.confidence = 100;
+  one.finding.because = {
+      {"limit_spent",
+       {limit.rule, std::to_string(limit.bytes.value_or(0)),
+        std::to_string(limit.window_ns / 1'000'000'000),
+        shown(flow.place.destination, flow.place.group), std::to_string(spent)}}};
+  one.destination = flow.place.destination;
+  one.actor = flow.facts.actor;
+  one.decision.action = Action::limit;
+  one.decision.rule = limit.rule;
+  one.decision.policy_number = policy->number;
+  one.decision.enforced = live && policy->mode == Mode::enforce;
+  one.decision.because = one.finding.because;
+  if (limit.window_ns > 0) one.window_ns = limit.window_ns;
+  one.bytes_out = flow.bytes.out;
+  one.bytes_in = flow.bytes.in;
+  one.flow = serial;
+  told.push_back(std::move(one));
+}
+
+// A capture has no ledger: each packet is charged to the accounts that its flow would have had.
+// What is refused had left all the same when it was recorded.
+void Line::State::simulate(JudgedFlow& flow, std::uint64_t serial, std::uint64_t bytes) {
+  flow.waiting += bytes;
+  if (!flow.judged) return;
+  const Actor& actor = flow.facts.actor;
+  Charge charge;
+  charge.tree = owner_of(actor, actor.tree);
+  charge.person = owner_of(actor, actor.person == kNoPerson ? 0 : actor.person + std::uint64_t{1});
+  charge.destination = flow.place.key;
+  charge.limits = flow.key.server.address.is_loopback() ? 0 : flow.limits;
+  if (charge.limits == 0) flow.waiting = 0;
+  while (flow.waiting > 0) {
+    charge.bytes = std::min(flow.waiting, kChargeSlice);
+    flow.waiting -= charge.bytes;
+    const auto refusal = accounts.charge(*policy, charge, at.boot_ns);
+    if (!refusal || (flow.told_rows >> refusal->limit & 1) != 0) continue;
+    flow.told_rows |= std::uint64_t{1} << refusal->limit;
+    tell_spent(flow, serial, refusal->limit, refusal->spent);
+  }
+}
+
+// The first flight of a flow there is charged to what could still apply to any of its names.
+void Line::State::judge_address(const IpAddress& address) {
+  ClassifyAddress order;
+  order.address = address;
+  for (const std::string& name : destinations.names_at(address, at)) {
+    const Place place = destinations.place_of(*policy, address, name);
+    Facts facts;
+    facts.destination = place.destination;
+    order.limits |= possible_limits(*policy, facts);
+    order.destination = place.key;  // of the newest name
+  }
+  order.until_boot_ns = at.boot_ns + kAnswerGraceNs;
+  orders.push_back(order);
+}
+
+// A new policy: what is open is judged by it at once, in the order in which it was opened.
+void Line::State::judge_again() {
+  std::vector<std::uint64_t> order;
+  for (const auto& [serial, flow] : judged)
+    if (flow.judged) order.push_back(serial);
+  std::sort(order.begin(), order.end());
+  for (std::uint64_t serial : order) {
+    JudgedFlow& flow = judged.at(serial);
+    flow.told_rows = 0;
+    if (flow.copy == nullptr) {
+      flow.judged = flow.named = false;  // judged at its next packet
+      continue;
+    }
+    const Flow copy = *flow.copy;
+    judge_flow(flow, copy, serial);
+  }
+}
+
+}  // namespace weir

@@ -1,0 +1,108 @@
+// What one line remembers, and the stages of line.cpp: each is one function, in the file named
+// beside it.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/detect/detector.h"
+#include "core/line/accounts.h"
+#include "core/line/counters.h"
+#include "core/line/destinations.h"
+#include "core/line/line.h"
+#include "core/line/processes.h"
+#include "core/line/reports.h"
+#include "core/line/usage.h"
+#include "core/net/flows.h"
+#include "core/policy/evaluate.h"
+#include "core/policy/policy.h"
+
+namespace weir {
+
+// A block ends by itself: long enough that a tunnel is given up, short enough for a mistake.
+inline constexpr std::int64_t kBlockLeaseNs = 3'600'000'000'000;
+// Payload after which a flow without a name is judged by its address: the kernel's ring carries no
+// more of it (WEIR_HEAD_FLOW).
+inline constexpr std::uint64_t kHopelessBytes = 8192;
+// Trees that answer DNS for others (a stub, a forwarder): their port 53 is never blocked.
+inline constexpr std::size_t kMaxResolverTrees = 64;
+inline constexpr std::int64_t kTickNs = 1'000'000'000;
+
+// What the line knows about a flow beside core/net. Lives as long as the flow does there.
+struct JudgedFlow {
+  FlowKey key;
+  SocketRef socket;
+  bool judged = false;
+  bool named = false;  // judged with all that will be learnt
+  Facts facts;
+  Place place;
+  std::uint64_t limits = 0;
+  std::uint64_t waiting = 0;    // simulated accounts: bytes not yet charged
+  std::uint64_t told_rows = 0;  // simulated accounts: rows whose refusal was told
+  FlowBytes bytes, usage;       // totals; how much of them is in usage rows
+  bool in_usage = false;
+  std::unique_ptr<Flow> copy;  // live flows: judged again when the policy changes
+};
+
+struct Line::State {
+  explicit State(Outlet& to);
+
+  // stages, in order (line.cpp calls them)
+  void advance(const Stamp& at);              // line.cpp: seconds, hours, windows
+  Observation enrich(const EventBody& body);  // enrich.cpp: tables learn; packets become flows
+  void detect(const Observation& seen);       // line.cpp: findings → signals
+  void judge(const Event& event, const Observation& seen);  // judge.cpp: → orders, told
+  void enforce();                                           // line.cpp: orders go out
+  void report(const Observation& seen);  // line.cpp: told → reports, usage, ended flows
+  void finish();
+
+  // enrich.cpp
+  void take(const PolicyChanged& changed);
+  void learn(const Observation& seen);
+  void note_resolver(const Packet& packet, const Observation& seen);
+  JudgedFlow& known(const Observation& seen);
+
+  // judge.cpp
+  bool simulated() const { return !live; }
+  void judge_flow(JudgedFlow& known, const Flow& flow, std::uint64_t serial);
+  void judge_signal(const Signal& signal, const Observation& seen);
+  void judge_spent(const AccountSpent& spent);
+  void judge_address(const IpAddress& address);
+  void simulate(JudgedFlow& known, std::uint64_t serial, std::uint64_t bytes);
+  void tell_spent(const JudgedFlow& known, std::uint64_t serial, std::uint32_t row,
+                  std::uint64_t spent);
+  void block(Decision& decision, const Actor& actor, std::string_view detector,
+             std::uint64_t destination);
+  void judge_again();
+
+  void add_usage(JudgedFlow& known);
+  void settle(const Flow& flow);
+
+  Outlet& outlet;
+  std::shared_ptr<const Policy> policy;
+  bool live = false;  // a host with the kernel's accounts; else they are simulated
+  Stamp at;
+  std::int64_t next_tick_ns = 0;
+
+  std::vector<Flow> ended;  // by the call in progress
+  Flows flows;
+  Processes processes;
+  Destinations destinations;
+  Accounts accounts;
+  Usage usage;
+  Reports reports;
+  std::vector<std::unique_ptr<Detector>> detectors;
+  std::unordered_map<std::uint64_t, JudgedFlow> judged;  // by serial: bounded as Flows is
+  std::unordered_map<FlowKey, std::uint64_t, FlowKeyHash> serials;
+  std::set<TreeId> resolver_trees;
+
+  std::vector<Signal> signals;  // of the call in progress, as are these:
+  std::vector<Order> orders;
+  std::vector<Told> told;
+  Counters counters;
+};
+
+}  // namespace weir
