@@ -1,0 +1,29 @@
+// The commands of `weir`. A command is one function in a file of its own: it gets its own arguments
+// (argv[0] is its name), parses them with CLI11 and gives the exit status that CONTRACT names.
+#pragma once
+
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace weir {
+
+enum Exit : int {
+  kExitDone = 0,
+  kExitFailed = 1,
+  kExitUsage = 2,       // or unreadable input
+  kExitViolations = 3,  // where asked for, or a command stopped by its limit
+  kExitNotAllowed = 4,
+  kExitUnreachable = 5,
+  kExitDegraded = 6,
+};
+
+// Parses; -1: go on. Else the exit status: 0 after --help, 2 after a wrong option (sentence on
+// stderr).
+int parse_arguments(CLI::App& app, int argc, char** argv);
+
+int cmd_replay(int argc, char** argv);
+
+}  // namespace weir

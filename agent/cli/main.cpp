@@ -1,0 +1,74 @@
+// `weir`: finds the command and runs it. To add one: its function in commands.h, its line in
+// kCommands.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <string_view>
+
+#include "agent/cli/commands.h"
+
+namespace weir {
+namespace {
+
+struct Command {
+  std::string_view name;
+  int (*run)(int argc, char** argv);
+  std::string_view summary;
+};
+
+constexpr Command kCommands[] = {
+    {"replay", cmd_replay, "tell from captures and event logs what left, and why it matters"},
+};
+
+void print_help(std::FILE* to) {
+  fmt::print(to,
+             "weir measures and bounds what leaves this host.\n\n"
+             "Usage: weir COMMAND [OPTION]…\n       weir COMMAND --help\n\nCommands:\n");
+  for (const Command& command : kCommands)
+    fmt::print(to, "  {:<10} {}\n", command.name, command.summary);
+  fmt::print(to, "\nOptions:\n  --help     this text\n  --version  version of weir\n");
+}
+
+int run(int argc, char** argv) {
+  if (argc < 2) {
+    print_help(stderr);
+    return kExitUsage;
+  }
+  const std::string_view name = argv[1];
+  if (name == "--version" || name == "-V" || name == "version") {
+    fmt::print("weir {}\n", WEIR_VERSION);
+    return kExitDone;
+  }
+  if (name == "--help" || name == "-h" || name == "help") {
+    print_help(stdout);
+    return kExitDone;
+  }
+  for (const Command& command : kCommands)
+    if (command.name == name) return command.run(argc - 1, argv + 1);
+  fmt::print(stderr, "weir: '{}' is no command; `weir --help` lists them\n", name);
+  return kExitUsage;
+}
+
+}  // namespace
+
+int parse_arguments(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+    return -1;
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitDone : kExitUsage;
+  }
+}
+
+}  // namespace weir
+
+int main(int argc, char** argv) {
+  try {
+    return weir::run(argc, argv);
+  } catch (const std::exception& error) {  // out of memory, or a bug in a library
+    std::fprintf(stderr, "weir: %s\n", error.what());
+    return weir::kExitFailed;
+  }
+}
