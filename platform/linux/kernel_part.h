@@ -70,6 +70,8 @@ std::uint64_t default_destination(const IpAddress& address);
 
 Result<std::string> cgroup2_root();  // mount point, from /proc/self/mountinfo
 
+struct KernelState;  // kernel_state.h
+
 class KernelPart {
  public:
   // Loads every program that this kernel takes and attaches it. Fails only if a required program
@@ -106,6 +108,9 @@ class KernelPart {
   // Starts a tree at a process (0 for a field that is to be found out). Returns the tree's id.
   Result<std::uint64_t> put_task(std::uint32_t pid, std::uint32_t person = 0xffffffff,
                                  std::uint32_t flags = 0);
+  // With known_trees: a socket of this cgroup that no task was seen to make (MPTCP subflows are
+  // made by the kernel) belongs to this tree.
+  Result<void> set_home(const std::string& cgroup, std::uint64_t tree);
   Result<void> mark_launcher(const std::string& executable);
   // Tasks in scope, found in /proc: known ones keep what they are. Returns how many were added.
   Result<std::size_t> scan_tasks(bool bind_sockets);
@@ -127,9 +132,8 @@ class KernelPart {
   std::size_t poll_told(const std::function<void(const weir_refused&)>& told);
 
  private:
-  struct State;
-  explicit KernelPart(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+  explicit KernelPart(std::unique_ptr<KernelState> state);
+  std::unique_ptr<KernelState> state_;
 };
 
 // Closes a TCP socket (or UDP) of this network namespace by sock_diag: the peer gets a reset, the

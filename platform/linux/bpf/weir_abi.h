@@ -59,6 +59,10 @@ struct weir_account {
   w_u64 told_ns;   /* last time a refusal of this row was put into the ring */
 };
 
+/* Lease rows: what the tree loses; other numbers are destination keys. */
+#define WEIR_TARGET_EVERYTHING 0u
+#define WEIR_TARGET_DNS 53u
+
 /* ---- task: HASH tgid ----------------------------------------------------------------------- */
 struct weir_task {
   w_u64 tree;      /* id: start time of the root's process, boot ns, or'ed unique */
@@ -73,6 +77,13 @@ struct weir_task {
 #define WEIR_TASK_FRESH 4u     /* has not called exec yet: its person is fixed then */
 
 /* ---- socket: SK_STORAGE -------------------------------------------------------------------- */
+struct weir_tuple {   /* network order addresses, host order ports */
+  w_u8 local[16], remote[16];
+  w_u16 local_port, remote_port;
+  w_u8 protocol;      /* IPPROTO_* */
+  w_u8 family;        /* AF_INET or AF_INET6, as the socket was made */
+  w_u16 pad;
+};
 struct weir_socket {
   w_u64 cookie, tree, limits, dest;
   w_u64 bytes_out, bytes_in, refused;
@@ -80,7 +91,7 @@ struct weir_socket {
   w_u64 first_flight; /* bytes sent before the verdict, charged to every row of `limits` */
   w_u64 first_ns;     /* boot time of the first of them */
   w_u64 wait_ns;      /* boot time since which it waits for its verdict, 0: it doesn't */
-  w_u8 remote[16];    /* the address that `limits` and `dest` were looked up for */
+  struct weir_tuple tuple; /* of the first packet that left: `limits` and `dest` are for its remote */
   w_u32 person, labels, pid, generation;
   w_u32 verdicts;     /* weir_state.verdicts when it last looked */
   w_u32 max_seq;      /* TCP: highest end of sequence that was charged */
@@ -91,11 +102,12 @@ struct weir_socket {
 };
 #define WEIR_SOCKET_CLASSIFIED 1u
 #define WEIR_SOCKET_SEQ 2u         /* max_seq is valid */
-#define WEIR_SOCKET_LOOKED_UP 4u   /* limits, dest and remote are valid */
+#define WEIR_SOCKET_LOOKED_UP 4u   /* limits, dest and tuple are valid */
 #define WEIR_SOCKET_MANY 8u        /* a datagram socket with more than one peer: no verdict is for it */
 #define WEIR_SOCKET_PROVISIONAL 16u /* made by a launcher or by nobody known: who sends on it owns it */
 #define WEIR_SOCKET_WAITED 32u     /* verdict_wait is over: goes on, charged to `unclassified` */
 #define WEIR_SOCKET_TOLD 64u       /* a refusal on it was put into the ring */
+#define WEIR_SOCKET_CLAIMED 256u   /* one packet is looking it up */
 #define WEIR_SOCKET_CLOSED 128u    /* closed by its last holder; TCP may still send what is queued */
 
 /* ---- verdict: HASH cookie → limits, written by the guard for the engine --------------------- */
@@ -129,13 +141,6 @@ struct weir_record {  /* starts every record */
   w_u64 boot_ns;
   w_u64 cookie, tree;
   w_u32 person, pid;
-};
-struct weir_tuple {   /* network order addresses, host order ports */
-  w_u8 local[16], remote[16];
-  w_u16 local_port, remote_port;
-  w_u8 protocol;      /* IPPROTO_* */
-  w_u8 family;        /* AF_INET or AF_INET6, as the socket was made */
-  w_u16 pad;
 };
 struct weir_head {    /* then `captured` bytes, from the IP header on */
   struct weir_record record;
@@ -180,6 +185,9 @@ struct weir_state {
   w_u64 fixed;           /* rows with WEIR_LIMIT_FIXED; the loader fills it in */
   w_u32 generation;      /* of the policy: sockets look themselves up again */
   w_u32 verdicts;        /* changes with every verdict; the loader fills it in */
+  w_u64 home_cgroup;     /* known trees only: a socket of this cgroup that no task was seen to make */
+  w_u64 home_tree;       /* belongs to this tree (the kernel's own, e.g. MPTCP subflows); 0: nobody's */
+  w_u32 home_level, home_person;
   w_u32 blocks;          /* number of lease rows: 0 saves the look-up; the loader fills it in */
   w_u32 pad;
 };

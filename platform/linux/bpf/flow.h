@@ -1,0 +1,157 @@
+/* Which rows count for a packet: its socket's verdict, else the prefix that holds the address, else
+ * `unclassified`. And the way of a first flight: charged to every row that could apply, handed back
+ * where the verdict says that it doesn't. */
+#ifndef WEIR_FLOW_H
+#define WEIR_FLOW_H
+
+#include "accounts.h"
+#include "packet.h"
+#include "records.h"
+
+struct route { /* of one packet; the socket holds a copy of it while it has one peer */
+  u64 limits, dest;
+  u32 classified;
+};
+
+/* The /24 or /48: what `per: destination` means where nothing gives a better key. */
+static __always_inline u64 default_dest(const u8 *a) {
+  if (*(const u64 *)a == 0 && *(const u32 *)(a + 8) == bpf_htonl(0x0000ffff))
+    return 4ull << 56 | (u64)a[12] << 16 | (u64)a[13] << 8 | a[14];
+  return 6ull << 56 | (u64)a[0] << 40 | (u64)a[1] << 32 | (u64)a[2] << 24 | (u64)a[3] << 16 |
+         (u64)a[4] << 8 | a[5];
+}
+
+static __always_inline int same_address(const u8 *a, const u8 *b) {
+  return ((const u64 *)a)[0] == ((const u64 *)b)[0] && ((const u64 *)a)[1] == ((const u64 *)b)[1];
+}
+
+static __always_inline void route_by_address(struct route *r, const u8 *address,
+                                             const struct weir_state *now) {
+  struct weir_prefix_key key = {.length = 128};
+  __builtin_memcpy(key.address, address, 16);
+  struct weir_prefix *p = bpf_map_lookup_elem(&prefixes, &key);
+  r->limits = p ? p->limits : now->unclassified;
+  r->dest = p && p->dest ? p->dest : default_dest(address);
+  r->classified = p && p->final;
+}
+
+/* Moves the first flight of `s` from the rows that it was charged to to those of the verdict. */
+__attribute__((noinline)) int settle(struct weir_socket *s, u64 rows, u64 dest) {
+  if (!s) return 0;
+  u64 bytes = __sync_lock_test_and_set(&s->first_flight, 0);
+  u64 old_rows = s->limits, old_dest = s->dest;
+  if (!bytes) return 0;
+  struct charge c = {.tree = s->tree, .person = s->person, .labels = s->labels, .bytes = bytes};
+  u64 left = old_rows | rows;
+  /* Old and new rows are at most WEIR_CHARGES each. */
+  for (u32 i = 0; i < 2 * WEIR_CHARGES && left; i++) {
+    u32 row = lowest_bit(left);
+    u64 bit = left & -left;
+    left &= left - 1;
+    const struct weir_limit *limit = bpf_map_lookup_elem(&limits, &row);
+    int moved = limit && per_destination(limit->per) && old_dest != dest;
+    if ((old_rows & bit) && (!(rows & bit) || moved)) {
+      c.dest = old_dest;
+      c.now = s->first_ns;
+      refund_row(&c, row);
+    }
+    if ((rows & bit) && (!(old_rows & bit) || moved)) {
+      c.dest = dest;
+      enter_row(&c, row);
+    }
+  }
+  return 0;
+}
+
+/* Takes the verdict for this socket if there is one of the policy in force. */
+static __always_inline int take_verdict(struct weir_socket *s, const struct weir_state *now) {
+  u64 cookie = s->cookie;
+  struct weir_verdict *v = bpf_map_lookup_elem(&verdicts, &cookie);
+  if (!v || v->generation != now->generation) return 0;
+  u64 rows = v->limits | (s->limits & now->fixed);
+  u64 dest = v->dest ? v->dest : s->dest;
+  settle(s, rows, dest);
+  s->limits = rows;
+  s->dest = dest;
+  __sync_fetch_and_or(&s->flags, WEIR_SOCKET_CLASSIFIED);
+  return 1;
+}
+
+/* First packet of a socket, or a new policy. Charges under rows of an older policy stay where they are. */
+static __always_inline void look_up(struct weir_socket *s, const struct packet *p,
+                                    const struct weir_state *now, struct route *r) {
+  route_by_address(r, p->remote, now);
+  s->first_flight = 0;
+  s->wait_ns = 0;
+  s->limits = r->limits;
+  s->dest = r->dest;
+  s->generation = now->generation;
+  s->verdicts = now->verdicts - 1; /* so that the next look finds a verdict that is there already */
+  if (r->classified)
+    __sync_fetch_and_or(&s->flags, WEIR_SOCKET_CLASSIFIED);
+  else
+    __sync_fetch_and_and(&s->flags, ~(WEIR_SOCKET_CLASSIFIED | WEIR_SOCKET_WAITED));
+}
+
+/* The rows of this packet. A datagram socket with several peers gets no verdict, and nothing of it is
+ * kept: two threads could otherwise use an approved peer's rows for another peer. */
+__attribute__((noinline)) int find_route(struct weir_socket *s, struct packet *p, struct route *r, u8 family) {
+  u32 zero = 0;
+  const struct weir_state *now = bpf_map_lookup_elem(&state, &zero);
+  if (!s || !p || !r || !now) return 0;
+  u32 flags = s->flags;
+  if (!(flags & WEIR_SOCKET_CLAIMED)) {
+    flags = __sync_fetch_and_or(&s->flags, WEIR_SOCKET_CLAIMED);
+    if (!(flags & WEIR_SOCKET_CLAIMED)) {
+      put_tuple(&s->tuple, p, family);
+      look_up(s, p, now, r);
+      flags = __sync_fetch_and_or(&s->flags, WEIR_SOCKET_LOOKED_UP) | WEIR_SOCKET_LOOKED_UP;
+    }
+  }
+  if ((flags & WEIR_SOCKET_LOOKED_UP) && !(flags & WEIR_SOCKET_MANY) &&
+      !same_address(s->tuple.remote, p->remote)) {
+    flags |= WEIR_SOCKET_MANY;
+    __sync_fetch_and_or(&s->flags, WEIR_SOCKET_MANY);
+  }
+  if (!(flags & WEIR_SOCKET_LOOKED_UP) || (flags & WEIR_SOCKET_MANY)) {
+    route_by_address(r, p->remote, now);
+    return 0;
+  }
+  int classified = 0;
+  if (s->generation != now->generation) look_up(s, p, now, r);
+  if (s->verdicts != now->verdicts) {
+    s->verdicts = now->verdicts;
+    classified = take_verdict(s, now);
+  }
+  r->limits = s->limits;
+  r->dest = s->dest;
+  r->classified = s->flags & WEIR_SOCKET_CLASSIFIED ? 1 : 0;
+  return classified;
+}
+
+/* 1: the flow has used its first flight and waits for its verdict. */
+static __always_inline int must_wait(struct weir_socket *s, const struct route *r, u64 bytes,
+                                     const struct weir_state *now, u64 time) {
+  if (r->classified || !r->limits || !now->first_flight) return 0;
+  if (s->flags & (WEIR_SOCKET_MANY | WEIR_SOCKET_WAITED)) return 0;
+  if (s->first_flight + bytes <= now->first_flight) return 0;
+  if (!s->wait_ns) s->wait_ns = time;
+  if (time - s->wait_ns < now->verdict_wait_ns) return 1;
+  __sync_fetch_and_or(&s->flags, WEIR_SOCKET_WAITED);
+  return 0;
+}
+
+static __always_inline int lease_holds(u64 tree, u64 target, u64 time) {
+  struct weir_account_key key = {.limit = WEIR_LIMITS, .who = tree, .dest = target};
+  struct weir_account *lease = bpf_map_lookup_elem(&accounts, &key);
+  return lease && time < lease->until_ns;
+}
+
+/* Is this tree cut off from there? DNS also on loopback, where the stub resolver listens. */
+static __always_inline int is_blocked(u64 tree, u16 port, u64 dest, int loopback, u64 time) {
+  if (is_dns_port(port) && lease_holds(tree, WEIR_TARGET_DNS, time)) return 1;
+  if (loopback) return 0;
+  return lease_holds(tree, WEIR_TARGET_EVERYTHING, time) || (dest && lease_holds(tree, dest, time));
+}
+
+#endif

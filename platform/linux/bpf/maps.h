@@ -1,0 +1,106 @@
+/* The tables of the kernel part. Those that hold what was spent or who is who are pinned and adopted by
+ * a restarted guard; sizes come from weir_abi.h, the loader may make them smaller for tests. */
+#ifndef WEIR_MAPS_H
+#define WEIR_MAPS_H
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "weir_abi.h"
+
+typedef w_u8 u8;
+typedef w_u16 u16;
+typedef w_u32 u32;
+typedef w_u64 u64;
+
+#define WEIR_VERDICTS 65536u          /* sockets with a verdict at once; more: they stay unclassified */
+#define WEIR_LAUNCHERS 256u           /* declared launchers: a desk has about twenty */
+#define WEIR_EVENTS_BYTES (8u << 20)  /* 2 s of 2,000 new flows a second with a 2 KiB head each */
+#define WEIR_TOLD_BYTES (256u << 10)  /* 1,500 refusals that the guard has not read yet */
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, WEIR_LIMITS);
+  __type(key, u32);
+  __type(value, struct weir_limit);
+} limits SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, WEIR_ACCOUNTS);
+  __type(key, struct weir_account_key);
+  __type(value, struct weir_account);
+} accounts SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, WEIR_TASKS);
+  __type(key, u32);
+  __type(value, struct weir_task);
+} tasks SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE); /* clone: accepted sockets are their listener's */
+  __type(key, int);
+  __type(value, struct weir_socket);
+} sockets SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, WEIR_VERDICTS);
+  __type(key, u64);
+  __type(value, struct weir_verdict);
+} verdicts SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, WEIR_PREFIXES);
+  __type(key, struct weir_prefix_key);
+  __type(value, struct weir_prefix);
+} prefixes SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, WEIR_LAUNCHERS);
+  __type(key, struct weir_inode_key);
+  __type(value, u32);
+} launchers SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, u32);
+  __type(value, struct weir_state);
+} state SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, WEIR_COUNTERS);
+  __type(key, u32);
+  __type(value, u64);
+} counters SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, WEIR_EVENTS_BYTES);
+} events SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, WEIR_TOLD_BYTES);
+} told SEC(".maps");
+
+/* Fixed when the object is loaded. */
+volatile const u64 scope_cgroup = 0; /* id of the cgroup that the programs are attached to */
+volatile const u32 scope_level = 0;  /* its depth below the root */
+volatile const u32 known_trees_only = 0;
+
+static __always_inline void count(u32 which) {
+  u64 *n = bpf_map_lookup_elem(&counters, &which);
+  if (n) *n += 1;
+}
+
+#endif

@@ -1,0 +1,134 @@
+/* What goes into the two rings. A record that finds no room is counted, never waited for. */
+#ifndef WEIR_RECORDS_H
+#define WEIR_RECORDS_H
+
+#include "accounts.h"
+#include "packet.h"
+
+#define WEIR_USAGE_STEP 65536u            /* bytes between two usage records of a socket */
+#define WEIR_TELL_EVERY_NS 1000000000ull  /* a refusal of the same account is told once a second */
+
+static __always_inline void start_record(struct weir_record *r, u32 kind, u32 size,
+                                         const struct weir_socket *s) {
+  r->kind = kind;
+  r->size = size;
+  r->boot_ns = bpf_ktime_get_boot_ns();
+  r->cookie = s->cookie;
+  r->tree = s->tree;
+  r->person = s->person;
+  r->pid = s->pid;
+}
+
+static __always_inline void put_tuple(struct weir_tuple *t, const struct packet *p, u8 family) {
+  __builtin_memcpy(t->local, p->local, 16);
+  __builtin_memcpy(t->remote, p->remote, 16);
+  t->local_port = p->local_port;
+  t->remote_port = p->remote_port;
+  t->protocol = p->protocol;
+  t->family = family;
+  t->pad = 0;
+}
+
+static __always_inline void put_usage(struct weir_socket *s, const struct weir_tuple *tuple, u32 closed) {
+  s->told_bytes = s->bytes_out + s->bytes_in;
+  struct weir_usage *u = bpf_ringbuf_reserve(&events, sizeof(*u), 0);
+  if (!u) {
+    count(WEIR_COUNT_RING_LOST);
+    return;
+  }
+  start_record(&u->record, WEIR_REC_USAGE, sizeof(*u), s);
+  u->tuple = *tuple;
+  u->bytes_out = s->bytes_out;
+  u->bytes_in = s->bytes_in;
+  u->refused = s->refused;
+  u->closed = closed;
+  u->pad = 0;
+  bpf_ringbuf_submit(u, 0);
+}
+
+static __always_inline void usage_of_packet(struct weir_socket *s, const struct packet *p, u8 family,
+                                            u32 closed) {
+  struct weir_tuple tuple;
+  put_tuple(&tuple, p, family);
+  put_usage(s, &tuple, closed);
+}
+
+/* Slots of three sizes: the ring reserves constants only, and 2 KiB for a DNS query would waste it. */
+#define WEIR_PUT_HEAD(room)                                                              \
+  do {                                                                                   \
+    struct weir_head *h = bpf_ringbuf_reserve(&events, sizeof(*h) + (room), 0);          \
+    if (!h) {                                                                            \
+      count(WEIR_COUNT_RING_LOST);                                                       \
+      return 0;                                                                          \
+    }                                                                                    \
+    start_record(&h->record, WEIR_REC_HEAD, sizeof(*h) + (room), s);                     \
+    h->wire_length = skb->len;                                                           \
+    h->incoming = incoming;                                                              \
+    __builtin_memset(h->pad, 0, sizeof(h->pad));                                         \
+    /* This form of the bound is the one that the verifier of 6.1 follows. */            \
+    u32 last = (length - 1) & ((room) - 1);                                              \
+    h->captured = last + 1;                                                              \
+    if (bpf_skb_load_bytes(skb, 0, h + 1, last + 1)) h->captured = 0;                    \
+    bpf_ringbuf_submit(h, 0);                                                            \
+    return 0;                                                                            \
+  } while (0)
+
+/* The packet's first bytes, from the IP header on. The rest of a slot is not cleared: a reader takes
+ * `captured` bytes. */
+__attribute__((noinline)) int put_head(struct __sk_buff *skb, struct weir_socket *s, u8 incoming) {
+  if (!s) return 0;
+  u32 length = skb->len;
+  if (!length) return 0;
+  if (length > WEIR_HEAD_MAX) length = WEIR_HEAD_MAX;
+  if (length <= 256) WEIR_PUT_HEAD(256);
+  if (length <= 1024) WEIR_PUT_HEAD(1024);
+  WEIR_PUT_HEAD(WEIR_HEAD_MAX);
+}
+
+struct refusal {
+  struct weir_account_key key;
+  u64 charged, length;
+  u8 family;
+};
+
+static __always_inline void put_refused(void *ring, u32 lost, const struct weir_socket *s,
+                                        const struct packet *p, const struct refusal *what) {
+  struct weir_refused *r = bpf_ringbuf_reserve(ring, sizeof(*r), 0);
+  if (!r) {
+    count(lost);
+    return;
+  }
+  start_record(&r->record, WEIR_REC_REFUSED, sizeof(*r), s);
+  put_tuple(&r->tuple, p, what->family);
+  r->account = what->key;
+  r->charged = what->charged;
+  r->length = what->length;
+  bpf_ringbuf_submit(r, 0);
+}
+
+/* Once a second for an account, and the first time for each socket: the guard ends sockets by it.
+ * `row_family`: the row, and the socket's family from bit 8 on. */
+__attribute__((noinline)) int tell_row(struct weir_socket *s, struct charge *c, struct packet *p,
+                                       u32 row_family) {
+  u32 row = row_family & (WEIR_LIMITS - 1);
+  const struct weir_limit *limit = bpf_map_lookup_elem(&limits, &row);
+  if (!s || !c || !p || !limit) return 0;
+  struct refusal what = {.length = c->bytes, .family = row_family >> 8};
+  make_key(&what.key, row, limit->per, c);
+  struct weir_account *account = bpf_map_lookup_elem(&accounts, &what.key);
+  if (account) {
+    u64 told_ns = account->told_ns;
+    int due = !told_ns || (long long)(c->now - told_ns) >= (long long)WEIR_TELL_EVERY_NS;
+    due = due && __sync_val_compare_and_swap(&account->told_ns, told_ns, c->now) == told_ns;
+    if (!due && (s->flags & WEIR_SOCKET_TOLD)) return 0;
+    what.charged = account->charged;
+  } else if (s->flags & WEIR_SOCKET_TOLD) {
+    return 0; /* the table is full: there is no account to keep the time of */
+  }
+  __sync_fetch_and_or(&s->flags, WEIR_SOCKET_TOLD);
+  put_refused(&told, WEIR_COUNT_TOLD_LOST, s, p, &what);
+  put_refused(&events, WEIR_COUNT_RING_LOST, s, p, &what);
+  return 0;
+}
+
+#endif

@@ -1,0 +1,217 @@
+// KernelPart: loading, adopting and releasing. What it reads and writes afterwards is in
+// kernel_tables.cpp.
+#include "platform/linux/kernel_part.h"
+
+#include <bpf/bpf.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "platform/linux/kernel_state.h"
+
+namespace weir {
+namespace {
+
+constexpr long kCgroup2Magic = 0x63677270;  // linux/magic.h
+constexpr long kBpfMagic = 0xcafe4a11;
+
+std::string layout_dir(const std::string& pin_dir) {
+  return fmt::format("{}/weir/{}", pin_dir, WEIR_LAYOUT);
+}
+
+// Makes PIN/weir/<layout>/{maps,links}, readable by root alone.
+Result<void> make_pin_dirs(const std::string& pin_dir) {
+  struct statfs fs {};
+  if (statfs(pin_dir.c_str(), &fs)) return fail_with("cannot use pin directory " + pin_dir, errno);
+  if (fs.f_type != kBpfMagic)
+    return fail(pin_dir + " is not in a BPF file system: mount one there (mount -t bpf)");
+  std::string layout = layout_dir(pin_dir);
+  for (const std::string& dir : {pin_dir + "/weir", layout, layout + "/maps", layout + "/links"})
+    if (mkdir(dir.c_str(), 0700) && errno != EEXIST) return fail_with("cannot make " + dir, errno);
+  return {};
+}
+
+Result<void> load_object(KernelState& state, const std::string& map_pins) {
+  std::vector<std::string> without;
+  auto note_all = [&] {
+    state.programs.clear();
+    for (const ProgramNote& n : program_notes())
+      state.programs.push_back({n.name, n.required, true, false, n.lost, ""});
+  };
+  note_all();
+  std::string problem;
+  Wanted wanted{&state.options, &state.place, map_pins, "", without};
+  auto object = open_and_load(wanted, problem);
+  if (!object) {
+    // Something is not for this kernel: find out what by loading each alone, then load the rest.
+    state.programs = probe_programs(state.options, state.place);
+    for (const KernelProgram& p : state.programs) {
+      if (p.loaded) continue;
+      if (p.required) return fail(fmt::format("{} does not load: {}", p.name, p.problem));
+      wanted.without.push_back(p.name);
+    }
+    if (wanted.without.empty()) return tl::unexpected(object.error());
+    object = open_and_load(wanted, problem);
+    if (!object) return tl::unexpected(object.error());
+  }
+  state.object = std::move(*object);
+  return {};
+}
+
+// What a former guard left in the maps: the state, and which trees are cut off.
+Result<void> read_adopted(KernelState& state) {
+  std::uint32_t zero = 0;
+  if (bpf_map_lookup_elem(state.map("state"), &zero, &state.values))
+    return fail_with("cannot read the pinned state", errno);
+  weir_account_key key{}, *previous = nullptr;
+  while (!bpf_map_get_next_key(state.map("accounts"), previous, &key)) {
+    previous = &key;
+    weir_account value{};
+    if (key.limit == WEIR_LIMITS && !bpf_map_lookup_elem(state.map("accounts"), &key, &value))
+      state.blocks[{key.who, key.dest}] = value.until_ns;
+  }
+  return {};
+}
+
+Result<void> open_told(KernelState& state) {
+  auto on_record = [](void* context, void* data, std::size_t size) {
+    auto* s = static_cast<KernelState*>(context);
+    if (size >= sizeof(weir_refused) && s->on_told)
+      s->on_told(*static_cast<const weir_refused*>(data));
+    return 0;
+  };
+  state.told.reset(ring_buffer__new(state.map("told"), on_record, &state, nullptr));
+  if (!state.told) return fail_with("cannot map the ring of refusals", errno);
+  return {};
+}
+
+}  // namespace
+
+Descriptor::~Descriptor() {
+  if (fd_ >= 0) close(fd_);
+}
+
+tl::unexpected<Error> fail_with(const std::string& text, int code) {
+  return fail(text + ": " + std::strerror(std::abs(code)));
+}
+
+std::uint64_t boot_ns() {
+  timespec t{};
+  clock_gettime(CLOCK_BOOTTIME, &t);
+  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(t.tv_nsec);
+}
+
+Result<std::string> cgroup2_root() {
+  std::ifstream mounts("/proc/self/mountinfo");
+  std::string line;
+  while (std::getline(mounts, line)) {
+    std::istringstream fields(line);
+    std::string id, parent, device, root, point;
+    fields >> id >> parent >> device >> root >> point;
+    if (line.find(" - cgroup2 ") != std::string::npos && root == "/") return point;
+  }
+  return fail("no cgroup2 file system is mounted here (/proc/self/mountinfo)");
+}
+
+Result<CgroupPlace> find_cgroup(const std::string& path) {
+  auto root = cgroup2_root();
+  CgroupPlace place{path, 0, 0};
+  if (path.empty()) {
+    if (!root) return tl::unexpected(root.error());
+    place.path = *root;
+  }
+  struct statfs fs {};
+  struct stat status {};
+  if (statfs(place.path.c_str(), &fs) || stat(place.path.c_str(), &status))
+    return fail_with("cannot use cgroup " + place.path, errno);
+  if (fs.f_type != kCgroup2Magic)
+    return fail(place.path + " is not a directory of a cgroup2 mount");
+  place.id = status.st_ino;  // a cgroup's id is its inode number (since 5.5)
+  char resolved[PATH_MAX];
+  if (root && realpath(place.path.c_str(), resolved)) {
+    std::string rest = std::string(resolved).substr(std::min(root->size(), std::strlen(resolved)));
+    for (std::size_t i = 0; i < rest.size(); i++)
+      if (rest[i] == '/' && i + 1 < rest.size()) place.level++;
+  }
+  return place;
+}
+
+int KernelState::map(const char* name) const {
+  int fd = bpf_object__find_map_fd_by_name(object.get(), name);
+  WEIR_CHECK(fd >= 0);
+  return fd;
+}
+
+Result<KernelPart> KernelPart::load(const KernelOptions& options) {
+  auto state = std::make_unique<KernelState>();
+  state->options = options;
+  auto place = find_cgroup(options.cgroup);
+  if (!place) return tl::unexpected(place.error());
+  state->place = *place;
+  std::string maps, links;
+  if (!options.pin_dir.empty()) {
+    if (auto r = make_pin_dirs(options.pin_dir); !r) return tl::unexpected(r.error());
+    maps = layout_dir(options.pin_dir) + "/maps";
+    links = layout_dir(options.pin_dir) + "/links";
+    state->adopted = access((links + "/weir_egress").c_str(), F_OK) == 0;
+  }
+  if (auto r = load_object(*state, maps); !r) return tl::unexpected(r.error());
+  if (state->adopted)
+    if (auto r = read_adopted(*state); !r) return tl::unexpected(r.error());
+  if (auto r = open_told(*state); !r) return tl::unexpected(r.error());
+  KernelPart part(std::move(state));
+  for (const std::string& executable : options.launchers)
+    if (auto r = part.mark_launcher(executable); !r) return tl::unexpected(r.error());
+  if (auto r = attach_programs(*part.state_, links); !r) return tl::unexpected(r.error());
+  if (options.scan && options.scope == KernelScope::cgroup)
+    if (auto r = part.scan_tasks(options.bind_sockets && !part.adopted()); !r)
+      return tl::unexpected(r.error());
+  return part;
+}
+
+std::vector<KernelProgram> KernelPart::probe() {
+  KernelOptions options;
+  return probe_programs(options, CgroupPlace{});
+}
+
+Result<void> KernelPart::release(const std::string& pin_dir) {
+  // Links first: when the last map pin goes, nothing uses the maps any more. Nothing of ours is
+  // nested deeper than weir/<layout>/<kind>/<pin>.
+  std::error_code e;
+  std::filesystem::path root(pin_dir + "/weir");
+  if (!std::filesystem::exists(root, e)) return {};
+  for (const auto& layout : std::filesystem::directory_iterator(root, e))
+    std::filesystem::remove_all(layout.path() / "links", e);
+  std::filesystem::remove_all(root, e);
+  if (e) return fail("cannot remove the pins in " + root.string() + ": " + e.message());
+  return {};
+}
+
+KernelPart::KernelPart(std::unique_ptr<KernelState> state) : state_(std::move(state)) {}
+KernelPart::KernelPart(KernelPart&&) noexcept = default;
+KernelPart& KernelPart::operator=(KernelPart&&) noexcept = default;
+KernelPart::~KernelPart() = default;
+
+const std::vector<KernelProgram>& KernelPart::programs() const {
+  return state_->programs;
+}
+bool KernelPart::adopted() const {
+  return state_->adopted;
+}
+const weir_state& KernelPart::state() const {
+  return state_->values;
+}
+
+}  // namespace weir

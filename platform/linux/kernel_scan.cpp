@@ -1,0 +1,224 @@
+// KernelPart: putting tasks into the table from user space, one by one or all that already run,
+// with the sockets that they hold.
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <unordered_map>
+
+#include "platform/linux/kernel_state.h"
+
+namespace weir {
+namespace {
+
+constexpr std::uint32_t kUnset = 0xffffffff;
+constexpr std::size_t kMostSockets = 65536;     // bound at start; the rest is unattributed
+constexpr std::size_t kMostCgroups = 65536;     // folders that are walked
+constexpr std::uint64_t kTreeCounterBits = 12;  // as in bpf/identity.h
+
+struct Process {
+  std::uint32_t pid = 0, parent = 0, uid = 0, login = kUnset;
+  std::uint64_t start_ns = 0;
+  bool kernel_thread = false;
+};
+
+std::string slurp(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::optional<Process> read_process(std::uint32_t pid) {
+  std::string stat_line = slurp(fmt::format("/proc/{}/stat", pid));
+  std::size_t after_name = stat_line.rfind(')');
+  if (after_name == std::string::npos) return std::nullopt;
+  std::istringstream fields(stat_line.substr(after_name + 1));
+  std::vector<std::string> f;
+  for (std::string field; f.size() < 20 && fields >> field;) f.push_back(field);
+  if (f.size() < 20) return std::nullopt;
+  constexpr unsigned long kKernelThread = 0x00200000;  // PF_KTHREAD
+  Process p;
+  p.pid = pid;
+  p.parent = static_cast<std::uint32_t>(std::strtoul(f[1].c_str(), nullptr, 10));
+  p.kernel_thread = std::strtoul(f[6].c_str(), nullptr, 10) & kKernelThread;
+  const auto ticks = static_cast<std::uint64_t>(sysconf(_SC_CLK_TCK));
+  p.start_ns = std::strtoull(f[19].c_str(), nullptr, 10) * (1'000'000'000 / ticks);
+  std::string login = slurp(fmt::format("/proc/{}/loginuid", pid));
+  if (!login.empty())
+    p.login = static_cast<std::uint32_t>(std::strtoul(login.c_str(), nullptr, 10));
+  std::string status = slurp(fmt::format("/proc/{}/status", pid));
+  std::size_t at = status.find("\nUid:");
+  if (at != std::string::npos)
+    p.uid = static_cast<std::uint32_t>(std::strtoul(status.c_str() + at + 5, nullptr, 10));
+  return p;
+}
+
+// Every process of the cgroup and those below it. Threaded cgroups don't tell: skipped.
+std::vector<std::uint32_t> processes_of(const std::string& cgroup) {
+  std::vector<std::uint32_t> pids;
+  auto add = [&](const std::filesystem::path& folder) {
+    std::ifstream procs(folder / "cgroup.procs");
+    for (std::uint32_t pid; procs >> pid;)
+      if (pid != 0) pids.push_back(pid);
+  };
+  add(cgroup);
+  std::error_code e;
+  std::size_t walked = 0;
+  for (auto it = std::filesystem::recursive_directory_iterator(cgroup, e);
+       !e && it != std::filesystem::recursive_directory_iterator() && walked < kMostCgroups;
+       it.increment(e))
+    if (it->is_directory(e) && ++walked) add(it->path());
+  return pids;
+}
+
+bool runs_launcher(int launchers, std::uint32_t pid) {
+  struct stat s {};
+  if (stat(fmt::format("/proc/{}/exe", pid).c_str(), &s)) return false;
+  weir_inode_key key{std::uint64_t{major(s.st_dev)} << 20 | minor(s.st_dev), s.st_ino};
+  std::uint32_t value = 0;
+  return bpf_map_lookup_elem(launchers, &key, &value) == 0;
+}
+
+std::uint64_t make_tree(KernelState& state) {
+  constexpr std::uint64_t low = (std::uint64_t{1} << (kTreeCounterBits + 1)) - 1;
+  return (boot_ns() & ~low) | ((state.trees++ << 1 | 1) & low);
+}
+
+weir_task root_task(KernelState& state, const Process& p) {
+  weir_task t{};
+  t.tree = make_tree(state);
+  t.start_ns = p.start_ns;
+  t.person = p.login != kUnset ? p.login : p.uid;
+  t.uid = p.uid;
+  t.flags = WEIR_TASK_ROOT;
+  return t;
+}
+
+// Membership of what runs already is read off the parents: a process whose parent is a launcher, or
+// not in the cgroup, is the root of a tree.
+class Scan {
+ public:
+  Scan(KernelState& state, std::vector<std::uint32_t> pids) : state_(state) {
+    for (std::uint32_t pid : pids)
+      if (auto p = read_process(pid); p && !p->kernel_thread) found_[pid] = *p;
+  }
+
+  std::size_t run() {
+    for (const auto& [pid, p] : found_) (void)place(pid, 0);
+    return added_;
+  }
+
+  const std::unordered_map<std::uint32_t, weir_task>& placed() const { return placed_; }
+
+ private:
+  static constexpr int kDeepest = 512;  // parents of parents; beyond that a tree starts anew
+
+  weir_task place(std::uint32_t pid, int depth) {
+    if (auto it = placed_.find(pid); it != placed_.end()) return it->second;
+    const Process& p = found_.at(pid);
+    weir_task t{};
+    int tasks = state_.map("tasks");
+    if (bpf_map_lookup_elem(tasks, &pid, &t)) {
+      t = make(p, depth);
+      if (!bpf_map_update_elem(tasks, &pid, &t, BPF_NOEXIST))
+        added_++;
+      else
+        bpf_map_lookup_elem(tasks, &pid, &t);  // it forked or opened a socket meanwhile
+    }
+    return placed_[pid] = t;
+  }
+
+  weir_task make(const Process& p, int depth) {
+    bool root = !found_.contains(p.parent) || p.parent == p.pid || depth >= kDeepest;
+    weir_task parent{};
+    if (!root) parent = place(p.parent, depth + 1);
+    if (root || parent.flags & WEIR_TASK_LAUNCHER) {
+      weir_task t = root_task(state_, p);
+      if (p.pid == 1 || runs_launcher(state_.map("launchers"), p.pid))
+        t.flags |= WEIR_TASK_LAUNCHER;
+      return t;
+    }
+    parent.flags = 0;
+    parent.start_ns = p.start_ns;
+    parent.uid = p.uid;
+    return parent;
+  }
+
+  KernelState& state_;
+  std::unordered_map<std::uint32_t, Process> found_;
+  std::unordered_map<std::uint32_t, weir_task> placed_;
+  std::size_t added_ = 0;
+};
+
+// Gives one socket of another process to its tree, if it is an internet socket that nobody owns
+// yet.
+void bind_socket(int sockets, int pidfd, int number, std::uint32_t pid, const weir_task& task) {
+  // Held for a moment only: a copy of the descriptor delays its close.
+  Descriptor fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd, number, 0)));
+  int domain = 0;
+  socklen_t size = sizeof domain;
+  if (!fd || getsockopt(fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size)) return;
+  if (domain != AF_INET && domain != AF_INET6) return;
+  weir_socket value{};
+  size = sizeof value.cookie;
+  if (getsockopt(fd.get(), SOL_SOCKET, SO_COOKIE, &value.cookie, &size)) return;
+  value.tree = task.tree;
+  value.person = task.person;
+  value.pid = pid;
+  if (task.flags & WEIR_TASK_LAUNCHER) value.flags = WEIR_SOCKET_PROVISIONAL;
+  int key = fd.get();
+  (void)bpf_map_update_elem(sockets, &key, &value, BPF_NOEXIST);
+}
+
+void bind_sockets_of(int sockets, std::uint32_t pid, const weir_task& task, std::size_t& left) {
+  Descriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  std::string folder = fmt::format("/proc/{}/fd", pid);
+  DIR* dir = pidfd ? opendir(folder.c_str()) : nullptr;
+  if (!dir) return;
+  while (dirent* entry = left ? readdir(dir) : nullptr) {
+    char target[32];
+    ssize_t n = readlinkat(dirfd(dir), entry->d_name, target, sizeof target);
+    if (n < 8 || std::memcmp(target, "socket:", 7) != 0) continue;
+    left--;
+    bind_socket(sockets, pidfd.get(), std::atoi(entry->d_name), pid, task);
+  }
+  closedir(dir);
+}
+
+}  // namespace
+
+Result<std::uint64_t> KernelPart::put_task(std::uint32_t pid, std::uint32_t person,
+                                           std::uint32_t flags) {
+  auto p = read_process(pid);
+  if (!p) return fail(fmt::format("process {} is gone", pid));
+  weir_task t = root_task(*state_, *p);
+  if (person != kUnset) t.person = person;
+  t.flags |= flags;
+  if (bpf_map_update_elem(state_->map("tasks"), &pid, &t, BPF_ANY))
+    return fail_with(fmt::format("cannot put process {} into the task table", pid), errno);
+  return t.tree;
+}
+
+Result<std::size_t> KernelPart::scan_tasks(bool bind_sockets) {
+  Scan scan(*state_, processes_of(state_->place.path));
+  std::size_t added = scan.run();
+  std::size_t left = kMostSockets;
+  if (bind_sockets)
+    for (const auto& [pid, task] : scan.placed())
+      bind_sockets_of(state_->map("sockets"), pid, task, left);
+  return added;
+}
+
+}  // namespace weir

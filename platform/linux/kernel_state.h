@@ -1,0 +1,92 @@
+// Inside the kernel part's library only: the loaded object, its maps and links, small BPF helpers.
+#pragma once
+
+#include <bpf/libbpf.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "platform/linux/kernel_part.h"
+
+namespace weir {
+
+class Descriptor {  // closes itself
+ public:
+  Descriptor() = default;
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Descriptor();
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+
+ private:
+  int fd_ = -1;
+};
+
+struct CgroupPlace {
+  std::string path;
+  std::uint64_t id = 0;
+  std::uint32_t level = 0;  // below the root
+};
+
+struct ObjectCloser {
+  void operator()(bpf_object* object) const { bpf_object__close(object); }
+};
+using Object = std::unique_ptr<bpf_object, ObjectCloser>;
+
+struct RingCloser {
+  void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
+};
+
+struct KernelState {
+  KernelOptions options;
+  CgroupPlace place;
+  Object object;
+  std::vector<KernelProgram> programs;
+  std::vector<Descriptor> links;  // closing one that is not pinned detaches its program
+  weir_state values{};
+  bool adopted = false;
+  std::unique_ptr<ring_buffer, RingCloser> told;
+  std::function<void(const weir_refused&)> on_told;
+  std::uint64_t trees = 0;  // made here, for their ids
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t> blocks;  // (tree, target) → end
+
+  int map(const char* name) const;  // descriptor; a missing map is a bug
+  Result<void> write_state();
+};
+
+// "text: strerror"; `code` is an errno, positive or negative.
+tl::unexpected<Error> fail_with(const std::string& text, int code);
+
+Result<CgroupPlace> find_cgroup(const std::string& path);
+std::uint64_t boot_ns();
+
+// Every program of the object with what is lost without it (kernel_programs.cpp).
+struct ProgramNote {
+  const char* name;
+  bool required;
+  const char* lost;
+};
+const std::vector<ProgramNote>& program_notes();
+
+struct Wanted {  // what one opening of the object is to hold
+  const KernelOptions* options = nullptr;
+  const CgroupPlace* place = nullptr;
+  std::string pins;  // folder of the map pins, "" for none
+  std::string only;  // a single program, for a probe; "" for all of `without`'s complement
+  std::vector<std::string> without;
+};
+Result<Object> open_and_load(const Wanted& wanted, std::string& problem);
+std::vector<KernelProgram> probe_programs(const KernelOptions& options, const CgroupPlace& place);
+
+// Attaches every loaded program, or takes over the pinned links (kernel_attach.cpp).
+Result<void> attach_programs(KernelState& state, const std::string& pins);
+
+}  // namespace weir

@@ -1,0 +1,263 @@
+// KernelPart: reading and writing the tables of the kernel part.
+#include <bpf/bpf.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "platform/linux/kernel_state.h"
+
+namespace weir {
+namespace {
+
+// Windowed words count 1/16 ns, see weir_abi.h.
+constexpr std::uint64_t kUnitsPerNs = 16;
+
+weir_prefix_key prefix_key(const Prefix& prefix) {
+  weir_prefix_key key{};
+  key.length = prefix.length;
+  std::copy(prefix.address.bytes.begin(), prefix.address.bytes.end(), key.address);
+  return key;
+}
+
+weir_account_key lease_key(std::uint64_t tree, std::uint64_t target) {
+  return {WEIR_LIMITS, 0, tree, target};
+}
+
+// All keys first: deleting while walking a BPF hash may start it over.
+template <class Key>
+std::vector<Key> keys_of(int map) {
+  std::vector<Key> keys;
+  Key key{}, *previous = nullptr;
+  while (keys.size() < WEIR_ACCOUNTS + WEIR_TASKS && !bpf_map_get_next_key(map, previous, &key)) {
+    keys.push_back(key);
+    previous = &key;
+  }
+  return keys;
+}
+
+Result<int> duplicate(int fd) {
+  int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (copy < 0) return fail_with("cannot duplicate a descriptor", errno);
+  return copy;
+}
+
+}  // namespace
+
+weir_limit limit_row(std::uint64_t bytes, std::int64_t window_ns, weir_per per, std::uint32_t flags,
+                     std::uint32_t labels) {
+  weir_limit row{};
+  row.bytes = bytes;
+  row.per = per;
+  row.flags = flags;
+  row.labels = labels;
+  if (window_ns > 0) {
+    // Half at once, the other half over the window: any window of that length passes at most all.
+    row.bytes = bytes / 2;
+    std::uint64_t units = static_cast<std::uint64_t>(window_ns) * kUnitsPerNs;
+    std::uint64_t half = std::max<std::uint64_t>(row.bytes, 1);
+    row.ns_per_byte_q4 = std::max<std::uint64_t>((units + half - 1) / half, 1);
+  }
+  return row;
+}
+
+std::uint64_t default_destination(const IpAddress& address) {
+  const auto& a = address.bytes;
+  std::uint64_t key = address.is_v4() ? 4 : 6;
+  key <<= 8;  // bits 48..55 stay 0
+  for (std::size_t i = 0; i < 6; i++)
+    key = key << 8 | (address.is_v4() ? (i < 3 ? 0 : a[9 + i]) : a[i]);
+  return key;
+}
+
+Result<void> KernelState::write_state() {
+  std::uint32_t zero = 0;
+  values.blocks = static_cast<std::uint32_t>(blocks.size());
+  if (bpf_map_update_elem(map("state"), &zero, &values, BPF_ANY))
+    return fail_with("cannot write the kernel part's state", errno);
+  return {};
+}
+
+Result<void> KernelPart::set_limits(std::span<const weir_limit> rows) {
+  if (rows.size() > WEIR_LIMITS)
+    return fail(fmt::format("{} limits: the kernel part holds {}", rows.size(), WEIR_LIMITS));
+  state_->values.fixed = 0;
+  for (std::uint32_t i = 0; i < WEIR_LIMITS; i++) {
+    weir_limit row = i < rows.size() ? rows[i] : weir_limit{};
+    if (row.per != WEIR_PER_NONE && row.flags & WEIR_LIMIT_FIXED)
+      state_->values.fixed |= std::uint64_t{1} << i;
+    if (bpf_map_update_elem(state_->map("limits"), &i, &row, BPF_ANY))
+      return fail_with(fmt::format("cannot write limit {}", i), errno);
+  }
+  return state_->write_state();
+}
+
+Result<void> KernelPart::set_state(const weir_state& state) {
+  weir_state& v = state_->values;
+  v.unclassified = state.unclassified;
+  v.acknowledgements = state.acknowledgements;
+  v.first_flight = state.first_flight;
+  v.verdict_wait_ns = state.verdict_wait_ns;
+  v.generation = state.generation;
+  return state_->write_state();
+}
+
+Result<void> KernelPart::set_home(const std::string& cgroup, std::uint64_t tree) {
+  auto place = find_cgroup(cgroup);
+  if (!place) return tl::unexpected(place.error());
+  state_->values.home_cgroup = place->id;
+  state_->values.home_level = place->level;
+  state_->values.home_tree = tree;
+  for (const KernelTask& t : tasks().value_or(std::vector<KernelTask>{}))
+    if (t.value.tree == tree) state_->values.home_person = t.value.person;
+  return state_->write_state();
+}
+
+Result<void> KernelPart::put_prefix(const Prefix& prefix, const weir_prefix& value) {
+  weir_prefix_key key = prefix_key(prefix);
+  if (bpf_map_update_elem(state_->map("prefixes"), &key, &value, BPF_ANY))
+    return fail_with("cannot write prefix " + prefix.text(), errno);
+  return {};
+}
+
+Result<void> KernelPart::remove_prefix(const Prefix& prefix) {
+  weir_prefix_key key = prefix_key(prefix);
+  if (bpf_map_delete_elem(state_->map("prefixes"), &key) && errno != ENOENT)
+    return fail_with("cannot remove prefix " + prefix.text(), errno);
+  return {};
+}
+
+Result<void> KernelPart::put_verdict(std::uint64_t cookie, std::uint64_t limits,
+                                     std::uint64_t destination) {
+  weir_verdict v{limits, destination, state_->values.generation, 0};
+  if (bpf_map_update_elem(state_->map("verdicts"), &cookie, &v, BPF_ANY))
+    return fail_with(fmt::format("cannot write the verdict of socket {}", cookie), errno);
+  state_->values.verdicts++;
+  return state_->write_state();
+}
+
+Result<void> KernelPart::remove_verdict(std::uint64_t cookie) {
+  if (bpf_map_delete_elem(state_->map("verdicts"), &cookie) && errno != ENOENT)
+    return fail_with(fmt::format("cannot remove the verdict of socket {}", cookie), errno);
+  return {};
+}
+
+Result<void> KernelPart::put_block(std::uint64_t tree, std::uint64_t target,
+                                   std::uint64_t until_boot_ns) {
+  weir_account_key key = lease_key(tree, target);
+  weir_account value{};
+  value.until_ns = until_boot_ns;
+  if (bpf_map_update_elem(state_->map("accounts"), &key, &value, BPF_ANY))
+    return fail_with(fmt::format("cannot block tree {}", tree), errno);
+  state_->blocks[{tree, target}] = until_boot_ns;
+  return state_->write_state();
+}
+
+Result<void> KernelPart::remove_block(std::uint64_t tree, std::uint64_t target) {
+  weir_account_key key = lease_key(tree, target);
+  if (bpf_map_delete_elem(state_->map("accounts"), &key) && errno != ENOENT)
+    return fail_with(fmt::format("cannot unblock tree {}", tree), errno);
+  state_->blocks.erase({tree, target});
+  return state_->write_state();
+}
+
+std::size_t KernelPart::expire_blocks(std::uint64_t now_boot_ns) {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> ended;
+  for (const auto& [what, until] : state_->blocks)
+    if (until <= now_boot_ns) ended.push_back(what);
+  std::size_t removed = 0;
+  for (const auto& [tree, target] : ended)
+    if (remove_block(tree, target)) removed++;
+  return removed;
+}
+
+Result<std::vector<KernelAccount>> KernelPart::accounts() const {
+  std::vector<KernelAccount> all;
+  for (const auto& key : keys_of<weir_account_key>(state_->map("accounts"))) {
+    KernelAccount a{key, {}};
+    if (!bpf_map_lookup_elem(state_->map("accounts"), &key, &a.value)) all.push_back(a);
+  }
+  return all;
+}
+
+std::optional<weir_account> KernelPart::account(const weir_account_key& key) const {
+  weir_account value{};
+  if (bpf_map_lookup_elem(state_->map("accounts"), &key, &value)) return std::nullopt;
+  return value;
+}
+
+Result<void> KernelPart::forget_accounts_of_tree(std::uint64_t tree) {
+  for (const auto& key : keys_of<weir_account_key>(state_->map("accounts"))) {
+    bool of_tree = key.per == WEIR_PER_TREE || key.per == WEIR_PER_TREE_DEST;
+    if (of_tree && key.limit != WEIR_LIMITS && key.who == tree &&
+        bpf_map_delete_elem(state_->map("accounts"), &key) && errno != ENOENT)
+      return fail_with(fmt::format("cannot remove an account of tree {}", tree), errno);
+  }
+  return {};
+}
+
+Result<void> KernelPart::forget_accounts_of_row(std::uint32_t limit) {
+  for (const auto& key : keys_of<weir_account_key>(state_->map("accounts")))
+    if (key.limit == limit && bpf_map_delete_elem(state_->map("accounts"), &key) && errno != ENOENT)
+      return fail_with(fmt::format("cannot remove an account of limit {}", limit), errno);
+  return {};
+}
+
+Result<std::vector<KernelTask>> KernelPart::tasks() const {
+  std::vector<KernelTask> all;
+  for (std::uint32_t pid : keys_of<std::uint32_t>(state_->map("tasks"))) {
+    KernelTask t{pid, {}};
+    if (!bpf_map_lookup_elem(state_->map("tasks"), &pid, &t.value)) all.push_back(t);
+  }
+  return all;
+}
+
+std::optional<weir_task> KernelPart::task(std::uint32_t pid) const {
+  weir_task value{};
+  if (bpf_map_lookup_elem(state_->map("tasks"), &pid, &value)) return std::nullopt;
+  return value;
+}
+
+std::array<std::uint64_t, WEIR_COUNTERS> KernelPart::counters() const {
+  std::array<std::uint64_t, WEIR_COUNTERS> sums{};
+  const int cpus = std::max(libbpf_num_possible_cpus(), 1);
+  std::vector<std::uint64_t> each(static_cast<std::size_t>(cpus));
+  for (std::uint32_t i = 0; i < WEIR_COUNTERS; i++)
+    if (!bpf_map_lookup_elem(state_->map("counters"), &i, each.data()))
+      for (std::uint64_t n : each) sums[i] += n;
+  return sums;
+}
+
+Result<void> KernelPart::mark_launcher(const std::string& executable) {
+  struct stat s {};
+  if (stat(executable.c_str(), &s)) return fail_with("cannot find launcher " + executable, errno);
+  // The kernel's own encoding of a device, which is not that of stat().
+  weir_inode_key key{std::uint64_t{major(s.st_dev)} << 20 | minor(s.st_dev), s.st_ino};
+  std::uint32_t one = 1;
+  if (bpf_map_update_elem(state_->map("launchers"), &key, &one, BPF_ANY))
+    return fail_with("cannot mark launcher " + executable, errno);
+  return {};
+}
+
+Result<int> KernelPart::events_fd() const {
+  return duplicate(state_->map("events"));
+}
+Result<int> KernelPart::told_fd() const {
+  return duplicate(state_->map("told"));
+}
+int KernelPart::told_poll_fd() const {
+  return ring_buffer__epoll_fd(state_->told.get());
+}
+
+std::size_t KernelPart::poll_told(const std::function<void(const weir_refused&)>& told) {
+  state_->on_told = told;
+  int n = ring_buffer__consume(state_->told.get());
+  state_->on_told = nullptr;
+  return n > 0 ? static_cast<std::size_t>(n) : 0;
+}
+
+}  // namespace weir
