@@ -91,6 +91,9 @@ void put(const Service& service, v1::Service* out) {
   for (const Prefix& range : service.ranges) put(range, out->add_ranges());
   out->set_shared_host(service.shared_host);
   out->set_no_sni(service.no_sni);
+  out->set_title(service.title);
+  out->set_region(service.region);
+  out->set_confidence(std::string(1, service.confidence));
 }
 
 void put(const Selector& selector, v1::Selector* out) {
@@ -253,6 +256,10 @@ Service Taker::service(const v1::Service& in) {
   }
   out.shared_host = in.shared_host();
   out.no_sni = in.no_sni();
+  out.title = in.title();
+  out.region = in.region();
+  if (in.confidence().size() > 1) refuse("service.confidence is more than one letter");
+  if (!in.confidence().empty()) out.confidence = in.confidence()[0];
   return out;
 }
 

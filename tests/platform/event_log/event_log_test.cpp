@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <fstream>
 #include <sstream>
 
 #include "platform/event_log/event_proto.h"
@@ -178,6 +179,15 @@ TEST(event_log, a_record_that_says_it_is_huge_costs_no_memory) {
   ReadBack back = read_all(bytes);
   EXPECT_NE(back.damage.sentence.find("beyond the limit"), std::string::npos);
   EXPECT_EQ(back.damage.bytes_skipped, 12u);
+}
+
+// The seed of the fuzzer, written by the first release: later ones must go on reading it.
+TEST(event_log, a_log_of_version_1_is_read_and_written_byte_for_byte) {
+  std::ifstream file(WEIR_SOURCE_DIR "/tests/fuzz/corpus/event_log/version_1", std::ios::binary);
+  std::string golden(std::istreambuf_iterator<char>(file), {});
+  EXPECT_EQ(text_of(bytes_of(log_of({tick(1), tick(2), tick(-1)}))), golden);
+  EXPECT_EQ(read_all(golden).events, 3u);
+  EXPECT_EQ(read_all(golden).damage.sentence, "");
 }
 
 TEST(event_log, an_unknown_version_and_what_is_no_log_are_refused) {

@@ -116,8 +116,9 @@ inline Policy policy() {
   out.networks = some<Network>([] { return Network{word(), word()}; });
   out.resolvers = some<Resolver>([] { return Resolver{address(), word()}; });
   out.services = some<Service>([] {
-    return Service{word(),         word(),        words(), words(), some<Prefix>(prefix),
-                   number<bool>(), number<bool>()};
+    return Service{
+        word(),         word(),         words(), words(), some<Prefix>(prefix),
+        number<bool>(), number<bool>(), word(),  word(),  *rc::gen::inRange<char>('A', 'Z')};
   });
   out.indexes = some<Index>([] { return Index{word(), word()}; });
   out.labels = some<Label>(label);

@@ -59,8 +59,10 @@ inline bool same(const Label& a, const Label& b) {
 
 inline bool same(const Service& a, const Service& b) {
   auto tie = [](const Service& v) {
-    const auto& [id, category, domains, upload_hosts, ranges, shared_host, no_sni] = v;
-    return std::tie(id, category, domains, upload_hosts, ranges, shared_host, no_sni);
+    const auto& [id, category, domains, upload_hosts, ranges, shared_host, no_sni, title, region,
+                 confidence] = v;
+    return std::tie(id, category, domains, upload_hosts, ranges, shared_host, no_sni, title, region,
+                    confidence);
   };
   return tie(a) == tie(b);
 }
