@@ -1,0 +1,308 @@
+// Sends as much as it can, in the shapes that a bound must survive: many flows, forks, daemons, a
+// leader that exits before its thread, storms of short-lived processes. Small, without sanitizers.
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace {
+
+constexpr std::size_t kMostSize = 65536;
+
+struct Options {
+  std::string shape = "flows";
+  std::string cgroup;       // directory to enter first
+  std::string address;      // IPv6, or IPv4
+  std::string then_cgroup;  // directory to enter after the first half of the time
+  int port = 7000;
+  bool udp = false;
+  int count = 1;  // flows or processes
+  std::size_t size = 16384;
+  long bytes = -1;   // per flow; -1: as much as goes
+  long wait_ms = 0;  // before the first byte
+  long milliseconds = 3000;
+  bool reply = false;  // wait for one byte of the peer, then print the milliseconds it took
+  std::string self;
+  std::vector<std::string> rest;
+};
+
+Options options;
+char payload[kMostSize];
+
+long now_ms() {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000 + t.tv_nsec / 1'000'000;
+}
+
+long deadline = 0;
+
+bool enter(const std::string& cgroup) {
+  int fd = open((cgroup + "/cgroup.procs").c_str(), O_WRONLY);
+  bool ok = fd >= 0 && write(fd, "0", 1) == 1;
+  close(fd);
+  return ok;
+}
+
+int connect_one(bool block) {
+  sockaddr_storage to{};
+  socklen_t size = 0;
+  bool six = options.address.find(':') != std::string::npos;
+  if (six) {
+    auto* a = reinterpret_cast<sockaddr_in6*>(&to);
+    a->sin6_family = AF_INET6;
+    a->sin6_port = htons(static_cast<std::uint16_t>(options.port));
+    inet_pton(AF_INET6, options.address.c_str(), &a->sin6_addr);
+    size = sizeof *a;
+  } else {
+    auto* a = reinterpret_cast<sockaddr_in*>(&to);
+    a->sin_family = AF_INET;
+    a->sin_port = htons(static_cast<std::uint16_t>(options.port));
+    inet_pton(AF_INET, options.address.c_str(), &a->sin_addr);
+    size = sizeof *a;
+  }
+  int fd =
+      socket(six ? AF_INET6 : AF_INET, (options.udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
+  if (!block) fcntl(fd, F_SETFL, O_NONBLOCK);
+  if (connect(fd, reinterpret_cast<sockaddr*>(&to), size) && errno != EINPROGRESS) {
+    int e = errno;
+    close(fd);
+    errno = e;
+    return -1;
+  }
+  return fd;
+}
+
+// All flows of this process in one loop, until the time is over or each has sent its bytes.
+int send_flows(int flows) {
+  std::vector<pollfd> fds;
+  std::vector<long> left;
+  if (options.wait_ms) usleep(static_cast<useconds_t>(options.wait_ms) * 1000);
+  for (int i = 0; i < flows; i++) {
+    int fd = connect_one(false);
+    if (fd < 0) {
+      std::printf("connect: %s\n", std::strerror(errno));
+      return 3;
+    }
+    fds.push_back({fd, POLLOUT, 0});
+    left.push_back(options.bytes);
+  }
+  int failed = 0;
+  bool moved = options.then_cgroup.empty();
+  long half = now_ms() + (deadline - now_ms()) / 2;
+  while (now_ms() < deadline) {
+    if (!moved && now_ms() > half) {
+      if (!enter(options.then_cgroup)) return 4;
+      for (pollfd& p : fds) close(p.fd), p.fd = connect_one(false);  // and new sockets there
+      moved = true;
+    }
+    bool open_flow = false;
+    poll(fds.data(), fds.size(), 20);
+    for (std::size_t i = 0; i < fds.size(); i++) {
+      if (fds[i].fd < 0 || left[i] == 0) continue;
+      open_flow = true;
+      if (!fds[i].revents) continue;
+      std::size_t n = options.size;
+      if (left[i] > 0 && n > static_cast<std::size_t>(left[i]))
+        n = static_cast<std::size_t>(left[i]);
+      ssize_t sent = send(fds[i].fd, payload, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (sent > 0 && left[i] > 0) left[i] -= sent;
+      if (sent < 0 && errno == EPERM) usleep(200);  // a datagram that an account refused
+      if (sent < 0 && errno != EAGAIN && errno != EPERM && errno != ENOTCONN && errno != ENOBUFS) {
+        std::printf("send: %s after %ld ms\n", std::strerror(errno),
+                    now_ms() - (deadline - options.milliseconds));
+        failed = 3;
+        close(fds[i].fd);
+        fds[i].fd = -1;
+      }
+    }
+    if (!open_flow) break;
+  }
+  if (options.reply) {
+    char answer = 0;
+    for (pollfd& p : fds) {
+      fcntl(p.fd, F_SETFL, 0);
+      p.events = POLLIN;
+      if (poll(&p, 1, static_cast<int>(options.milliseconds)) > 0 && recv(p.fd, &answer, 1, 0) == 1)
+        std::printf("reply after %ld ms\n", now_ms() - (deadline - options.milliseconds));
+    }
+  }
+  return failed;
+}
+
+void wait_all() {
+  while (wait(nullptr) > 0 || errno == EINTR) {
+  }
+}
+
+int forks(bool own_login) {
+  for (int i = 0; i < options.count; i++) {
+    if (fork() != 0) continue;
+    if (own_login) {
+      int fd = open("/proc/self/loginuid", O_WRONLY);
+      std::string uid = std::to_string(20000 + i);
+      if (fd < 0 || write(fd, uid.c_str(), uid.size()) < 0)
+        std::printf("loginuid: %s\n", std::strerror(errno));
+      close(fd);
+    }
+    _exit(send_flows(1));
+  }
+  wait_all();
+  return 0;
+}
+
+int daemons() {
+  for (int i = 0; i < options.count; i++) {
+    if (fork() != 0) continue;
+    setsid();
+    if (fork() != 0) _exit(0);
+    while (getppid() != 1 && now_ms() < deadline) usleep(1000);  // wait to be re-parented
+    setsid();
+    _exit(send_flows(1));
+  }
+  wait_all();
+  while (now_ms() < deadline) usleep(20000);
+  return 0;
+}
+
+void* late_thread(void*) {
+  usleep(200'000);  // the leader is a zombie by now
+  _exit(send_flows(options.count));
+}
+
+int leader_exits() {
+  pthread_t thread;
+  pthread_create(&thread, nullptr, late_thread, nullptr);
+  syscall(SYS_exit, 0);  // this thread only
+  return 0;
+}
+
+// Each child sends one packet's worth and is gone; every second one calls exec in between.
+int storm() {
+  int running = 0;
+  for (long n = 0; now_ms() < deadline; n++) {
+    while (running >= 20) running -= wait(nullptr) > 0;
+    if (fork() != 0) {
+      running++;
+      continue;
+    }
+    if (n % 2) {
+      std::string port = std::to_string(options.port), size = std::to_string(options.size);
+      const char* udp = options.udp ? "--udp" : "--tcp";
+      execl(options.self.c_str(), options.self.c_str(), "--to", options.address.c_str(), "--port",
+            port.c_str(), "--size", size.c_str(), "--bytes", size.c_str(), "--ms", "300", udp,
+            nullptr);
+      _exit(9);
+    }
+    deadline = now_ms() + 300;
+    options.bytes = static_cast<long>(options.size);
+    _exit(send_flows(1));
+  }
+  wait_all();
+  return 0;
+}
+
+// Starts `count` programs, as a launcher does: each by exec of the arguments after "--".
+int launch() {
+  for (int i = 0; i < options.count; i++) {
+    if (fork() != 0) continue;
+    std::vector<char*> args;
+    for (std::string& a : options.rest) args.push_back(a.data());
+    args.push_back(nullptr);
+    execv(args[0], args.data());
+    _exit(9);
+  }
+  wait_all();
+  return 0;
+}
+
+// Prints "ready", waits for a line on standard input, then sends on the socket made before.
+int socket_first() {
+  int fd = connect_one(true);
+  std::puts("ready");
+  std::fflush(stdout);
+  char line[16];
+  if (read(0, line, sizeof line) <= 0) return 5;
+  deadline = now_ms() + options.milliseconds;
+  long sent = 0;
+  while (now_ms() < deadline && (options.bytes < 0 || sent < options.bytes)) {
+    ssize_t n = send(fd, payload, options.size, MSG_NOSIGNAL);
+    if (n > 0)
+      sent += n;
+    else
+      usleep(200);
+  }
+  return 0;
+}
+
+void parse(int argc, char** argv) {
+  options.self = argv[0];
+  for (int i = 1; i < argc; i++) {
+    std::string a = argv[i];
+    auto value = [&] { return std::string(i + 1 < argc ? argv[++i] : ""); };
+    if (a == "--") {
+      for (i++; i < argc; i++) options.rest.push_back(argv[i]);
+    } else if (a == "--udp") {
+      options.udp = true;
+    } else if (a == "--reply") {
+      options.reply = true;
+    } else if (a == "--shape") {
+      options.shape = value();
+    } else if (a == "--cgroup") {
+      options.cgroup = value();
+    } else if (a == "--then-cgroup") {
+      options.then_cgroup = value();
+    } else if (a == "--to") {
+      options.address = value();
+    } else if (a == "--port") {
+      options.port = std::atoi(value().c_str());
+    } else if (a == "--count") {
+      options.count = std::atoi(value().c_str());
+    } else if (a == "--size") {
+      options.size = std::strtoul(value().c_str(), nullptr, 10);
+    } else if (a == "--bytes") {
+      options.bytes = std::atol(value().c_str());
+    } else if (a == "--wait") {
+      options.wait_ms = std::atol(value().c_str());
+    } else if (a == "--ms") {
+      options.milliseconds = std::atol(value().c_str());
+    }
+  }
+  if (options.size > kMostSize) options.size = kMostSize;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  parse(argc, argv);
+  deadline = now_ms() + options.milliseconds;
+  std::memset(payload, 'w', sizeof payload);
+  if (!options.cgroup.empty() && !enter(options.cgroup)) {
+    std::printf("cannot enter %s\n", options.cgroup.c_str());
+    return 2;
+  }
+  if (options.shape == "forks") return forks(false);
+  if (options.shape == "logins") return forks(true);
+  if (options.shape == "daemons") return daemons();
+  if (options.shape == "leader") return leader_exits();
+  if (options.shape == "storm") return storm();
+  if (options.shape == "launch") return launch();
+  if (options.shape == "socket_first") return socket_first();
+  return send_flows(options.count);
+}
