@@ -4,9 +4,12 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <unordered_set>
+#include <vector>
 
+#include "core/detect/actor.h"
 #include "core/detect/dns_labels.h"
 #include "core/detect/dns_score.h"
 #include "core/detect/zone_ledger.h"
@@ -29,11 +32,6 @@ struct Key {
   std::string text;              // what a report calls it
   std::size_t from = 0, to = 0;  // the labels that are charged
 };
-
-std::uint64_t actor_hash(const Actor& actor) {
-  if (actor.tree != 0) return XXH3_64bits_withSeed(&actor.tree, sizeof actor.tree, 1);
-  return XXH3_64bits_withSeed(actor.address.bytes.data(), actor.address.bytes.size(), 2);
-}
 
 Key key_of(KeyKind kind, const DnsLabels& name, std::uint64_t actor) {
   Key key{kind, 0, "", 0, name.size()};
@@ -82,28 +80,28 @@ class DnsTunnel final : public Detector {
       if (seen.opened) note_flow(flow, actor, at);
       return;
     }
-    if (is_local_naming(flow.record.key)) return;
+    if (is_local_naming(flow.record.key) || serves(flow.record.key)) return;
     // Who opened the flow asks, whatever the message's response bit claims.
-    const bool asks = seen.direction == Direction::unknown ? !seen.dns->response
-                                                           : seen.direction == Direction::outgoing;
-    for (const DnsQuestion& question : seen.dns->questions) {
-      const DnsLabels name = take_labels(question.name);
-      for (const Key& key : keys_of(name, actor_hash(actor)))
-        asks ? ask(key, name, question.type, *seen.dns, flow, actor, at, out)
-             : answer(key, *seen.dns);
+    for (std::size_t i = 0; i < std::max<std::size_t>(seen.dns_count, 1); ++i) {
+      const DnsMessage& message = seen.dns[i];
+      const bool asks = seen.direction == Direction::unknown
+                            ? !message.response
+                            : seen.direction == Direction::outgoing;
+      for (const DnsQuestion& question : message.questions) {
+        const DnsLabels name = take_labels(question.name);
+        for (const Key& key : keys_of(name, actor_hash(actor)))
+          asks ? ask(key, name, question.type, message, flow, actor, at, out)
+               : answer(key, message);
+      }
     }
   }
 
-  void tick(const Stamp&, std::vector<Signal>&) override {}
+  void tick(const Stamp& now, std::vector<Signal>& out) override {
+    for (Pending& last : signalled_) tell_final(last, now.boot_ns, out);
+  }
 
   void finish(std::vector<Signal>& out) override {
-    for (Pending& last : signalled_) {
-      Zone* zone = ledger_.find(last.zone);
-      if (zone == nullptr || zone->bytes_out == last.signal.bytes_out) continue;
-      last.signal.bytes_out = zone->bytes_out;
-      last.signal.bytes_in = zone->bytes_in;
-      out.push_back(last.signal);
-    }
+    for (Pending& last : signalled_) tell_final(last, kEnd, out);
   }
 
  private:
@@ -111,17 +109,25 @@ class DnsTunnel final : public Detector {
     std::uint64_t zone = 0;
     Signal signal;
   };
+  static constexpr std::int64_t kEnd = std::numeric_limits<std::int64_t>::max();
+  // A zone that was signalled is signalled again with its last numbers when it was silent so long.
+  static constexpr std::int64_t kQuiet = 10ll * 1'000'000'000;
   // Signalled zones whose final numbers are kept: far above what any host has at once.
   static constexpr std::size_t kMaxSignalled = 1024;
 
-  static Actor actor_of(const Flow& flow) {
-    Actor actor;
-    actor.tree = flow.socket.tree;
-    actor.person = flow.socket.person;
-    actor.pid = flow.socket.pid;
-    actor.address = flow.record.key.client.address;
-    return actor;
+  void tell_final(Pending& last, std::int64_t now_ns, std::vector<Signal>& out) {
+    const Zone* zone = ledger_.find(last.zone);
+    if (zone == nullptr || zone->bytes_out == last.signal.bytes_out ||
+        now_ns - kQuiet < zone->last_ns)
+      return;
+    last.signal.bytes_out = zone->bytes_out;
+    last.signal.bytes_in = zone->bytes_in;
+    out.push_back(last.signal);
   }
+
+  // Live, the key's client is the local end: a resolver on this host answers there. What it is
+  // asked for is counted where it asks on.
+  static bool serves(const FlowKey& key) { return key.client.port == 53 && key.server.port != 53; }
 
   // Multicast DNS, LLMNR and NetBIOS names stay on the link.
   static bool is_local_naming(const FlowKey& key) {
@@ -153,6 +159,7 @@ class DnsTunnel final : public Detector {
     if (zone.evidence.new_names != names_before)
       zone.cases.add(at.boot_ns, name.case_bits * kOneBit);
     zone.bytes_out += message.size;
+    zone.last_ns = at.boot_ns;
     const DnsScore score = score_of(zone.evidence, actors_with_flows_.count(actor_hash(actor)) > 0);
     const DnsLevel level = level_of(zone, score.points, at.boot_ns);
     // All names without a suffix together are a last resort, for what no other key holds.
@@ -196,7 +203,7 @@ class DnsTunnel final : public Detector {
     s.socket = flow.socket;
     s.bytes_out = zone.bytes_out;
     s.bytes_in = zone.bytes_in;
-    s.key = key.text;
+    s.key = key.kind == KeyKind::no_suffix ? "names without a suffix" : key.text;
     remember(key.hash, s);
     out.push_back(std::move(s));
   }

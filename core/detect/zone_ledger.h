@@ -48,6 +48,7 @@ struct Zone {
   std::uint32_t known_labels = 0;  // size of the list that a known label is an index into
   std::uint64_t last_name = 0;
   std::int64_t halved_ns = 0;
+  std::int64_t last_ns = 0;                   // of the last question
   std::uint64_t bytes_out = 0, bytes_in = 0;  // DNS messages about the zone, as on the wire
   std::uint64_t told = 0;                     // bytes when it was signalled last, 0: never
   std::uint32_t told_order = 0;               // the how-manieth zone that was signalled

@@ -78,6 +78,7 @@ class DnsDesk {
     seen.direction = direction;
     seen.payload = size;
     seen.dns = &message;
+    seen.dns_count = 1;
     detector_->on(seen, {now_, now_}, signals);
   }
 
