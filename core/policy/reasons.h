@@ -1,0 +1,84 @@
+// Every reason code of the tree with its sentence in both languages: the only list. A code that is
+// used and not here fails tests/core/policy/reasons_test.cpp.
+// In a template {0} is the first argument as it is; {0:bytes} a count of bytes, scaled; {0:seconds}
+// a time; {0:percent} a number with its sign; {0:per} the words for an account's key.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace weir {
+
+struct ReasonText {
+  std::string_view code;
+  int arguments = 0;
+  std::string_view english;
+  std::string_view chinese;
+};
+
+inline constexpr ReasonText kReasonTexts[] = {
+    // evaluate: what the rules say
+    {"rule_matched", 1, "Rule {0} applies.", "适用规则 {0}。"},
+    {"rule_set_aside", 2, "Rule {0} is set aside by {1}.", "规则 {0} 被 {1} 排除。"},
+    {"limit_window", 4, "Rule {0} lets at most {1:bytes} leave in {3:seconds} for each {2:per}.",
+     "规则 {0}：每个{2:per}在 {3:seconds} 内最多发出 {1:bytes}。"},
+    {"limit_total", 3, "Rule {0} lets at most {1:bytes} leave in all for each {2:per}.",
+     "规则 {0}：每个{2:per}总共最多发出 {1:bytes}。"},
+    {"limit_customers", 3,
+     "Rule {0} lets the data of at most {1} customers leave for each {2:per}.",
+     "规则 {0}：每个{2:per}最多发出 {1} 位客户的数据。"},
+    {"no_rule_matched", 0, "No rule is about this; it is reported by default.",
+     "没有规则涉及此事，按默认设置报告。"},
+    {"observe_only", 0, "The policy only observes: nothing was stopped.",
+     "策略处于观察模式：没有阻止任何操作。"},
+    // line: accounts
+    {"limit_spent", 5,
+     "The limit of rule {0} ({1:bytes}, {2:seconds}) is spent: {4:bytes} went to {3}.",
+     "规则 {0} 的额度（{1:bytes}，{2:seconds}）已用完：已向 {3} 发出 {4:bytes}。"},
+    // dns_tunnel
+    {"dns_zone_bytes", 3, "Names asked for under {0} carried {1:bytes} of new data within {2}.",
+     "{2} 内，在 {0} 下查询的域名携带了 {1:bytes} 新数据。"},
+    {"dns_repeat_bytes", 3,
+     "The order of repeated questions under {0} can carry {1:bytes} within {2}.",
+     "{2} 内，在 {0} 下重复查询的次序可携带 {1:bytes}。"},
+    {"dns_fixed_first_label", 1, "The names share the first label {0}; the data stands behind it.",
+     "这些域名的首个标签同为 {0}，数据位于其后。"},
+    {"dns_no_suffix", 0, "The names end in no known public suffix.",
+     "这些域名不以任何已知公共后缀结尾。"},
+    {"dns_case_bytes", 1, "The mix of upper and lower case carried {0:bytes}.",
+     "大小写的变化携带了 {0:bytes}。"},
+    {"dns_encoded_names", 1,
+     "The names read like encoded bytes: {0} bits a letter, where words have 2.5 to 6.",
+     "域名像编码后的字节：每个字母 {0} 比特，普通词语为 2.5 至 6。"},
+    {"dns_long_names", 2,
+     "The names are long: {0} characters on average, the longest label has {1}.",
+     "域名很长：平均 {0} 个字符，最长的标签有 {1} 个。"},
+    {"dns_binary_names", 1, "{0} names hold bytes that no host name has.",
+     "有 {0} 个域名含有主机名中不会出现的字节。"},
+    {"dns_unique_names", 2, "{0} names were asked for only once ({1:percent} of the questions).",
+     "有 {0} 个域名只查询过一次（占查询的 {1:percent}）。"},
+    {"dns_unusual_types", 1,
+     "{0:percent} of the questions ask for types that programs seldom need.",
+     "{0:percent} 的查询使用了程序很少需要的类型。"},
+    {"dns_long_answers", 1, "The answers are long: {0:bytes} on average.",
+     "应答很长：平均 {0:bytes}。"},
+    {"dns_nxdomain", 1, "{0:percent} of the answers say that the name does not exist.",
+     "{0:percent} 的应答表示域名不存在。"},
+    {"dns_never_connected", 0, "Nothing ever connected to what the answers named.",
+     "从未有程序连接过应答所指的地址。"},
+    // weir exec
+    {"left_behind", 1, "{0} processes that the command left behind were ended.",
+     "命令遗留的 {0} 个进程已被结束。"},
+    {"records_lost", 1, "{0} records about destinations were lost; the totals are exact.",
+     "有 {0} 条去向记录丢失；总量仍然准确。"},
+    {"resolver_outside", 0, "Names that a resolver outside this command looked up are not counted.",
+     "由该命令之外的解析程序代查的域名不计入。"},
+    {"guard_died", 0, "The part that sets the limit died, so the command was ended.",
+     "负责限额的部分已中止，因此该命令已被结束。"},
+};
+
+inline constexpr std::span<const ReasonText> reason_texts() {
+  return kReasonTexts;
+}
+
+}  // namespace weir
