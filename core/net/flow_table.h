@@ -18,8 +18,8 @@ struct Opening {
   std::array<std::optional<StreamStart>, 2> streams;  // [0]: of the client
   std::array<std::uint32_t, 2> base{};                // sequence of the first byte, if `based`
   std::array<bool, 2> based{};
-  std::uint8_t packets = 0;  // with payload
-  bool dns = false;          // framed DNS messages: read to the flow's end
+  std::uint16_t packets = 0;  // with payload
+  bool dns = false;           // framed DNS messages: read to the flow's end
 };
 
 // held: a stream with a ledger. The kernel tells when it closes, and only its first bytes named it:

@@ -2,103 +2,21 @@
 #include "core/net/flows.h"
 
 #include <algorithm>
-#include <deque>
-#include <unordered_map>
 
-#include "core/net/flow_table.h"
-#include "core/net/ip.h"
+#include "core/net/flows_state.h"
 #include "core/net/link.h"
-#include "core/net/names.h"
-#include "core/net/protocol.h"
-#include "core/net/tcp.h"
-#include "core/net/zone.h"
 
 namespace weir {
 namespace {
 
-constexpr std::size_t kMaxFlows = 131072;  // 64 MiB at 512 bytes each; a desk has some hundred
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kStreamIdle = 300 * kSecond;
 constexpr std::int64_t kDatagramIdle = 60 * kSecond;
 constexpr std::int64_t kClosedLinger = 10 * kSecond;  // last ACKs and late segments still find it
-constexpr std::size_t kMaxStart = 16 * 1024;      // first bytes of a direction that are looked at
-constexpr std::size_t kMaxDnsStream = 65535 + 2;  // one framed message
-constexpr std::size_t kMaxDnsOfSegment = 64;      // messages of one segment that are told
-constexpr std::size_t kMaxOpenings = 32u << 20;   // bytes held for first bytes, over all flows
-constexpr std::uint8_t kMaxOpeningPackets = 64;   // a hello in 16 KiB comes in some dozen
-constexpr std::uint8_t kMaxDatagrams = 4;         // of a flow that are looked at
+constexpr std::uint8_t kMaxDatagrams = 4;             // of a flow that are looked at
 constexpr std::uint8_t kTcp = 6, kUdp = 17, kIcmp = 1, kIcmpv6 = 58;
 
-struct Ledger {
-  std::uint64_t out = 0, in = 0;
-};
-
-constexpr std::size_t kDnsFrame = 14;  // length and header of a framed message
-
-// The first message of a stream on port 53, or as much of it as is here.
-bool is_framed_dns(Bytes stream) {
-  if (stream.size() < kDnsFrame) return false;
-  Reader in(stream);
-  const std::size_t length = in.u16();
-  if (length < kDnsFrame - 2) return false;
-  const auto message = parse_dns(in.rest().first(std::min(length, in.left())));
-  return message || (message.error() == Damage::truncated && in.left() < length);
-}
-
-std::size_t held(const Opening& opening) {
-  std::size_t sum = 0;
-  for (const auto& stream : opening.streams) sum += stream ? stream->memory() : 0;
-  return sum;
-}
-
 }  // namespace
-
-struct Flows::State {
-  Ended ended;
-  NetCounters counters;
-  FlowTable table;
-  Fragments fragments;
-  AddressNames names;
-  std::vector<DnsMessage> dns;                        // of the packet at hand
-  std::unordered_map<std::uint64_t, Ledger> ledgers;  // by cookie, until the socket closes
-  std::deque<std::uint64_t> ledger_ages;              // may hold cookies that are gone
-  std::deque<std::pair<std::uint32_t, std::uint64_t>> openings;  // slot, serial: oldest first
-  std::size_t opening_bytes = 0;
-  std::uint64_t serials = 0;
-  std::int64_t now_ns = 0;
-
-  // One packet on its way.
-  struct Step {
-    const Packet& packet;
-    const Stamp& at;
-    IpPacket ip;
-    Observation seen;
-  };
-
-  void damaged(Damage kind) { ++counters.malformed[static_cast<std::size_t>(kind)]; }
-  void end(std::uint32_t slot);
-  void make_room();
-  void expire(std::int64_t now);
-  std::uint32_t find_or_open(Step& step, const Endpoint& from, const Endpoint& to, Transport t,
-                             bool from_client, Idleness idleness);
-  std::uint32_t open(const FlowKey& key, const SocketRef& socket, const Stamp& at, Idleness idle);
-  void count(FlowEntry& entry, Step& step, std::uint32_t payload, std::uint64_t bytes);
-  void on_packet(Step& step);
-  void on_tcp(Step& step);
-  void on_udp(Step& step);
-  void on_other(Step& step);
-  Ledger growth(const FlowUsage& usage);
-  Observation on_usage(const FlowUsage& usage, const Stamp& at);
-  void first_bytes(std::uint32_t slot, std::size_t side, const TcpSegment& segment, Step& step);
-  void keep(Opening& opening, std::size_t side, const TcpSegment& segment);
-  void tell(FlowEntry& entry, const std::optional<Spoken>& spoken, Step& step);
-  void settle(FlowEntry& entry, const Spoken& spoken);
-  void drop_opening(FlowEntry& entry);
-  void bound_openings(std::uint32_t current);
-  void framed_dns(FlowEntry& entry, std::size_t side, const TcpSegment& segment, Step& step);
-  bool datagram_dns(FlowEntry& entry, const UdpDatagram& datagram, Step& step);
-  void learn(const FlowEntry& entry);
-};
 
 // ---- the table's bounds ---------------------------------------------------------------------
 
@@ -247,163 +165,7 @@ void Flows::State::on_tcp(Step& step) {
   }
 }
 
-void Flows::State::first_bytes(std::uint32_t slot, std::size_t side, const TcpSegment& segment,
-                               Step& step) {
-  FlowEntry& entry = table[slot];
-  Opening& opening = *entry.opening;
-  if (!opening.based[side]) {
-    opening.base[side] = segment.sequence;
-    opening.based[side] = true;
-  }
-  const std::size_t before = held(opening);
-  auto& stream = opening.streams[side];
-  // Mostly the first segment tells all, and nothing need be kept.
-  const bool direct = !stream && !opening.dns && segment.sequence == opening.base[side];
-  if (!direct) keep(opening, side, segment);
-  const auto view = [&](std::size_t s) {
-    if (s == side && direct) return segment.payload;
-    return opening.streams[s] ? opening.streams[s]->bytes() : Bytes{};
-  };
-  if (!opening.dns) {
-    ++opening.packets;
-    const bool last = opening.packets >= kMaxOpeningPackets || view(side).size() >= kMaxStart;
-    auto spoken = spoken_over_tcp(view(0), view(1), last);
-    const FlowKey& key = entry.flow.record.key;
-    if ((!spoken || spoken->protocol.empty()) && (key.server.port == 53 || key.client.port == 53)) {
-      opening.dns = is_framed_dns(view(side));
-      if (!opening.dns && view(side).size() < kDnsFrame && !last) spoken.reset();
-    }
-    if (opening.dns) {
-      tell(entry, Spoken{.protocol = "dns"}, step);
-      for (std::size_t s = 0; s < 2; ++s) {
-        StreamStart longer(opening.base[s], kMaxDnsStream);
-        longer.add(opening.base[s], view(s));
-        if (opening.based[s]) opening.streams[s] = std::move(longer);
-      }
-    } else if (spoken) {
-      opening_bytes += held(opening) - before;  // drop_opening takes all of it off
-      tell(entry, spoken, step);
-      return drop_opening(entry);
-    } else if (direct) {
-      keep(opening, side, segment);
-    }
-  }
-  if (opening.dns) framed_dns(entry, side, segment, step);
-  opening_bytes += held(opening) - before;
-  if (before == 0 && held(opening) > 0) openings.emplace_back(slot, entry.flow.serial);
-  bound_openings(slot);
-}
-
-void Flows::State::keep(Opening& opening, std::size_t side, const TcpSegment& segment) {
-  auto& stream = opening.streams[side];
-  if (!stream) stream.emplace(opening.base[side], opening.dns ? kMaxDnsStream : kMaxStart);
-  counters.reassembly_dropped += stream->add(segment.sequence, segment.payload);
-}
-
-// Takes whole messages off the front of a stream of them.
-void Flows::State::framed_dns(FlowEntry& entry, std::size_t side, const TcpSegment& segment,
-                              Step& step) {
-  StreamStart& stream = *entry.opening->streams[side];
-  std::size_t done = 0;
-  const Bytes bytes = stream.bytes();
-  while (bytes.size() - done >= 2) {
-    Reader in(bytes.subspan(done));
-    const std::size_t length = in.u16();
-    if (in.left() < length) break;
-    done += 2 + length;
-    if (dns.size() == kMaxDnsOfSegment) {
-      counters.reassembly_dropped += length;
-      continue;
-    }
-    auto message = parse_dns(in.take(length));
-    if (!message) {
-      damaged(message.error());
-      continue;
-    }
-    if (message->damage) damaged(*message->damage);
-    dns.push_back(std::move(*message));
-    learn(entry);
-  }
-  stream.consume(done);
-  // A lost segment stops the stream. Where the buffer is full we start anew behind it; what comes
-  // next is read as messages only as far as it parses.
-  if (stream.stuck())
-    stream = StreamStart(segment.sequence + segment.payload_length, kMaxDnsStream);
-  step.seen.dns = dns.empty() ? nullptr : dns.data();
-  step.seen.dns_count = dns.size();
-}
-
-void Flows::State::tell(FlowEntry& entry, const std::optional<Spoken>& spoken, Step& step) {
-  if (!spoken) return;
-  settle(entry, *spoken);
-  step.seen.named_now = true;
-}
-
-void Flows::State::settle(FlowEntry& entry, const Spoken& spoken) {
-  if (spoken.damage) damaged(*spoken.damage);
-  Flow& flow = entry.flow;
-  if (!spoken.protocol.empty()) flow.record.protocol = spoken.protocol;
-  flow.record.server_name = spoken.server_name;
-  flow.record.alpn = spoken.alpn;
-  flow.record.ja4 = spoken.ja4;
-  flow.http_method = spoken.http_method;
-  flow.http_host = spoken.http_host;
-  flow.named = true;
-  if (flow.resolved_name.empty())  // the answer may have been told after the first packet
-    flow.resolved_name =
-        names.newest(flow.has_ledger ? IpAddress{} : flow.record.key.client.address,
-                     flow.record.key.server.address, now_ns);
-}
-
-void Flows::State::drop_opening(FlowEntry& entry) {
-  if (!entry.opening) return;
-  opening_bytes -= held(*entry.opening);
-  entry.opening.reset();
-}
-
-// The flow that began first gives up what it holds; its own packet never takes `current`'s.
-void Flows::State::bound_openings(std::uint32_t current) {
-  const auto stale = [&](const std::pair<std::uint32_t, std::uint64_t>& o) {
-    return table[o.first].flow.serial != o.second || !table[o.first].opening;
-  };
-  while (opening_bytes > kMaxOpenings && !openings.empty()) {
-    const auto [slot, serial] = openings.front();
-    openings.pop_front();
-    if (stale({slot, serial}) || slot == current) continue;
-    FlowEntry& entry = table[slot];
-    counters.reassembly_dropped += held(*entry.opening);
-    if (!entry.flow.named) settle(entry, Spoken{});
-    drop_opening(entry);
-  }
-  if (openings.size() > 2 * kMaxFlows) std::erase_if(openings, stale);
-}
-
 // ---- datagrams ----------------------------------------------------------------------------------
-
-bool Flows::State::datagram_dns(FlowEntry& entry, const UdpDatagram& datagram, Step& step) {
-  auto message = parse_dns(datagram.payload);
-  if (!message) {
-    damaged(message.error());
-    return false;
-  }
-  if (message->damage) damaged(*message->damage);
-  message->size = datagram.payload_length;
-  dns.push_back(std::move(*message));
-  learn(entry);
-  step.seen.dns = dns.data();
-  step.seen.dns_count = 1;
-  return true;
-}
-
-// Only the server's answers name addresses. Live, and over loopback, the asker is this host,
-// whatever address it asks from.
-void Flows::State::learn(const FlowEntry& entry) {
-  const DnsMessage& message = dns.back();
-  if (!message.response) return;
-  const IpAddress& client = entry.flow.record.key.client.address;
-  names.learn(entry.flow.has_ledger || client.is_loopback() ? IpAddress{} : client, message,
-              now_ns);
-}
 
 void Flows::State::on_udp(Step& step) {
   const auto parsed = parse_udp(step.ip.payload, step.ip.payload_length);
@@ -495,7 +257,7 @@ Ledger Flows::State::growth(const FlowUsage& usage) {
   const auto [at, made] = ledgers.try_emplace(cookie);
   if (made) {
     ledger_ages.push_back(cookie);
-    while (ledgers.size() > kMaxFlows || ledger_ages.size() > 4 * kMaxFlows) {
+    if (ledger_ages.size() > kMaxFlows) {  // kept after the close: a record may be told twice
       ledgers.erase(ledger_ages.front());
       ledger_ages.pop_front();
     }
@@ -504,7 +266,6 @@ Ledger Flows::State::growth(const FlowUsage& usage) {
   const Ledger grown{usage.bytes_out > told.out ? usage.bytes_out - told.out : 0,
                      usage.bytes_in > told.in ? usage.bytes_in - told.in : 0};
   told = {std::max(told.out, usage.bytes_out), std::max(told.in, usage.bytes_in)};
-  if (usage.closed) ledgers.erase(at);
   return grown;
 }
 

@@ -2,7 +2,6 @@
 #include "core/net/http.h"
 
 #include <algorithm>
-#include <array>
 
 #include "core/base/text.h"
 #include "core/net/zone.h"
@@ -10,10 +9,7 @@
 namespace weir {
 namespace {
 
-constexpr std::array<std::string_view, 21> kMethods = {
-    "GET",     "POST",   "PUT",       "HEAD",     "DELETE", "OPTIONS",     "PATCH",
-    "CONNECT", "TRACE",  "PRI",       "PROPFIND", "MKCOL",  "COPY",        "MOVE",
-    "LOCK",    "UNLOCK", "PROPPATCH", "REPORT",   "SEARCH", "RPC_IN_DATA", "RPC_OUT_DATA"};
+constexpr std::size_t kMaxMethod = 20;  // of those registered the longest has 17 letters
 constexpr std::size_t kMaxHost = 1024;  // names end at 253; the rest of a longer one says nothing
 
 bool is_space(char c) {
@@ -24,6 +20,16 @@ bool is_host_header(std::string_view name) {
   constexpr std::string_view kHost = "host";
   return std::equal(name.begin(), name.end(), kHost.begin(), kHost.end(),
                     [](char a, char b) { return (a | 0x20) == b; });
+}
+
+bool is_method_letter(char c) {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '_';
+}
+
+bool is_common(std::string_view method) {
+  constexpr std::string_view kCommon[] = {"GET",     "POST",  "PUT",    "HEAD",
+                                          "OPTIONS", "PATCH", "DELETE", "CONNECT"};
+  return std::find(std::begin(kCommon), std::end(kCommon), method) != std::end(kCommon);
 }
 
 // host[:port], [v6][:port], user@host.
@@ -39,10 +45,10 @@ std::string host_of(std::string_view authority) {
 }
 
 std::string host_of_target(std::string_view method, std::string_view target) {
+  if (target.empty() || target.front() == '/') return "";
   if (method == "CONNECT") return host_of(target);
   const auto scheme = target.find("://");
-  if (target.empty() || target.front() == '/' || scheme == std::string_view::npos || scheme > 8)
-    return "";
+  if (scheme == std::string_view::npos || scheme > 8) return "";
   target.remove_prefix(scheme + 3);
   return host_of(target.substr(0, target.find_first_of("/?#")));
 }
@@ -50,12 +56,10 @@ std::string host_of_target(std::string_view method, std::string_view target) {
 }  // namespace
 
 bool maybe_http_request(Bytes stream) {
-  const std::string_view text = text_of(stream);
-  return std::any_of(kMethods.begin(), kMethods.end(), [&](std::string_view method) {
-    const std::size_t n = std::min(text.size(), method.size());
-    return text.substr(0, n) == method.substr(0, n) &&
-           (text.size() <= method.size() || text[method.size()] == ' ');
-  });
+  const std::string_view text = text_of(stream.first(std::min(stream.size(), kMaxMethod + 1)));
+  const auto end = std::find_if_not(text.begin(), text.end(), is_method_letter);
+  if (end == text.end()) return text.size() <= kMaxMethod;
+  return end != text.begin() && *end == ' ';
 }
 
 Parsed<std::optional<HttpRequest>> parse_http_request(Bytes stream, bool last) {
@@ -66,18 +70,23 @@ Parsed<std::optional<HttpRequest>> parse_http_request(Bytes stream, bool last) {
   if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
   HttpRequest out;
   const std::size_t space = line.find(' ');
-  out.method = visible(line.substr(0, std::min(space, std::size_t{16})));
+  out.method = visible(line.substr(0, std::min(space, kMaxMethod)));
   if (space == std::string_view::npos) return tl::unexpected(Damage::bad_header);
-  std::string_view target = line.substr(space + 1);
-  const std::size_t version = target.rfind(' ');
-  if (end != std::string_view::npos) {  // HTTP/0.9 had no version; nobody means it today
-    if (version == std::string_view::npos || target.substr(version + 1, 5) != "HTTP/")
-      return tl::unexpected(Damage::bad_header);
-    out.version_2 = out.method == "PRI" && target.substr(version + 1) == "HTTP/2.0";
+  std::string_view target = line.substr(space + 1), version;
+  if (const std::size_t gap = target.rfind(' '); gap != std::string_view::npos) {
+    version = target.substr(gap + 1);
+    target = target.substr(0, gap);
+  } else if (target.starts_with("HTTP/")) {  // some send no target
+    std::swap(version, target);
   }
-  target = target.substr(0, version);
+  // HTTP/0.9 had no version; nobody means it today. A line that was cut proves less: only the
+  // methods that are common are believed then.
+  const bool cut = end == std::string_view::npos;
+  if (cut ? !is_common(out.method) : !version.starts_with("HTTP/"))
+    return tl::unexpected(Damage::bad_header);
+  out.version_2 = out.method == "PRI" && version == "HTTP/2.0";
   out.host = host_of_target(out.method, target);
-  if (!out.host.empty() || out.version_2 || end == std::string_view::npos) return out;
+  if (!out.host.empty() || out.version_2 || cut) return out;
 
   for (text.remove_prefix(end + 1);;) {
     const std::size_t stop = text.find('\n');

@@ -15,7 +15,7 @@ struct HttpRequest {
   bool version_2 = false;  // the preface of HTTP/2 without TLS
 };
 
-// True while `stream` may be the start of an HTTP request with a method that we know.
+// True while `stream` may be the start of an HTTP request: a method, whatever it is, then a space.
 bool maybe_http_request(Bytes stream);
 
 // nullopt: more of the stream is needed; with `last` there is no more.

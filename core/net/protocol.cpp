@@ -98,6 +98,7 @@ std::string_view first_fit(const Starts& starts, Bytes stream, bool& open) {
 // FTP and SMTP both greet with 220; the client's first command tells them apart.
 std::string_view after_220(Bytes client, Bytes server, bool& open) {
   const std::string_view hello = text_of(server), first = text_of(client);
+  if (hello.empty()) return "";
   if (hello.substr(0, 3) != std::string_view("220").substr(0, hello.size())) return "";
   if (hello.size() < 3) open = true;
   if (first.size() < 4) {
@@ -172,25 +173,22 @@ bool is_quic(Bytes p) {
 
 std::optional<Spoken> spoken_over_tcp(Bytes client, Bytes server, bool last) {
   bool open = false;
-  if (!client.empty()) {
-    if (maybe_client_hello(client)) {
-      if (client.size() > 5) return tls(client, last);
-      open = true;
-    }
-    if (maybe_http_request(client)) {
-      if (client.size() > 16) {
-        auto request = http(client, last);
-        if (!request || !request->protocol.empty()) return request;
-      }
-      open = open || client.size() <= 16;
-    }
-    if (is_old_hello(client)) return Spoken{.protocol = "tls"};
-  }
   for (const std::string_view found :
        {first_fit(kEitherStarts, client, open), first_fit(kEitherStarts, server, open),
         first_fit(kClientStarts, client, open), first_fit(kServerStarts, server, open),
         after_220(client, server, open)})
     if (!found.empty()) return Spoken{.protocol = found};
+  if (!client.empty()) {
+    if (maybe_client_hello(client)) {
+      if (client.size() > 5) return tls(client, last);
+      open = true;
+    }
+    if (is_old_hello(client)) return Spoken{.protocol = "tls"};
+    if (maybe_http_request(client)) {  // other protocols of lines fall through at their first end
+      auto request = http(client, last);
+      if (!request || !request->protocol.empty()) return request;
+    }
+  }
   if (client.empty() && server.size() < kEnough) open = true;
   if (server.empty() && client.size() < kEnough) open = true;
   const bool enough = std::max(client.size(), server.size()) >= kEnough;
