@@ -26,11 +26,17 @@ std::optional<std::uint64_t> number(std::string_view text) {
   return value;
 }
 
+std::string service_title(const std::string& id) {
+  const Service* service = id.empty() ? nullptr : Catalogue::built_in().find_id(id);
+  return printable(service && !service->title.empty() ? service->title : id);
+}
+
 std::string formatted(std::string_view form, const std::string& argument, Language language) {
   const auto value = number(argument);
   if (form == "bytes" && value) return human_bytes(*value, language);
   if (form == "seconds" && value) return human_seconds(*value, language);
   if (form == "percent") return printable(argument) + (language == Language::chinese ? "%" : " %");
+  if (form == "service") return service_title(argument);
   if (form == "per") return std::string(per_words(argument, language));
   return printable(argument);
 }
@@ -120,10 +126,9 @@ std::string who(const Report& report, Language language) {
 
 std::string where(const Destination& to) {
   if (!to.zone.empty()) return printable(to.zone);
-  const Service* service = to.service.empty() ? nullptr : Catalogue::built_in().find_id(to.service);
-  const std::string title = service && !service->title.empty() ? service->title : to.service;
+  const std::string title = service_title(to.service);
   const std::string host = !to.name.empty() ? printable(to.name) : to.endpoint.address.text();
-  return title.empty() ? host : fmt::format("{} ({})", printable(title), host);
+  return title.empty() ? host : fmt::format("{} ({})", title, host);
 }
 
 std::string happened(const Report& report, Language language) {

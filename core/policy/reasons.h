@@ -1,7 +1,8 @@
 // Every reason code of the tree with its sentence in both languages: the only list. A code that is
 // used and not here fails tests/core/policy/reasons_test.cpp.
 // In a template {0} is the first argument as it is; {0:bytes} a count of bytes, scaled; {0:seconds}
-// a time; {0:percent} a number with its sign; {0:per} the words for an account's key.
+// a time; {0:percent} a number with its sign; {0:per} the words for an account's key;
+// {0:service} a service's title.
 #pragma once
 
 #include <span>
@@ -66,6 +67,31 @@ inline constexpr ReasonText kReasonTexts[] = {
      "{0:percent} 的应答表示域名不存在。"},
     {"dns_never_connected", 0, "Nothing ever connected to what the answers named.",
      "从未有程序连接过应答所指的地址。"},
+    // cloud_upload
+    {"upload_burst", 3, "{1:bytes} went up to {0:service} in one go, while {2:bytes} came back.",
+     "一次向 {0:service} 上传了 {1:bytes}，同时仅收到 {2:bytes}。"},
+    {"upload_pieces", 3, "{1:bytes} went up to {0:service} in pieces, over {2} connections.",
+     "通过 {2} 个连接分批向 {0:service} 上传了 {1:bytes}。"},
+    {"upload_volume", 3, "{1:bytes} went up to {0:service}, while {2:bytes} came back.",
+     "向 {0:service} 上传了 {1:bytes}，同时收到 {2:bytes}。"},
+    {"upload_by_server_name", 1, "The connection named the server {0}.",
+     "该连接指明的服务器为 {0}。"},
+    {"upload_by_http_host", 1, "The request was addressed to {0}.", "该请求发往主机 {0}。"},
+    {"upload_by_resolved_name", 1, "The address had been looked up as {0} before.",
+     "该地址此前由域名 {0} 解析得到。"},
+    {"upload_by_address", 1, "The address {0} belongs to this service alone.",
+     "地址 {0} 专属于该服务。"},
+    {"upload_by_earlier_flow", 1, "Earlier connections there named {0}.",
+     "此前与该处的连接曾指明 {0}。"},
+    {"upload_http_method", 1, "The request was a {0}.", "请求方法为 {0}。"},
+    // bulk_egress
+    {"bulk_bytes", 3, "{1:bytes} went to {0} within {2}.", "{2} 内向 {0} 发出了 {1:bytes}。"},
+    {"bulk_ratio", 2, "{0:bytes} went out and {1:bytes} came back.",
+     "发出 {0:bytes}，收到 {1:bytes}。"},
+    {"bulk_flows", 1, "It was spread over {0} connections.", "分散在 {0} 个连接中。"},
+    {"bulk_inside", 0, "The destination is inside this network.", "去向位于本网络内部。"},
+    {"bulk_no_name", 0, "Nothing names the destination.", "没有任何名称可表明该去向。"},
+    {"bulk_not_catalogued", 1, "The catalogue does not know {0}.", "目录中没有 {0}。"},
     // weir exec
     {"left_behind", 1, "{0} processes that the command left behind were ended.",
      "命令遗留的 {0} 个进程已被结束。"},
