@@ -6,8 +6,9 @@
 
 namespace weir {
 
-std::string normal_host(std::string_view name);      // lower case, no final dot
-std::string registered_domain(std::string_view name);  // "" for an address; the last label or two where no suffix is known
-bool within_domain(std::string_view host, std::string_view domain);  // host equals it or ends in "."+domain
+std::string normal_host(std::string_view name);  // lower case, no final dot
+// "" for an address; the last label or two where no suffix is known.
+std::string registered_domain(std::string_view name);
+bool within_domain(std::string_view host, std::string_view domain);  // equal, or ends in "."+domain
 
 }  // namespace weir

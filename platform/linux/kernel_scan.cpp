@@ -192,7 +192,9 @@ void bind_sockets_of(int sockets, std::uint32_t pid, const weir_task& task, std:
     ssize_t n = readlinkat(dirfd(dir), entry->d_name, target, sizeof target);
     if (n < 8 || std::memcmp(target, "socket:", 7) != 0) continue;
     left--;
-    bind_socket(sockets, pidfd.get(), std::atoi(entry->d_name), pid, task);
+    int fd = -1;
+    std::from_chars(entry->d_name, entry->d_name + std::strlen(entry->d_name), fd);
+    bind_socket(sockets, pidfd.get(), fd, pid, task);
   }
   closedir(dir);
 }

@@ -20,7 +20,7 @@ typedef unsigned long long w_u64;
 #define WEIR_LAYOUT 1u
 
 #define WEIR_LIMITS 64u        /* rows of the limit table: one bit each in a u64 (kMaxLimits) */
-#define WEIR_CHARGES 8u        /* accounts that one packet may touch; more set bits: the packet is refused and counted */
+#define WEIR_CHARGES 8u        /* accounts that one packet may touch; with more it is refused and counted */
 #define WEIR_TASKS 65536u
 #define WEIR_ACCOUNTS 65536u
 #define WEIR_PREFIXES 65536u
@@ -158,7 +158,7 @@ struct weir_refused {
   struct weir_tuple tuple;
   struct weir_account_key account;
   w_u64 charged, length;
-  w_u32 settled;      /* 1: classified by verdict or final prefix, or past verdict_wait; 0: may yet be taken off this row */
+  w_u32 settled;      /* 1: by verdict, final prefix or time; 0: may yet be taken off this row */
   w_u32 pad;
 };
 struct weir_exec {    /* also: found at start, by the guard */

@@ -1,0 +1,2 @@
+// A guard that parses the wire.
+#include "weir/v1/policy.pb.h"

@@ -1,0 +1,3 @@
+// A collector that reaches into an agent.
+#include "agent/wire/report_proto.h"
+#include "proto/map/policy_proto.h"

@@ -1,0 +1,2 @@
+// The right place.
+#include <spdlog/spdlog.h>

@@ -1,0 +1,3 @@
+// A header that everyone pays for.
+#include <spdlog/spdlog.h>
+#include <string>

@@ -1,0 +1,2 @@
+// YAML in a program that has no business with it.
+#include <yaml-cpp/yaml.h>

@@ -1,0 +1,3 @@
+// Two BPF headers.
+#include <bpf/libbpf.h>
+#include <pcap/pcap.h>

@@ -1,0 +1,4 @@
+// The table.
+constexpr Command kCommands[] = {
+    {"replay", cmd_replay, "tells"},
+};

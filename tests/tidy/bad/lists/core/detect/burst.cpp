@@ -1,0 +1,2 @@
+// A detector that is made.
+class Burst : public Detector {};

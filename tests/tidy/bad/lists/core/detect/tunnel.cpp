@@ -1,0 +1,2 @@
+// A detector that nobody makes.
+class Tunnel final : public Detector {};

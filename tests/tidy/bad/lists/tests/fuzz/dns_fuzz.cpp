@@ -1,0 +1,1 @@
+// Listed, with a seed.

@@ -1,0 +1,2 @@
+# A tool.
+npm install --registry https://registry.npmjs.org
