@@ -100,7 +100,11 @@ bool CaptureFile::next(Event& event) {
   event.at = {wall, s.newest_ns};
   Packet* packet = std::get_if<Packet>(&event.body);
   if (!packet) packet = &event.body.emplace<Packet>();
-  *packet = Packet{s.link, Direction::unknown, {bytes, header->caplen}, header->len, {}};
+  *packet = Packet{s.link,
+                   Direction::unknown,
+                   {bytes, header->caplen},
+                   std::max(header->len, header->caplen),
+                   {}};
   return true;
 }
 
