@@ -1,6 +1,7 @@
 // The stage that decides: facts about flows, findings and spent accounts become verdicts, and those
 // become orders to the host and things to tell.
 #include <algorithm>
+#include <utility>
 
 #include "core/line/state.h"
 
@@ -30,6 +31,20 @@ const Rule* rule_of(const Policy& policy, std::string_view id) {
   const auto found = std::find_if(policy.rules.begin(), policy.rules.end(),
                                   [&](const Rule& rule) { return rule.id == id; });
   return found == policy.rules.end() ? nullptr : &*found;
+}
+
+// What a report is about: flows and findings of one service are of one report.
+std::string about(const Place& place) {
+  const Destination& to = place.destination;
+  return to.zone.empty() && !to.service.empty() ? to.service : place.group;
+}
+
+// The window of a report is that of its rule's limits, where they have one.
+std::int64_t window_of(const Policy& policy, std::string_view id) {
+  std::int64_t window = 0;
+  for (const Limit& limit : policy.limits)
+    if (limit.rule == id) window = std::max(window, limit.window_ns);
+  return window > 0 ? window : kReportWindowNs;
 }
 
 std::string shown(const Destination& destination, const std::string& group) {
@@ -75,10 +90,13 @@ void Line::State::judge_flow(JudgedFlow& flow, const Flow& told_flow, std::uint6
       orders.push_back(Classify{flow.socket.cookie, verdict.limits, flow.place.key,
                                 flow.place.destination.trust});
   }
+  const std::uint64_t refused = std::exchange(flow.refused_rows, 0) & flow.limits;
+  for (std::uint32_t row = 0; row < kMaxLimits; ++row)
+    if ((refused >> row & 1) != 0) tell_spent(flow, serial, row, flow.refused_spent);
   if (!acts(verdict.decision.action)) return;
   Told one;
   one.subject = verdict.decision.rule;
-  one.about = flow.place.group;
+  one.about = about(flow.place);
   one.finding.detector = "policy";
   one.finding.severity =
       verdict.severity == Severity::unspecified ? Severity::medium : verdict.severity;
@@ -94,26 +112,38 @@ void Line::State::judge_flow(JudgedFlow& flow, const Flow& told_flow, std::uint6
   told.push_back(std::move(one));
 }
 
+// Where a finding's bytes went. The flow at hand says more than a detector knows: what is proven,
+// whose range it is. What it said is kept for the numbers that come when the flow is gone.
+Place Line::State::place_of(const Signal& signal, const JudgedFlow* flow) {
+  Place place = destinations.place_of(*policy, signal.destination, signal.key);
+  if (!signal.destination.zone.empty()) return place;
+  const std::string key = signal.finding.detector + "\n" + signal.key + "\n" +
+                          std::to_string(signal.socket.tree) + "\n" + signal.actor.address.text();
+  if (flow == nullptr || !flow->judged) {
+    const auto kept = signal_places.find(key);
+    return kept == signal_places.end() ? place : kept->second;
+  }
+  const Destination& to = flow->place.destination;
+  place.approved = flow->place.approved;
+  place.name_proven = flow->place.name_proven;
+  place.key = flow->place.key;
+  place.destination.trust = to.trust;
+  if (place.destination.service.empty()) place.destination.service = to.service;
+  if (place.destination.category.empty()) place.destination.category = to.category;
+  if (place.destination.name.empty()) place.destination.name = to.name;
+  if (signal_places.size() >= kMaxSignalPlaces && !signal_places.contains(key))
+    signal_places.clear();  // what comes later is judged by what its detector knows: stricter
+  signal_places[key] = place;
+  return place;
+}
+
 void Line::State::judge_signal(const Signal& signal, const Observation& seen) {
-  Facts facts;
-  Place place;
   const JudgedFlow* flow = nullptr;
   if (seen.flow != nullptr && signal.destination.zone.empty() &&
       signal.destination.endpoint == seen.flow->record.key.server)
     flow = &judged.at(seen.flow->serial);
-  place = destinations.place_of(*policy, signal.destination, signal.key);
-  if (flow != nullptr &&
-      flow->judged) {  // the flow's own place says more: what is proven, whose range
-    place.approved = flow->place.approved;
-    place.name_proven = flow->place.name_proven;
-    place.destination.trust = flow->place.destination.trust;
-    place.key = flow->place.key;
-    if (place.destination.service.empty())
-      place.destination.service = flow->place.destination.service;
-    if (place.destination.category.empty())
-      place.destination.category = flow->place.destination.category;
-    if (place.destination.name.empty()) place.destination.name = flow->place.destination.name;
-  }
+  const Place place = place_of(signal, flow);
+  Facts facts;
   facts.destination = place.destination;
   facts.approved = place.approved;
   facts.name_proven = place.name_proven;
@@ -125,13 +155,14 @@ void Line::State::judge_signal(const Signal& signal, const Observation& seen) {
   if (verdict.decision.rule.empty() && place.approved) return;
   if (verdict.decision.action == Action::allow) verdict.decision.action = Action::log;
   Told one;
-  one.subject = signal.finding.detector;
-  one.about = signal.key;
+  one.subject = verdict.decision.rule.empty() ? signal.finding.detector : verdict.decision.rule;
+  one.about = about(place);
   one.finding = signal.finding;
   if (verdict.severity != Severity::unspecified) one.finding.severity = verdict.severity;
   one.destination = place.destination;
   one.actor = facts.actor;
   one.decision = std::move(verdict.decision);
+  one.window_ns = window_of(*policy, one.decision.rule);
   one.bytes_out = signal.bytes_out;
   one.bytes_in = signal.bytes_in;
   if (flow != nullptr) one.flow = seen.flow->serial;
@@ -170,10 +201,14 @@ void Line::State::judge_spent(const AccountSpent& spent) {
   }
   const auto serial = serials.find(spent.flow);
   if (serial != serials.end() && judged.at(serial->second).socket.cookie == spent.socket.cookie) {
-    // Only a flow that is classified is stopped by the row; it is told again within a second.
-    const JudgedFlow& flow = judged.at(serial->second);
-    if (flow.judged && (flow.place.by_prefix || (flow.limits >> spent.limit & 1) != 0))
+    // Before it is classified a refusal only delays it: told once the row is known to count.
+    JudgedFlow& flow = judged.at(serial->second);
+    if (!flow.judged) {
+      flow.refused_rows |= std::uint64_t{1} << spent.limit;
+      flow.refused_spent = spent.spent;
+    } else if (flow.place.by_prefix || (flow.limits >> spent.limit & 1) != 0) {
       tell_spent(flow, serial->second, spent.limit, spent.spent);
+    }
     return;
   }
   JudgedFlow unseen;  // refused before anything of it was heard
@@ -192,7 +227,8 @@ void Line::State::tell_spent(const JudgedFlow& flow, std::uint64_t serial, std::
   const Rule* rule = rule_of(*policy, limit.rule);
   Told one;
   one.subject = limit.rule;
-  one.about = flow.place.group;
+  one.about = about(flow.place);
+  one.spent = true;
   one.finding.detector = "limit";
   one.finding.severity = rule == nullptr || rule->severity == Severity::unspecified
                              ? Severity::medium
@@ -210,7 +246,7 @@ void Line::State::tell_spent(const JudgedFlow& flow, std::uint64_t serial, std::
   one.decision.policy_number = policy->number;
   one.decision.enforced = live && policy->mode == Mode::enforce;
   one.decision.because = one.finding.because;
-  if (limit.window_ns > 0) one.window_ns = limit.window_ns;
+  one.window_ns = window_of(*policy, limit.rule);
   one.bytes_out = flow.bytes.out;
   one.bytes_in = flow.bytes.in;
   one.flow = serial;

@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <tuple>
 
 namespace weir {
 namespace {
@@ -36,6 +37,7 @@ Reports::Open& Reports::open(const Told& told, const std::string& key, const Sta
   report.destination = told.destination;
   report.actor = told.actor;
   report.decision = told.decision;
+  opened.spent = told.spent;
   by_key_[key] = serial;
   ++reports_;
   return opened;
@@ -50,16 +52,19 @@ void Reports::tell(const Told& told, const Stamp& at) {
   const bool first = found == by_key_.end();
   Open& entry = first ? open(told, key, at) : open_.at(found->second);
   Report& report = entry.report;
-  const bool stricter = told.decision.action > report.decision.action ||
-                        (told.decision.enforced && !report.decision.enforced) ||
-                        told.finding.severity > report.finding.severity;
-  if (stricter) report.decision = told.decision;
-  // Newer words of an equal decision carry newer numbers; a milder one does not take a report back.
-  if (told.decision.action >= report.decision.action) {
-    report.decision.because = told.decision.because;
-    const Severity severity = std::max(report.finding.severity, told.finding.severity);
+  const auto weight = [](Action action, bool spent, bool enforced, Severity severity) {
+    return std::tuple(action, spent, enforced, severity);
+  };
+  const auto was = weight(report.decision.action, entry.spent, report.decision.enforced,
+                          report.finding.severity);
+  const auto is =
+      weight(told.decision.action, told.spent, told.decision.enforced, told.finding.severity);
+  const bool stricter = is > was;
+  // Newer words of the same detector carry newer numbers; milder ones take nothing back.
+  if (stricter || (is == was && told.finding.detector == report.finding.detector)) {
+    report.decision = told.decision;
     report.finding = told.finding;
-    report.finding.severity = severity;
+    entry.spent = told.spent;
   }
   if (report.destination.name.empty()) report.destination.name = told.destination.name;
   if (report.actor.program.empty()) report.actor.program = told.actor.program;

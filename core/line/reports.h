@@ -23,8 +23,9 @@ inline constexpr std::int64_t kQuietNs = 10'000'000'000;
 
 // What is to be told: a judged flow, a finding or a spent account.
 struct Told {
-  std::string subject;  // rule, or the detector where no rule matched or a finding is told
+  std::string subject;  // the rule that won, or the detector where none did
   std::string about;    // zone, service, registered domain or network
+  bool spent = false;   // an account is empty: said rather than what led there
   Finding finding;
   Destination destination;
   Actor actor;
@@ -64,6 +65,7 @@ class Reports {
     std::uint64_t told_bytes = 0;  // out and in at the last revision
     Stamp moved;
     bool changed = false;
+    bool spent = false;
     FlowBytes counted;  // by detectors
     FlowBytes ended;    // of followed flows that ended
     std::map<std::uint64_t, FlowBytes> followed;

@@ -29,6 +29,8 @@ inline constexpr std::int64_t kBlockLeaseNs = 3'600'000'000'000;
 inline constexpr std::uint64_t kHopelessBytes = 8192;
 // Trees that answer DNS for others (a stub, a forwarder): their port 53 is never blocked.
 inline constexpr std::size_t kMaxResolverTrees = 64;
+// Places that findings were about: as many as the report book holds.
+inline constexpr std::size_t kMaxSignalPlaces = kMaxOpenReports;
 inline constexpr std::int64_t kTickNs = 1'000'000'000;
 
 // What the line knows about a flow beside core/net. Lives as long as the flow does there.
@@ -40,9 +42,11 @@ struct JudgedFlow {
   Facts facts;
   Place place;
   std::uint64_t limits = 0;
-  std::uint64_t waiting = 0;    // simulated accounts: bytes not yet charged
-  std::uint64_t told_rows = 0;  // simulated accounts: rows whose refusal was told
-  FlowBytes bytes, usage;       // totals; how much of them is in usage rows
+  std::uint64_t waiting = 0;        // simulated accounts: bytes not yet charged
+  std::uint64_t told_rows = 0;      // simulated accounts: rows whose refusal was told
+  std::uint64_t refused_rows = 0;   // live: rows that refused it before it was classified …
+  std::uint64_t refused_spent = 0;  // … and what the last of them had spent
+  FlowBytes bytes, usage;           // totals; how much of them is in usage rows
   bool in_usage = false;
   std::unique_ptr<Flow> copy;  // live flows: judged again when the policy changes
 };
@@ -69,6 +73,7 @@ struct Line::State {
   bool simulated() const { return !live; }
   void judge_flow(JudgedFlow& known, const Flow& flow, std::uint64_t serial);
   void judge_signal(const Signal& signal, const Observation& seen);
+  Place place_of(const Signal& signal, const JudgedFlow* flow);
   void judge_spent(const AccountSpent& spent);
   void judge_address(const IpAddress& address);
   void simulate(JudgedFlow& known, std::uint64_t serial, std::uint64_t bytes);
@@ -98,6 +103,7 @@ struct Line::State {
   std::unordered_map<std::uint64_t, JudgedFlow> judged;  // by serial: bounded as Flows is
   std::unordered_map<FlowKey, std::uint64_t, FlowKeyHash> serials;
   std::set<TreeId> resolver_trees;
+  std::unordered_map<std::string, Place> signal_places;
 
   std::vector<Signal> signals;  // of the call in progress, as are these:
   std::vector<Order> orders;

@@ -36,6 +36,20 @@ TEST(capture, upload_to_a_cloud_is_one_report_with_service_client_and_bytes) {
   EXPECT_LE(kept.reports.size(), 6u);  // 64 KiB, doublings, the end
 }
 
+TEST(capture, upload_to_an_approved_place_is_no_report_also_at_its_end) {
+  Policy policy;
+  policy.resolvers = {{ip("10.0.0.53"), "office"}};
+  policy.approved = {{Selector::Kind::service, "dropbox", {}, ""}};
+  traffic::Script script;
+  script.look_up({kClient.address, 50000}, {ip("10.0.0.53"), 53}, "content.dropboxapi.com",
+                 kServer.address);
+  script.tcp_flow(kClient, kServer, traffic::client_hello("content.dropboxapi.com"), 1'000'000,
+                  900);
+  EXPECT_TRUE(replay(script, &policy).reports.empty());
+  script.packets.erase(script.packets.begin(), script.packets.begin() + 2);  // nobody answered it
+  EXPECT_EQ(replay(script, &policy).last().size(), 1u);
+}
+
 TEST(capture, limit_is_reported_when_it_would_have_been_spent) {
   Policy policy;
   policy.mode = Mode::enforce;

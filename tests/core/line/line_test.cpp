@@ -134,14 +134,22 @@ TEST(line, spent_account_is_one_report_with_rule_program_person_and_the_bytes_th
   EXPECT_EQ(report.finding.severity, Severity::high);
 }
 
-TEST(line, refusal_of_a_flow_that_is_not_classified_yet_is_no_report) {
+TEST(line, refusal_before_a_flow_is_classified_is_told_only_if_the_row_turns_out_to_count) {
   Policy policy = enforced();
   add_limit(policy, "clouds", leaf(Field::upload_to, {"cloud_storage"}), 1000, Per::person);
-  Host host(policy);
-  host.packet(traffic::tcp(kClient, kServer, 100, 0, traffic::kSyn, {}), kSocket);
-  host.spent(kSocket, {kClient, kServer, Transport::tcp}, 0, 1000);
-  host.line.finish();
-  EXPECT_TRUE(host.out.reports.empty());
+  const auto reports_of = [&](const char* name) {
+    Host host(policy);
+    host.packet(traffic::tcp(kClient, kServer, 100, 0, traffic::kSyn, {}), kSocket);
+    host.spent(kSocket, {kClient, kServer, Transport::tcp}, 0, 1000);
+    EXPECT_TRUE(host.out.reports.empty());
+    host.packet(traffic::tcp(kClient, kServer, 101, 1, traffic::kAck, traffic::client_hello(name)),
+                kSocket);
+    host.line.finish();
+    return host.out.last();
+  };
+  EXPECT_TRUE(reports_of("www.nowhere.example").empty());
+  ASSERT_EQ(reports_of("content.dropboxapi.com").size(), 1u);
+  EXPECT_EQ(reports_of("content.dropboxapi.com")[0].decision.rule, "clouds");
 }
 
 TEST(line, refusal_by_a_row_that_the_policy_does_not_have_is_counted) {

@@ -70,6 +70,23 @@ TEST(reports, stricter_decision_is_told_at_once_and_a_milder_one_takes_nothing_b
   EXPECT_EQ(book.sent[1].decision.rule, "no-personal-cloud");
 }
 
+TEST(reports, spent_account_is_said_rather_than_the_finding_that_led_there) {
+  Book book;
+  Told one = told("no-clouds");
+  one.decision.action = Action::limit;
+  book.reports.tell(one, at(0));
+  Told spent = one;
+  spent.spent = true;
+  spent.finding.detector = "limit";
+  book.reports.tell(spent, at(1));
+  one.bytes_out = 500'000;
+  book.reports.tell(one, at(2));
+  book.reports.finish(at(3));
+  EXPECT_EQ(book.reports.reports(), 1u);
+  EXPECT_EQ(book.sent.back().finding.detector, "limit");
+  EXPECT_EQ(book.sent.back().bytes_out, 500'000u);
+}
+
 TEST(reports, another_client_destination_or_rule_is_another_report) {
   Book book;
   book.reports.tell(told(), at(0));
