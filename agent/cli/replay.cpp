@@ -57,9 +57,9 @@ bool Replay::file(const std::string& name) {
     complain(fmt::format("{}: is a directory; name the files in it", name));
     return false;
   }
+  errno = 0;
   std::ifstream input(name, std::ios::binary);
   std::array<char, 16> start{};
-  errno = 0;
   if (!input.read(start.data(), start.size()) && input.gcount() == 0) {
     complain(input.is_open() && errno == 0
                  ? fmt::format("{}: is empty", name)
