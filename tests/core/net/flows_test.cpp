@@ -385,11 +385,24 @@ TEST(ledger, the_local_end_is_the_client_whoever_opened_the_connection) {
 
 TEST(ledger, a_flow_that_was_idle_and_comes_back_does_not_count_its_totals_twice) {
   Bench bench;
-  bench.flows.on(usage(5, 1000, 0), {0, 0});
+  FlowUsage record = usage(5, 1000, 0);
+  record.flow.transport = Transport::udp;
+  bench.flows.on(record, {0, 0});
   bench.flows.expire({0, 400 * kSecond});
   ASSERT_EQ(bench.ended.size(), 1u);
   EXPECT_EQ(bench.ended[0].record.bytes_out, 1000u);
-  EXPECT_EQ(bench.flows.on(usage(5, 1500, 0), {0, 401 * kSecond}).flow->record.bytes_out, 500u);
+  record.bytes_out = 1500;
+  EXPECT_EQ(bench.flows.on(record, {0, 401 * kSecond}).flow->record.bytes_out, 500u);
+}
+
+TEST(ledger, a_stream_is_never_idle_for_too_long_and_ends_by_its_ledger) {
+  Bench bench;
+  bench.flows.on(usage(5, 1000, 0), {0, 0});
+  bench.flows.expire({0, 100'000 * kSecond});
+  EXPECT_TRUE(bench.ended.empty());
+  bench.flows.on(usage(5, 1000, 0, true), {0, 100'000 * kSecond});
+  bench.flows.expire({0, 100'011 * kSecond});
+  EXPECT_EQ(bench.ended.size(), 1u);
 }
 
 TEST(ledger, one_socket_to_two_places_splits_its_totals) {
