@@ -104,6 +104,8 @@ class BulkEgress final : public Detector {
     for (Account& account : accounts_.rows()) tell_final(account, out);
   }
 
+  std::uint64_t dropped() const override { return flows_.dropped() + accounts_.dropped(); }
+
  private:
   static constexpr std::uint64_t kNameless = 16 * 1024;  // no hello is longer: a name will not come
   static constexpr std::int64_t kQuiet = 10ll * 1'000'000'000;

@@ -116,6 +116,8 @@ class CloudUpload final : public Detector {
     for (Account& account : accounts_.rows()) tell_final(account, out);
   }
 
+  std::uint64_t dropped() const override { return flows_.dropped() + accounts_.dropped(); }
+
  private:
   static std::uint64_t place_hash(const Flow& flow) {
     const auto& bytes = flow.record.key.server.address.bytes;
@@ -209,7 +211,7 @@ class CloudUpload final : public Detector {
     const std::string& service = watched.to.service->id;
     if (watched.burst_up >= kBurst) {
       burst = watched.burst_up;
-      why = {"upload_burst", {service, std::to_string(burst), std::to_string(watched.burst_down)}};
+      why = {"upload_burst", {service, std::to_string(burst), std::to_string(watched.down)}};
     } else if (pieces >= kPieces) {
       burst = pieces;
       why = {"upload_pieces", {service, std::to_string(pieces), std::to_string(account.flows)}};

@@ -35,6 +35,7 @@ class Detector {
   virtual void on(const Observation& seen, const Stamp& at, std::vector<Signal>& out) = 0;
   virtual void tick(const Stamp& now, std::vector<Signal>& out) = 0;
   virtual void finish(std::vector<Signal>& out) = 0;  // end of input: final numbers of what was signalled
+  virtual std::uint64_t dropped() const { return 0; }  // state forgotten because a table was full
 };
 
 std::vector<std::unique_ptr<Detector>> make_detectors(const Catalogue& catalogue);

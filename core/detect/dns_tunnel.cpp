@@ -104,6 +104,8 @@ class DnsTunnel final : public Detector {
     for (Pending& last : signalled_) tell_final(last, kEnd, out);
   }
 
+  std::uint64_t dropped() const override { return ledger_.evicted() + ledger_.names_pushed_out(); }
+
  private:
   struct Pending {  // what was signalled, for the final numbers
     std::uint64_t zone = 0;

@@ -71,6 +71,7 @@ class ZoneLedger {
 
   std::vector<Zone>& zones() { return zones_; }
   std::uint64_t evicted() const { return evicted_; }
+  std::uint64_t names_pushed_out() const { return seen_.pushed_out(); }
 
  private:
   // What evicted rows were told, at least: four rows of saturating maxima, two days of them.

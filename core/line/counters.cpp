@@ -19,6 +19,7 @@ void add(Counters& sum, const Counters& more) {
   sum.lost += more.lost;
   sum.reports_dropped += more.reports_dropped;
   sum.processes_dropped += more.processes_dropped;
+  sum.detectors_dropped += more.detectors_dropped;
   sum.names_dropped += more.names_dropped;
   sum.accounts_dropped += more.accounts_dropped;
   sum.usage_dropped += more.usage_dropped;
@@ -32,6 +33,7 @@ std::vector<std::pair<std::string_view, std::uint64_t>> dropped_by_limit(const C
           {"events_lost", counters.lost},
           {"reports", counters.reports_dropped},
           {"processes", counters.processes_dropped},
+          {"detector_state", counters.detectors_dropped},
           {"proven_names", counters.names_dropped},
           {"accounts", counters.accounts_dropped},
           {"usage_rows", counters.usage_dropped},

@@ -20,6 +20,7 @@ struct Counters {
 
   std::uint64_t reports_dropped = 0;    // closed early because the report book was full
   std::uint64_t processes_dropped = 0;  // forgotten because the process table was full
+  std::uint64_t detectors_dropped = 0;  // zones, flows and accounts that detectors forgot
   std::uint64_t names_dropped = 0;      // proven names forgotten before their time
   std::uint64_t accounts_dropped = 0;   // charges that found no room for a new simulated account
   std::uint64_t usage_dropped = 0;  // flows' bytes without a usage row: too many rows in an hour
