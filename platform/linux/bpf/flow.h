@@ -141,6 +141,15 @@ static __always_inline int must_wait(struct weir_socket *s, const struct route *
   return 0;
 }
 
+/* 1: no verdict can take this socket off its rows any more. A refusal begins the wait for one, as the end
+ * of the first flight does. */
+static __always_inline int is_settled(struct weir_socket *s, const struct route *r,
+                                      const struct weir_state *now, u64 time) {
+  if (r->classified || !now->first_flight || (s->flags & (WEIR_SOCKET_MANY | WEIR_SOCKET_WAITED))) return 1;
+  if (!s->wait_ns) s->wait_ns = time;
+  return time - s->wait_ns >= now->verdict_wait_ns;
+}
+
 static __always_inline int lease_holds(u64 tree, u64 target, u64 time) {
   struct weir_account_key key = {.limit = WEIR_LIMITS, .who = tree, .dest = target};
   struct weir_account *lease = bpf_map_lookup_elem(&accounts, &key);

@@ -88,7 +88,7 @@ __attribute__((noinline)) int put_head(struct __sk_buff *skb, struct weir_socket
 struct refusal {
   struct weir_account_key key;
   u64 charged, length;
-  u8 family;
+  u8 family, settled;
 };
 
 static __always_inline void put_refused(void *ring, u32 lost, const struct weir_socket *s,
@@ -103,29 +103,35 @@ static __always_inline void put_refused(void *ring, u32 lost, const struct weir_
   r->account = what->key;
   r->charged = what->charged;
   r->length = what->length;
+  r->settled = what->settled;
+  r->pad = 0;
   bpf_ringbuf_submit(r, 0);
 }
 
-/* Once a second for an account, and the first time for each socket: the guard ends sockets by it.
- * `row_family`: the row, and the socket's family from bit 8 on. */
+#define WEIR_TELL(row, family, settled) ((row) | (u32)(family) << 8 | (u32)(settled) << 16)
+
+/* Once a second for an account, and for each socket the first time and the first time that it is settled:
+ * the guard ends sockets by that. `what_row`: see WEIR_TELL. */
 __attribute__((noinline)) int tell_row(struct weir_socket *s, struct charge *c, struct packet *p,
-                                       u32 row_family) {
-  u32 row = row_family & (WEIR_LIMITS - 1);
+                                       u32 what_row) {
+  u32 row = what_row & (WEIR_LIMITS - 1);
   const struct weir_limit *limit = bpf_map_lookup_elem(&limits, &row);
   if (!s || !c || !p || !limit) return 0;
-  struct refusal what = {.length = c->bytes, .family = row_family >> 8};
+  struct refusal what = {.length = c->bytes, .family = what_row >> 8, .settled = what_row >> 16 & 1};
+  u32 once = WEIR_SOCKET_TOLD | (what.settled ? WEIR_SOCKET_TOLD_SETTLED : 0);
+  int known = (s->flags & once) == once;
   make_key(&what.key, row, limit->per, c);
   struct weir_account *account = bpf_map_lookup_elem(&accounts, &what.key);
   if (account) {
     u64 told_ns = account->told_ns;
     int due = !told_ns || (long long)(c->now - told_ns) >= (long long)WEIR_TELL_EVERY_NS;
     due = due && __sync_val_compare_and_swap(&account->told_ns, told_ns, c->now) == told_ns;
-    if (!due && (s->flags & WEIR_SOCKET_TOLD)) return 0;
+    if (!due && known) return 0;
     what.charged = account->charged;
-  } else if (s->flags & WEIR_SOCKET_TOLD) {
+  } else if (known) {
     return 0; /* the table is full: there is no account to keep the time of */
   }
-  __sync_fetch_and_or(&s->flags, WEIR_SOCKET_TOLD);
+  __sync_fetch_and_or(&s->flags, once);
   put_refused(&told, WEIR_COUNT_TOLD_LOST, s, p, &what);
   put_refused(&events, WEIR_COUNT_RING_LOST, s, p, &what);
   return 0;

@@ -265,10 +265,10 @@ static __always_inline int pay(struct weir_socket *s, struct packet *p, const st
   if (result > 0) {
     __sync_fetch_and_add(&s->refused, bytes);
     count(WEIR_COUNT_REFUSED_PACKETS);
-    tell_row(s, &c, p, (result - 1) | family << 8);
+    tell_row(s, &c, p, WEIR_TELL(result - 1, family, is_settled(s, r, now, time)));
     return WEIR_REFUSE;
   }
-  if (result < 0) tell_row(s, &c, p, (-result - 1) | family << 8);
+  if (result < 0) tell_row(s, &c, p, WEIR_TELL(-result - 1, family, is_settled(s, r, now, time)));
   __sync_fetch_and_add(&s->bytes_out, bytes);
   if (!r->classified && !(s->flags & WEIR_SOCKET_MANY)) {
     if (!s->first_flight) s->first_ns = time;

@@ -107,6 +107,7 @@ struct weir_socket {
 #define WEIR_SOCKET_PROVISIONAL 16u /* made by a launcher or by nobody known: who sends on it owns it */
 #define WEIR_SOCKET_WAITED 32u     /* verdict_wait is over: goes on, charged to `unclassified` */
 #define WEIR_SOCKET_TOLD 64u       /* a refusal on it was put into the ring */
+#define WEIR_SOCKET_TOLD_SETTLED 512u /* and one that said that the row counts for good */
 #define WEIR_SOCKET_CLAIMED 256u   /* one packet is looking it up */
 #define WEIR_SOCKET_CLOSED 128u    /* closed by its last holder; TCP may still send what is queued */
 
