@@ -24,6 +24,7 @@ enum Exit : int {
 // stderr).
 int parse_arguments(CLI::App& app, int argc, char** argv);
 
+int cmd_exec(int argc, char** argv);
 int cmd_replay(int argc, char** argv);
 
 }  // namespace weir

@@ -1,4 +1,4 @@
-// The cgroup2 tree: see cgroup.h.
+// A child cgroup of our own: see cgroup.h.
 #include "agent/run/cgroup.h"
 
 #include <fcntl.h>
@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <sstream>
 #include <utility>
 
 namespace weir {
@@ -31,22 +30,6 @@ bool write_text(const std::string& path, const char* text) {
 }
 
 }  // namespace
-
-Result<std::string> cgroup2_root(const std::string& mountinfo_path) {
-  std::ifstream mounts(mountinfo_path);
-  if (!mounts) return fail(fmt::format("{}: {}", mountinfo_path, std::strerror(errno)));
-  // id parent major:minor root mount-point options… - type source options (proc(5))
-  for (std::string line; std::getline(mounts, line);) {
-    std::size_t dash = line.find(" - ");
-    if (dash == std::string::npos || line.compare(dash + 3, 8, "cgroup2 ") != 0) continue;
-    std::istringstream fields(line);
-    std::string skipped, mount_point;
-    fields >> skipped >> skipped >> skipped >> skipped >> mount_point;
-    if (!mount_point.empty()) return mount_point;
-  }
-  return fail(fmt::format("{} names no cgroup2 mount; mount one, or name it with --cgroup",
-                          mountinfo_path));
-}
 
 Result<ChildCgroup> ChildCgroup::make(const std::string& parent, const std::string& name) {
   std::string path = parent + "/" + name;

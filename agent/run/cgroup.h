@@ -1,4 +1,4 @@
-// The cgroup2 tree: where it is mounted, and a child cgroup of our own that a command runs in.
+// A child cgroup of our own in the cgroup2 tree, that a command runs in.
 // Thread: any, one owner for each ChildCgroup.
 #pragma once
 
@@ -11,10 +11,6 @@
 #include "core/base/result.h"
 
 namespace weir {
-
-// Path of the cgroup2 mount. On hybrid hosts it is not /sys/fs/cgroup, so it is read from
-// mountinfo.
-Result<std::string> cgroup2_root(const std::string& mountinfo_path = "/proc/self/mountinfo");
 
 // A child cgroup. It is removed with its processes when the object goes.
 class ChildCgroup {

@@ -1,0 +1,73 @@
+// `weir exec`: a command under a limit of bytes, kept by the kernel.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <map>
+
+#include "agent/cli/commands.h"
+#include "agent/cli/printer.h"
+#include "agent/run/exec.h"
+
+namespace weir {
+namespace {
+
+constexpr std::int64_t kHourNs = 3600ll * 1'000'000'000;
+
+const std::map<std::string, std::int64_t> kWindows{
+    {"1h", kHourNs}, {"24h", 24 * kHourNs}, {"7d", 7 * 24 * kHourNs}};
+
+}  // namespace
+
+int cmd_exec(int argc, char** argv) {
+  CLI::App app(
+      "Run a command that may send at most BYTES from this machine, with all that it starts.\n"
+      "weir exec --limit BYTES [OPTION]… -- COMMAND…",
+      "weir exec");
+  ExecOptions options;
+  std::string format = "text", window;
+  app.add_option("--limit", options.limit, "bytes, or 256KiB, 1MiB …; TCP counts payload")
+      ->required()
+      ->transform(CLI::AsSizeValue(true))
+      ->type_name("BYTES");
+  app.add_option("--window", window, "1h, 24h or 7d; without it a total for the whole run")
+      ->check(CLI::IsMember({"1h", "24h", "7d"}))
+      ->type_name("");
+  app.add_option("--cgroup", options.cgroup, "where the hooks attach (default: the cgroup2 root)")
+      ->type_name("PATH");
+  app.add_option("--format", format, "how the summary is printed: text (stderr) or json (stdout)")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->type_name("");
+  app.prefix_command();
+  if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
+  options.command = app.remaining();
+  if (!options.command.empty() && options.command[0] == "--")
+    options.command.erase(options.command.begin());
+  if (options.command.empty()) {
+    fmt::print(stderr, "weir exec: which command? weir exec --limit 256KiB -- curl …\n");
+    return kExitUsage;
+  }
+  if (options.command[0].starts_with("-")) {
+    fmt::print(stderr, "weir exec: no option {}; `weir exec --help` lists them\n",
+               options.command[0]);
+    return kExitUsage;
+  }
+  if (!window.empty()) options.window_ns = kWindows.at(window);
+  if (::geteuid() != 0) {
+    fmt::print(stderr, "weir exec: only root can set a limit in the kernel: sudo weir exec …\n");
+    return kExitNotAllowed;
+  }
+  Result<ExecSummary> summary = run_limited(options);
+  if (!summary) {
+    fmt::print(stderr, "weir exec: {}\n", summary.error().sentence);
+    return kExitFailed;
+  }
+  Language language = language_of_caller();
+  if (format == "json")
+    fmt::print("{}\n", json_of(*summary, language));
+  else
+    fmt::print(stderr, "{}", text_of(*summary, language));
+  return summary->stopped ? kExitViolations : summary->exit_status;
+}
+
+}  // namespace weir

@@ -1,0 +1,113 @@
+// What `weir exec` says at its end: see exec_summary.h.
+#include "agent/run/exec_summary.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <span>
+
+namespace weir {
+namespace {
+
+constexpr std::int64_t kHourNs = 3600ll * 1'000'000'000;
+
+struct Words {  // one sentence or column for each language
+  const char* english;
+  const char* chinese;
+  const char* in(Language language) const {
+    return language == Language::chinese ? chinese : english;
+  }
+};
+
+constexpr Words kStopped{
+    "weir: stopped: its limit of {} is spent; {} left this machine, {} more were refused.\n",
+    "weir：已被停止：{} 的额度已用完；已发出 {}，另有 {} 被拒绝。\n"};
+constexpr Words kDone{"weir: done: {1} of at most {0} left this machine.\n",
+                      "weir：完成：共发出 {1}，额度为 {0}。\n"};
+constexpr Words kWindow{"      The limit holds for every {} hours.\n",
+                        "      额度按每 {} 小时计算。\n"};
+constexpr Words kNothing{"      Nothing was sent to any address.\n",
+                         "      没有向任何地址发送数据。\n"};
+constexpr Words kHeader{"      {:>10} {:>10} {:>10}  where to\n",
+                        "      {:>8} {:>8} {:>8}  去向\n"};
+constexpr Words kOut{"sent", "已发送"};
+constexpr Words kIn{"received", "已接收"};
+constexpr Words kRefused{"refused", "已拒绝"};
+constexpr Words kMore{"      … and {} more places\n", "      ……另有 {} 个去向\n"};
+constexpr Words kWorth{
+    "      Well compressed, {} hold at most about {} full customer records (name, phone, identity\n"
+    "      number, address). What was in them was not looked at.\n",
+    "      {} 经高度压缩最多约可容纳 {} "
+    "条完整客户记录（姓名、电话、证件号、地址）。内容未被查看。\n"};
+
+constexpr Words kResolver{"Names that a resolver outside this command looked up are not counted.",
+                          "由该命令之外的解析程序代查的域名不计入。"};
+constexpr Words kLeftBehind{"Processes that the command left behind were ended: {}.",
+                            "命令遗留的 {} 个进程已被结束。"};
+constexpr Words kGuardDied{"The part that sets the limit died, so the command was ended.",
+                           "负责限额的部分已中止，因此该命令已被结束。"};
+constexpr Words kPlacesLost{"{} records about destinations were lost; the totals are exact.",
+                            "有 {} 条去向记录丢失；总量仍然准确。"};
+
+std::string grouped(std::uint64_t number) {  // 10,212
+  std::string text = fmt::format("{}", number);
+  for (std::size_t at = text.size(); at > 3; at -= 3) text.insert(at - 3, ",");
+  return text;
+}
+
+// Where the name came from the wire: it may hold anything, the terminal gets printing ASCII only.
+std::string printable(const std::string& name) {
+  std::string text;
+  for (unsigned char c : name) text += c > 0x20 && c < 0x7f ? static_cast<char>(c) : '?';
+  return text;
+}
+
+std::string places_text(const ExecSummary& summary, Language language) {
+  if (summary.places.empty()) return kNothing.in(language);
+  std::string text = fmt::format(fmt::runtime(kHeader.in(language)), kOut.in(language),
+                                 kIn.in(language), kRefused.in(language));
+  std::size_t shown = std::min(summary.places.size(), kShownPlaces);
+  for (const ExecPlace& place : std::span(summary.places).first(shown)) {
+    text += fmt::format("      {:>10} {:>10} {:>10}  {}{}{}{}\n", human_bytes(place.bytes_out),
+                        human_bytes(place.bytes_in), human_bytes(place.bytes_refused),
+                        place.endpoint.text(), place.transport == Transport::udp ? "/udp" : "",
+                        place.name.empty() ? "" : "  ", printable(place.name));
+  }
+  std::size_t more = summary.places.size() - shown + summary.places_dropped;
+  if (more > 0) text += fmt::format(fmt::runtime(kMore.in(language)), more);
+  return text;
+}
+
+}  // namespace
+
+std::string note_text(const Reason& note, Language language) {
+  std::string first = note.args.empty() ? "" : note.args.front();
+  if (note.code == "resolver_outside") return kResolver.in(language);
+  if (note.code == "guard_died") return kGuardDied.in(language);
+  if (note.code == "left_behind") return fmt::format(fmt::runtime(kLeftBehind.in(language)), first);
+  if (note.code == "records_lost")
+    return fmt::format(fmt::runtime(kPlacesLost.in(language)), first);
+  return explain(note, language);
+}
+
+std::uint64_t customers_at_most(std::uint64_t bytes) {
+  return bytes / 65536 * kRecordsPer64KiB + bytes % 65536 * kRecordsPer64KiB / 65536;
+}
+
+std::string text_of(const ExecSummary& summary, Language language) {
+  const Words& first = summary.stopped ? kStopped : kDone;
+  std::string text =
+      fmt::format(fmt::runtime(first.in(language)), human_bytes(summary.limit),
+                  human_bytes(summary.bytes_out), human_bytes(summary.bytes_refused));
+  if (summary.window_ns > 0)
+    text += fmt::format(fmt::runtime(kWindow.in(language)), summary.window_ns / kHourNs);
+  text += places_text(summary, language);
+  if (summary.bytes_out > 0)
+    text += fmt::format(fmt::runtime(kWorth.in(language)), human_bytes(summary.bytes_out),
+                        grouped(customers_at_most(summary.bytes_out)));
+  for (const Reason& note : summary.notes)
+    text += fmt::format("      {}\n", note_text(note, language));
+  return text;
+}
+
+}  // namespace weir
