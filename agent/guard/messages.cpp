@@ -17,7 +17,7 @@ constexpr bool plain() {
          sizeof(M) <= kMaxMessage;
 }
 static_assert(plain<Ready>() && plain<Beat>() && plain<Classify>() && plain<ClassifyAddress>() &&
-              plain<Block>() && plain<Refused>() && plain<Process>() && plain<Lost>() &&
+              plain<Block>() && plain<Forget>() && plain<Process>() && plain<Lost>() &&
               plain<Stop>());
 
 Received<Header> header_of(Bytes datagram) {
@@ -50,8 +50,8 @@ bool sound(const Classify& m) {
 bool sound(const Block& m) {
   return m.tree != 0 && m.target < kTargets && m.pad == 0;
 }
-bool sound(const Refused& m) {
-  return m.refused.record.kind == WEIR_REC_REFUSED && m.refused.record.size == sizeof(weir_refused);
+bool sound(const Forget& m) {
+  return m.cookie != 0;
 }
 bool sound(const Process& m) {
   const weir_exec& e = m.exec;
@@ -69,7 +69,7 @@ bool sound(const ClassifyAddress& m) {
   constexpr std::array<std::uint8_t, 12> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
   bool v4 = std::memcmp(m.address.data(), kMapped.data(), kMapped.size()) == 0;
   std::uint32_t shortest = v4 ? kMinPrefixV4 : kMinPrefix;
-  return m.length >= shortest && m.length <= 128 && m.trust < kTrusts;
+  return m.length >= shortest && m.length <= 128 && m.trust < kTrusts && m.final <= 1 && m.pad == 0;
 }
 
 template <class Variant, class M>
@@ -109,7 +109,8 @@ Received<FromEngine> parse_from_engine(Bytes datagram) {
       return take<FromEngine, ClassifyAddress>(datagram, *header);
     case Kind::block:
       return take<FromEngine, Block>(datagram, *header);
-    case Kind::refused:
+    case Kind::forget:
+      return take<FromEngine, Forget>(datagram, *header);
     case Kind::process:
     case Kind::lost:
     case Kind::stop:
@@ -122,8 +123,6 @@ Received<FromGuard> parse_from_guard(Bytes datagram) {
   Received<Header> header = header_of(datagram);
   if (!header) return tl::unexpected(header.error());
   switch (static_cast<Kind>(header->kind)) {
-    case Kind::refused:
-      return take<FromGuard, Refused>(datagram, *header);
     case Kind::process:
       return take<FromGuard, Process>(datagram, *header);
     case Kind::lost:
@@ -135,6 +134,7 @@ Received<FromGuard> parse_from_guard(Bytes datagram) {
     case Kind::classify:
     case Kind::classify_address:
     case Kind::block:
+    case Kind::forget:
       break;  // the other direction
   }
   return tl::unexpected(Damage::unknown_kind);

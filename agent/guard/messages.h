@@ -25,9 +25,9 @@ enum class Kind : std::uint16_t {
   classify,          // a verdict: which limits a socket is charged to
   classify_address,  // the same for every socket towards a prefix, for a while
   block,             // a process tree loses a target, for a while
-  // guard → engine
-  refused = 64,  // an account had no room
-  process,       // a process found at start
+  forget,            // a classified socket closed: its verdict is not needed any more
+  // guard → engine (refusals are in the ring, which the engine reads itself)
+  process = 64,  // a process found at start
   lost,          // records that did not reach a ring, by counter
   stop,          // finish: flush the last revisions and exit
 };
@@ -71,6 +71,8 @@ struct ClassifyAddress {
   std::uint64_t limits = 0;
   std::uint64_t destination = 0;
   std::uint64_t until_boot_ns = 0;
+  std::uint32_t final = 0;  // 1: the address alone decides, no verdict is awaited
+  std::uint32_t pad = 0;
 };
 
 struct Block {
@@ -83,10 +85,10 @@ struct Block {
   std::uint32_t pad = 0;
 };
 
-struct Refused {
-  static constexpr Kind kKind = Kind::refused;
+struct Forget {
+  static constexpr Kind kKind = Kind::forget;
   Header header;
-  weir_refused refused{};
+  std::uint64_t cookie = 0;  // never 0
 };
 
 struct Process {
@@ -108,8 +110,8 @@ struct Stop {
   Header header;
 };
 
-using FromEngine = std::variant<Ready, Beat, Classify, ClassifyAddress, Block>;
-using FromGuard = std::variant<Refused, Process, Lost, Stop>;
+using FromEngine = std::variant<Ready, Beat, Classify, ClassifyAddress, Block, Forget>;
+using FromGuard = std::variant<Process, Lost, Stop>;
 
 // The largest message of the table. A receive buffer has one byte more, so that an oversized
 // datagram is seen and not cut to something that parses.

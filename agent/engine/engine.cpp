@@ -1,0 +1,189 @@
+// The engine's loop: see engine.h.
+#include "agent/engine/engine.h"
+
+#include <fmt/format.h>
+#include <linux/if_packet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+
+#include "agent/guard/messages.h"
+#include "core/policy/policy.h"
+
+namespace weir {
+namespace {
+
+constexpr std::int64_t kSecondNs = 1'000'000'000;
+constexpr std::size_t kRecordsAtOnce = 1024;  // between two looks at the guard
+constexpr int kPacketsAtOnce = 256;
+constexpr std::size_t kLargestPacket = 65536;   // with GSO a packet socket sees super-packets
+constexpr std::size_t kUtmpBytes = 1024 * 512;  // kMaxUtmpRecords of at most 512 bytes
+
+std::int64_t clock_ns(clockid_t clock) {
+  timespec now{};
+  ::clock_gettime(clock, &now);
+  return now.tv_sec * kSecondNs + now.tv_nsec;
+}
+
+const char* counter_name(std::uint32_t counter) {
+  switch (counter) {
+    case WEIR_COUNT_RING_LOST:
+      return "ring_lost";
+    case WEIR_COUNT_TOLD_LOST:
+      return "told_lost";
+    case WEIR_COUNT_TASKS_FULL:
+      return "tasks_full";
+    case WEIR_COUNT_ACCOUNTS_FULL:
+      return "accounts_full";
+    case WEIR_COUNT_STORAGE_FULL:
+      return "storage_full";
+    default:
+      return "kernel";
+  }
+}
+
+}  // namespace
+
+Engine::Engine(Line& line, EngineOutlet& outlet, GuardLine& guard, LogWriter* log,
+               const EngineSources& sources, EngineFacts facts)
+    : line_(line),
+      outlet_(outlet),
+      guard_line_(guard),
+      log_(log),
+      sources_(sources),
+      facts_(std::move(facts)),
+      buffer_(std::max(kLargestPacket, kUtmpBytes)) {}
+
+Stamp Engine::now() const {
+  std::int64_t boot = clock_ns(CLOCK_BOOTTIME);
+  return {boot + boot_to_wall_ns_, boot};
+}
+
+void Engine::feed(const Event& event) {
+  if (log_ != nullptr) log_->write(event);
+  line_.on(event);
+}
+
+void Engine::begin(std::shared_ptr<const Policy> policy) {
+  boot_to_wall_ns_ = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
+  std::uint32_t number = policy->number;
+  feed({now(), HostStarted{facts_.host, facts_.boot_id, facts_.tier}});
+  feed({now(), PolicyChanged{std::move(policy)}});
+  wire::Ready ready;
+  ready.policy_number = number;
+  guard_line_.tell(ready);
+}
+
+int Engine::run() {
+  for (;;) {
+    pollfd wanted[2] = {
+        {sources_.guard, POLLIN, 0},
+        {sources_.ring != nullptr ? sources_.ring->poll_fd() : sources_.packets, POLLIN, 0}};
+    std::int64_t left = std::max<std::int64_t>(second_ns_ - clock_ns(CLOCK_BOOTTIME), 0);
+    ::poll(wanted, 2, static_cast<int>(left / 1'000'000 + 1));
+    boot_to_wall_ns_ = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
+    if (sources_.ring != nullptr)
+      read_ring();
+    else if (wanted[1].revents != 0)
+      read_packets();
+    if (wanted[0].revents != 0 && !read_guard()) break;
+    if (clock_ns(CLOCK_BOOTTIME) >= second_ns_) each_second();
+    outlet_.flush();
+  }
+  if (sources_.ring != nullptr) read_ring();
+  line_.finish();
+  if (log_ != nullptr) log_->flush();
+  outlet_.drain();
+  return 0;
+}
+
+void Engine::read_ring() {
+  sources_.ring->read(
+      [this](Bytes record) {
+        std::optional<Event> event = event_of(record, boot_to_wall_ns_, damage_);
+        if (!event) return;
+        feed(*event);
+        if (const auto* usage = std::get_if<FlowUsage>(&event->body); usage && usage->closed)
+          outlet_.closed(usage->socket.cookie);
+        if (std::optional<Event> session = session_of(*event)) {
+          feed(*session);
+          outlet_.session(std::get<Session>(session->body), session->at);
+        }
+      },
+      kRecordsAtOnce);
+}
+
+// Tier 4: what crosses the interfaces of this network namespace, whoever sent it.
+void Engine::read_packets() {
+  for (int n = 0; n < kPacketsAtOnce; ++n) {
+    sockaddr_ll from{};
+    socklen_t length = sizeof from;
+    ssize_t got = ::recvfrom(sources_.packets, buffer_.data(), kLargestPacket,
+                             MSG_DONTWAIT | MSG_TRUNC, reinterpret_cast<sockaddr*>(&from), &length);
+    if (got <= 0) return;
+    Packet packet;
+    packet.link = LinkType::raw_ip;
+    packet.direction =
+        from.sll_pkttype == PACKET_OUTGOING ? Direction::outgoing : Direction::incoming;
+    auto whole = static_cast<std::size_t>(got);
+    packet.bytes = Bytes(buffer_).first(std::min(whole, kLargestPacket));
+    packet.wire_length = static_cast<std::uint32_t>(whole);
+    feed({now(), packet});
+  }
+}
+
+bool Engine::read_guard() {
+  std::uint8_t buffer[wire::kReceiveBuffer];
+  for (;;) {
+    ssize_t got = ::recv(sources_.guard, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (got < 0) return true;
+    if (got == 0) return false;  // the guard is gone: its successor starts another engine
+    auto message = wire::parse_from_guard({buffer, static_cast<std::size_t>(got)});
+    wire::Header header;
+    std::memcpy(&header, buffer, sizeof header);
+    if (!message || header.sequence != from_guard_++) return false;
+    if (std::holds_alternative<wire::Stop>(*message)) return false;
+    if (const auto* found = std::get_if<wire::Process>(&*message))
+      feed(event_of(found->exec, boot_to_wall_ns_));
+    if (const auto* lost = std::get_if<wire::Lost>(&*message))
+      feed({now(), Gap{counter_name(lost->counter), lost->lost}});
+  }
+}
+
+void Engine::each_second() {
+  Stamp at = now();
+  second_ns_ = at.boot_ns + kSecondNs;
+  feed({at, Tick{}});
+  wire::Beat beat;
+  beat.boot_ns = static_cast<std::uint64_t>(at.boot_ns);
+  guard_line_.tell(beat);
+  if (sources_.utmp >= 0) read_logins();
+  if (log_ != nullptr) log_->flush();
+}
+
+void Engine::read_logins() {
+  ssize_t got = ::pread(sources_.utmp, buffer_.data(), kUtmpBytes, 0);
+  if (got <= 0) return;
+  std::vector<Login> logins = logins_in({buffer_.data(), static_cast<std::size_t>(got)});
+  for (const LoginChange& change : changes(logins_, logins)) {
+    Session session;
+    session.kind = change.kind;
+    for (const auto& [name, person] : facts_.accounts)
+      if (name == change.login.user) session.person = person;
+    session.audit_session = static_cast<std::uint32_t>(change.login.session);
+    session.seat = change.login.seat;
+    session.remote = change.login.remote;
+    session.origin = "utmp";
+    Event event{now(), session};
+    feed(event);
+    outlet_.session(session, event.at);
+  }
+  logins_ = std::move(logins);
+}
+
+}  // namespace weir

@@ -1,0 +1,141 @@
+// weir-engine: started by the guard's spawner. Maps what it is to read, seals itself, then runs the
+// line. Descriptors: agent/guard/descriptors.h.
+#include <fmt/format.h>
+#include <pwd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <optional>
+#include <string_view>
+
+#include "agent/engine/engine.h"
+#include "agent/engine/seal.h"
+#include "agent/guard/descriptors.h"
+#include "proto/map/policy_proto.h"
+
+namespace weir {
+namespace {
+
+constexpr int kExitFailed = 1, kExitUsage = 2;
+constexpr std::size_t kMaxAccounts =
+    4096;  // people of one host; more are shown without their number
+
+struct Arguments {
+  PrinterOptions printer;
+  bool record = false, ring = true;
+  std::uint8_t tier = 1;
+};
+
+std::optional<Arguments> read_arguments(int argc, char** argv) {
+  Arguments arguments;
+  for (int n = 1; n < argc; ++n) {
+    std::string_view word = argv[n];
+    if (word == "--json")
+      arguments.printer.format = Format::json;
+    else if (word == "--chinese")
+      arguments.printer.language = Language::chinese;
+    else if (word == "--record")
+      arguments.record = true;
+    else if (word == "--packets") {
+      arguments.ring = false;
+      arguments.tier = 4;
+    } else
+      return std::nullopt;
+  }
+  return arguments;
+}
+
+EngineFacts gather_facts(std::uint8_t tier) {
+  EngineFacts facts;
+  facts.tier = tier;
+  char name[256] = {};
+  if (::gethostname(name, sizeof name - 1) == 0) facts.host = name;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> facts.boot_id;
+  ::setpwent();
+  for (const passwd* entry = ::getpwent(); entry != nullptr && facts.accounts.size() < kMaxAccounts;
+       entry = ::getpwent())
+    facts.accounts.emplace_back(entry->pw_name, entry->pw_uid);
+  ::endpwent();
+  return facts;
+}
+
+Bytes map_policy() {
+  struct stat info {};
+  if (::fstat(fds::kPolicy, &info) != 0 || info.st_size <= 0 ||
+      static_cast<std::size_t>(info.st_size) > kMaxPolicyBytes)
+    return {};
+  auto size = static_cast<std::size_t>(info.st_size);
+  void* memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fds::kPolicy, 0);
+  if (memory == MAP_FAILED) return {};
+  return {static_cast<const std::uint8_t*>(memory), size};
+}
+
+// The log of one recording goes on only where it begins: an engine that is started again leaves it.
+bool may_record() {
+  struct stat info {};
+  return ::fstat(fds::kRecord, &info) == 0 && info.st_size == 0;
+}
+
+bool is_socket(int fd) {
+  struct stat info {};
+  return ::fstat(fd, &info) == 0 && S_ISSOCK(info.st_mode);
+}
+
+bool is_regular(int fd) {
+  struct stat info {};
+  return ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+int failed(const std::string& sentence) {
+  fmt::print(stderr, "weir-engine: {}\n", sentence);
+  return kExitFailed;
+}
+
+int run(int argc, char** argv) {
+  std::optional<Arguments> arguments = read_arguments(argc, argv);
+  if (!arguments || !is_socket(fds::kGuard)) {
+    fmt::print(stderr, "weir-engine is started by weir-guard\n");
+    return kExitUsage;
+  }
+  EngineFacts facts = gather_facts(arguments->tier);
+  std::optional<EventRing> ring;
+  if (arguments->ring) {
+    Result<EventRing> opened = EventRing::open(fds::kSource);
+    if (!opened) return failed(opened.error().sentence);
+    ring.emplace(std::move(*opened));
+  }
+  Bytes policy_bytes = map_policy();
+  bool record = arguments->record && may_record();
+  GuardLine guard(fds::kGuard);
+  EngineOutlet outlet(guard, {STDOUT_FILENO, fds::kReports, fds::kUsage, fds::kSessions},
+                      arguments->printer);
+  Line line(outlet);  // its tables are made while files may still be opened
+  Result<SealReport> seal = seal_engine();
+  if (!seal) return failed(seal.error().sentence);
+  for (const std::string& part : seal->missing)
+    fmt::print(stderr, "weir-engine: this kernel has no {}: sealed without it\n", part);
+
+  Result<Policy> policy = policy_from_bytes(policy_bytes);
+  if (!policy) return failed(policy.error().sentence);
+  std::optional<LogWriter> log;
+  if (record) log.emplace(fds::kRecord);
+  EngineSources sources{.ring = ring ? &*ring : nullptr,
+                        .packets = ring ? -1 : fds::kSource,
+                        .guard = fds::kGuard,
+                        .utmp = is_regular(fds::kUtmp) ? fds::kUtmp : -1};
+  Engine engine(line, outlet, guard, log ? &*log : nullptr, sources, std::move(facts));
+  engine.begin(std::make_shared<const Policy>(std::move(*policy)));
+  return engine.run();
+}
+
+}  // namespace
+}  // namespace weir
+
+int main(int argc, char** argv) {
+  return weir::run(argc, argv);
+}

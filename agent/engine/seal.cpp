@@ -1,0 +1,162 @@
+// Gives up every right that the line does not need: see seal.h.
+#include "agent/engine/seal.h"
+
+#include <fmt/format.h>
+#include <grp.h>
+#include <linux/landlock.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <initializer_list>
+#include <memory>
+
+#include "agent/guard/descriptors.h"
+
+namespace weir {
+namespace {
+
+// Everything the line and its outlets do: memory, time, poll, read and write of open descriptors.
+// No open, socket, connect, bpf, exec, fork, ptrace, ioctl.
+constexpr int kAllowed[] = {
+    SCMP_SYS(read),
+    SCMP_SYS(pread64),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
+    SCMP_SYS(close),
+    SCMP_SYS(fstat),
+    SCMP_SYS(lseek),
+    SCMP_SYS(fdatasync),
+    SCMP_SYS(brk),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(madvise),
+    SCMP_SYS(futex),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(time),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(tgkill),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(sigaltstack),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(nanosleep),
+    SCMP_SYS(clock_nanosleep),
+};
+
+// A descriptor is an int: the upper half of its register is not looked at.
+scmp_arg_cmp is_fd(int fd) {
+  return {0, SCMP_CMP_MASKED_EQ, 0xffffffff, static_cast<scmp_datum_t>(fd)};
+}
+
+int allow_some(scmp_filter_ctx filter) {
+  auto allow = [&](int call, std::initializer_list<scmp_arg_cmp> only) {
+    return ::seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call,
+                                    static_cast<unsigned>(only.size()), only.begin());
+  };
+  const scmp_arg_cmp no_address{4, SCMP_CMP_EQ, 0, 0};
+  const scmp_arg_cmp not_executable{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0};
+  // Messages go to the guard only. The source is never written to: it may be a packet socket.
+  int code = allow(SCMP_SYS(sendto), {is_fd(fds::kGuard), no_address});
+  for (int fd :
+       {STDOUT_FILENO, STDERR_FILENO, fds::kRecord, fds::kReports, fds::kUsage, fds::kSessions})
+    for (int call : {SCMP_SYS(write), SCMP_SYS(writev)})
+      if (code == 0) code = allow(call, {is_fd(fd)});
+  // No memory becomes code.
+  for (int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)})
+    if (code == 0) code = allow(call, {not_executable});
+  return code;
+}
+
+Result<void> failed(const char* what) {
+  return fail(fmt::format("the engine can't be sealed: {}: {}", what, std::strerror(errno)));
+}
+
+Result<void> drop_user() {
+  if (::setgroups(0, nullptr) != 0) return failed("setgroups");
+  if (::setresgid(kEngineUser, kEngineUser, kEngineUser) != 0) return failed("setresgid");
+  if (::setresuid(kEngineUser, kEngineUser, kEngineUser) != 0) return failed("setresuid");
+  if (::setuid(0) == 0) return fail("the engine can't be sealed: root came back");
+  return {};
+}
+
+// An empty ruleset over everything that this ABI knows: no path can be opened, made, run or
+// removed.
+int landlock() {
+  auto abi = static_cast<int>(
+      ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION));
+  if (abi < 1) return 0;
+  // Accesses of ABI 1 are bits 0–12; 2 adds refer, 3 truncate, 5 ioctl. The headers at hand may be
+  // older than the kernel, so the bits are counted and not named.
+  constexpr int kBits[] = {0, 13, 14, 15, 15, 16};
+  constexpr int kKnown = 5;
+  landlock_ruleset_attr rules{};
+  rules.handled_access_fs = (1ull << kBits[abi < kKnown ? abi : kKnown]) - 1;
+  auto fd = static_cast<int>(::syscall(SYS_landlock_create_ruleset, &rules, sizeof rules, 0));
+  if (fd < 0) return 0;
+  bool restricted = ::syscall(SYS_landlock_restrict_self, fd, 0) == 0;
+  ::close(fd);
+  return restricted ? abi : 0;
+}
+
+Result<void> filter_calls() {
+  struct Release {
+    void operator()(void* filter) const { ::seccomp_release(filter); }
+  };
+  // EPERM and not a kill: a library that tries something optional must not end the line.
+  std::unique_ptr<void, Release> filter(::seccomp_init(SCMP_ACT_ERRNO(EPERM)));
+  if (!filter) return failed("seccomp_init");
+  for (int call : kAllowed)
+    if (int code = ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0); code != 0) {
+      errno = -code;
+      return failed("seccomp_rule_add");
+    }
+  if (int code = allow_some(filter.get()); code != 0) {
+    errno = -code;
+    return failed("seccomp_rule_add");
+  }
+  if (int code = ::seccomp_load(filter.get()); code != 0) {
+    errno = -code;
+    return failed("seccomp_load");
+  }
+  return {};
+}
+
+void limit_resources() {
+  rlimit none{0, 0};
+  ::setrlimit(RLIMIT_CORE, &none);  // foreign bytes stay out of core files
+  ::setrlimit(RLIMIT_NPROC, &none);
+  ::prctl(PR_SET_DUMPABLE, 0);
+}
+
+}  // namespace
+
+Result<SealReport> seal_engine() {
+  SealReport report;
+  report.network_namespace = ::unshare(CLONE_NEWNET) == 0;
+  if (!report.network_namespace) report.missing.emplace_back("own network namespace");
+  if (Result<void> dropped = drop_user(); !dropped) return tl::unexpected(dropped.error());
+  limit_resources();
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+    return tl::unexpected(failed("no_new_privs").error());
+  report.landlock_abi = landlock();
+  if (report.landlock_abi == 0) report.missing.emplace_back("Landlock");
+  if (Result<void> filtered = filter_calls(); !filtered) return tl::unexpected(filtered.error());
+  return report;
+}
+
+}  // namespace weir

@@ -1,0 +1,26 @@
+// Numbers of the descriptors that the programs hand down: fixed, so that nothing has to be told.
+// `weir run` sets up those of the guard, the guard's spawner those of the engine. Where one is not
+// wanted it is open on /dev/null.
+#pragma once
+
+namespace weir::fds {
+
+// guard
+inline constexpr int kFlatPolicy = 3;  // sealed memory: agent/guard/flat_policy.h
+inline constexpr int kPolicy = 4;      // sealed memory: weir.v1.Policy, which the guard never reads
+inline constexpr int kReady = 5;       // pipe: one byte once enforcement is in force
+
+// guard and engine, at the same numbers
+inline constexpr int kRecord = 6;    // event log
+inline constexpr int kReports = 7;   // state: reports, for `weir why`
+inline constexpr int kUsage = 8;     // state: usage rows
+inline constexpr int kSessions = 9;  // state: logins, su, sudo
+inline constexpr int kUtmp = 10;     // read only: who is logged in
+inline constexpr int kLast = kUtmp;
+
+// engine
+inline constexpr int kGuard = 3;  // socketpair
+inline constexpr int kSource =
+    5;  // ring of the kernel part, or a packet socket where there is none
+
+}  // namespace weir::fds

@@ -1,0 +1,312 @@
+// The guard: see guard.h.
+#include "agent/guard/guard.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include "core/event/report.h"
+
+namespace weir {
+namespace {
+
+constexpr std::uint64_t kSecondNs = 1'000'000'000;
+constexpr std::uint64_t kFirstBackoffNs = 100'000'000;
+constexpr std::uint64_t kLongestBackoffNs = 10 * kSecondNs;
+constexpr std::uint64_t kSteadyNs = 60 * kSecondNs;  // an engine that ran that long starts afresh
+// Policy, catalogue and seal take well below a second; a loaded machine gets ten.
+constexpr std::uint64_t kStartNs = 10 * kSecondNs;
+constexpr int kMessagesAtOnce = 256;  // between two looks at the refusals
+constexpr std::size_t kTasksAtOnce = 64;
+// Counters whose growth the line must know as a gap.
+constexpr weir_counter kLosses[] = {WEIR_COUNT_RING_LOST, WEIR_COUNT_TOLD_LOST,
+                                    WEIR_COUNT_TASKS_FULL, WEIR_COUNT_ACCOUNTS_FULL,
+                                    WEIR_COUNT_STORAGE_FULL};
+
+std::uint64_t now_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * kSecondNs +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+Prefix prefix_of(const std::uint8_t* address, std::uint32_t length) {
+  Prefix prefix;
+  std::copy_n(address, prefix.address.bytes.size(), prefix.address.bytes.begin());
+  prefix.length = static_cast<std::uint8_t>(length);
+  return prefix;
+}
+
+Result<void> put_in_force(KernelPart& kernel, const FlatPolicy& policy) {
+  if (auto set = kernel.set_limits({policy.header->table, policy.header->limits}); !set) return set;
+  for (const FlatPrefix& row : policy.prefixes)
+    if (auto set = kernel.put_prefix(prefix_of(row.key.address, row.key.length), row.value); !set)
+      return set;
+  weir_state state = policy.header->state;
+  state.verdict_wait_ns = 0;  // until an engine answers nobody waits for it
+  return kernel.set_state(state);
+}
+
+}  // namespace
+
+Guard::Guard(KernelPart kernel, const FlatPolicy& policy)
+    : kernel_(std::move(kernel)), policy_(policy), state_(policy.header->state) {}
+
+Result<Guard> Guard::load(const GuardOptions& options, const FlatPolicy& policy) {
+  KernelOptions wanted;
+  wanted.cgroup = options.cgroup;
+  wanted.pin_dir = options.pin_dir;
+  wanted.launchers = options.launchers;
+  Result<KernelPart> kernel = KernelPart::load(wanted);
+  if (!kernel) return tl::unexpected(kernel.error());
+  if (auto set = put_in_force(*kernel, policy); !set) return tl::unexpected(set.error());
+  return Guard(std::move(*kernel), policy);
+}
+
+void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
+  ready_fd_ = ready_fd;
+  start_at_ns_ = second_ns_ = now_ns();
+  for (;;) {
+    std::uint64_t now = now_ns();
+    if (!running_ && now >= start_at_ns_) start_engine(spawner, now);
+    pollfd wanted[4] = {{signal_fd, POLLIN, 0},
+                        {kernel_.told_poll_fd(), POLLIN, 0},
+                        {spawner.fd(), POLLIN, 0},
+                        {engine_, POLLIN, 0}};
+    if (::poll(wanted, 4, wait_ms(now)) < 0 && errno != EINTR) return;
+    now = now_ns();
+    hear_told(now);
+    destroy_due(now);
+    if (engine_ >= 0 && wanted[3].revents != 0) hear_engine(now);
+    if (ending_) end_engine(spawner);
+    if (wanted[2].revents != 0) hear_spawner(spawner, now);
+    if (now >= second_ns_) each_second(spawner, now);
+    if (told_ < to_tell_.size()) tell_processes();
+    signalfd_siginfo signal{};
+    if (wanted[0].revents != 0 && ::read(signal_fd, &signal, sizeof signal) == sizeof signal) break;
+  }
+  tell(wire::Stop{});
+}
+
+int Guard::wait_ms(std::uint64_t now) const {
+  std::uint64_t until = second_ns_;
+  if (auto due = due_->next_due_ns()) until = std::min(until, *due);
+  if (!running_) until = std::min(until, start_at_ns_);
+  if (told_ < to_tell_.size()) until = std::min(until, now + kSecondNs / 1000);
+  return until <= now ? 0 : static_cast<int>((until - now) / 1'000'000 + 1);
+}
+
+void Guard::hear_told(std::uint64_t now) {
+  kernel_.poll_told([this, now](const weir_refused& refused) {
+    bool destroys = refused.account.limit < WEIR_LIMITS &&
+                    (policy_.header->no_hold_rows >> refused.account.limit & 1) != 0;
+    if (destroys) due_->refused(refused, now);
+  });
+}
+
+void Guard::destroy_due(std::uint64_t now) {
+  while (std::optional<weir_refused> socket = due_->take_due(now)) {
+    if (destroy_socket(socket->tuple, socket->record.cookie))
+      ++counters_.destroyed;
+    else
+      ++counters_.not_destroyed;
+  }
+}
+
+// ---- the engine ---------------------------------------------------------------------------------
+
+void Guard::start_engine(Spawner& spawner, std::uint64_t now) {
+  backoff_ns_ = std::clamp(backoff_ns_ * 2, kFirstBackoffNs, kLongestBackoffNs);
+  start_at_ns_ = now + backoff_ns_;
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) return;
+  Result<int> ring = kernel_.events_fd();
+  if (ring && spawner.spawn(pair[1], *ring)) {
+    engine_ = pair[0];
+    session_.emplace(policy_.rows());
+    sequence_ = 0;
+    running_ = true;
+    started_ns_ = now;
+    ++counters_.engines;
+  } else {
+    ::close(pair[0]);
+  }
+  ::close(pair[1]);
+  if (ring) ::close(*ring);
+}
+
+void Guard::hear_engine(std::uint64_t now) {
+  std::uint8_t buffer[wire::kReceiveBuffer];
+  for (int n = 0; n < kMessagesAtOnce; ++n) {
+    ssize_t got = ::recv(engine_, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (got < 0) return;  // nothing more, or its end: the spawner tells that
+    if (got == 0) {
+      ending_ = true;
+      return;
+    }
+    bool was_ready = session_->ready();
+    auto message = session_->on({buffer, static_cast<std::size_t>(got)}, now);
+    if (!message) {
+      ++counters_.damage[static_cast<std::size_t>(message.error())];
+      fmt::print(stderr, "weir-guard: the engine sent nonsense ({}): it is started again\n",
+                 wire::name_of(message.error()));
+      ending_ = true;
+      return;
+    }
+    if (!was_ready) engine_may_answer(true);
+    std::visit([this, now](const auto& known) { obey(known, now); }, *message);
+  }
+}
+
+void Guard::engine_may_answer(bool may) {
+  state_.verdict_wait_ns = may ? policy_.header->state.verdict_wait_ns : 0;
+  (void)kernel_.set_state(state_);
+  if (!may) return;
+  if (ready_fd_ >= 0) {
+    (void)!::write(ready_fd_, "r", 1);
+    ::close(std::exchange(ready_fd_, -1));
+  }
+  // A new engine knows nobody: it is told who runs. The one allocation after the start.
+  if (Result<std::vector<KernelTask>> tasks = kernel_.tasks()) to_tell_ = std::move(*tasks);
+  told_ = 0;
+}
+
+void Guard::obey(const wire::Classify& m, std::uint64_t) {
+  bool put =
+      kernel_.put_verdict(m.cookie, allowed_limits(policy_, m.limits), m.destination).has_value();
+  ++(put ? counters_.classified : counters_.not_classified);
+}
+
+void Guard::obey(const wire::Forget& m, std::uint64_t) {
+  (void)kernel_.remove_verdict(m.cookie);
+}
+
+void Guard::obey(const wire::ClassifyAddress& m, std::uint64_t now) {
+  std::uint64_t until = std::min(m.until_boot_ns, now + wire::kMaxLeaseNs);
+  Prefix prefix = prefix_of(m.address.data(), m.length);
+  if (until <= now || is_policys_own(prefix)) return;
+  weir_prefix value{};
+  value.limits = allowed_limits(policy_, m.limits);
+  value.dest = m.destination;
+  value.trust = m.trust;
+  value.final = m.final;
+  if (!kernel_.put_prefix(prefix, value)) return;
+  std::optional<Prefix> replaced;
+  leases_->put(prefix, until, replaced);
+  if (replaced) (void)kernel_.remove_prefix(*replaced);
+}
+
+void Guard::obey(const wire::Block& m, std::uint64_t now) {
+  std::uint64_t until = std::min(m.until_boot_ns, now + wire::kMaxLeaseNs);
+  std::uint64_t target = m.destination;
+  if (m.target == static_cast<std::uint32_t>(Block::Target::everything))
+    target = WEIR_TARGET_EVERYTHING;
+  if (m.target == static_cast<std::uint32_t>(Block::Target::dns)) target = WEIR_TARGET_DNS;
+  if (until > now && kernel_.put_block(m.tree, target, until)) ++counters_.blocks;
+}
+
+// A lease must not take the policy's own row with it when it ends.
+bool Guard::is_policys_own(const Prefix& prefix) const {
+  return std::any_of(policy_.prefixes.begin(), policy_.prefixes.end(), [&](const FlatPrefix& row) {
+    return row.key.length == prefix.length &&
+           std::memcmp(row.key.address, prefix.address.bytes.data(), sizeof row.key.address) == 0;
+  });
+}
+
+void Guard::end_engine(Spawner& spawner) {
+  ending_ = false;
+  if (!running_) return;
+  spawner.kill();
+  if (engine_ >= 0) ::close(std::exchange(engine_, -1));
+  engine_may_answer(false);
+}
+
+void Guard::hear_spawner(Spawner& spawner, std::uint64_t now) {
+  std::optional<int> status = spawner.ended();
+  if (!status) return;
+  if (*status == -1)
+    ::_exit(1);  // no engine could ever be started again: `weir run` starts us anew
+  if (engine_ >= 0) ::close(std::exchange(engine_, -1));
+  running_ = ending_ = false;
+  engine_may_answer(false);
+  if (now - started_ns_ > kSteadyNs) backoff_ns_ = 0;
+  start_at_ns_ = now + std::max(backoff_ns_, kFirstBackoffNs);
+  fmt::print(stderr,
+             "weir-guard: the engine ended (status {}); the bound holds, it is started again\n",
+             *status);
+}
+
+void Guard::each_second(Spawner& spawner, std::uint64_t now) {
+  second_ns_ = now + kSecondNs;
+  (void)kernel_.expire_blocks(now);
+  while (std::optional<Prefix> ended = leases_->take_ended(now))
+    (void)kernel_.remove_prefix(*ended);
+  tell_losses();
+  if (!running_) return;
+  bool ready = session_ && session_->ready();
+  std::uint64_t heard = ready ? session_->last_heard_ns() : started_ns_;
+  if (now - heard < (ready ? wire::kSilentNs : kStartNs)) return;
+  ++counters_.silent;
+  fmt::print(stderr, "weir-guard: the engine is silent: it is started again\n");
+  end_engine(spawner);
+}
+
+template <class M>
+bool Guard::tell(M message) {
+  if (engine_ < 0 || !session_ || !session_->ready()) return false;
+  Bytes bytes = wire::seal(message, sequence_);
+  if (::send(engine_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL) ==
+      static_cast<ssize_t>(bytes.size()))
+    return true;
+  --sequence_;  // it was not heard: the next one has its number
+  return false;
+}
+
+void Guard::tell_processes() {
+  for (std::size_t n = 0; n < kTasksAtOnce && told_ < to_tell_.size(); ++n) {
+    const KernelTask& task = to_tell_[told_];
+    wire::Process message;
+    message.exec.record.kind = WEIR_REC_EXEC;
+    message.exec.record.size = sizeof(weir_exec);
+    message.exec.record.boot_ns = now_ns();
+    message.exec.record.tree = task.value.tree;
+    message.exec.record.person = task.value.person;
+    message.exec.record.pid = task.pid;
+    message.exec.start_ns = task.value.start_ns;
+    message.exec.uid = task.value.uid;
+    char link[32];
+    *fmt::format_to_n(link, sizeof link - 1, "/proc/{}/exe", task.pid).out = '\0';
+    (void)!::readlink(link, message.exec.program, sizeof message.exec.program - 1);
+    if (!tell(message)) return;  // its queue is full: later
+    ++told_;
+  }
+}
+
+void Guard::tell_losses() {
+  std::array<std::uint64_t, WEIR_COUNTERS> counted = kernel_.counters();
+  for (weir_counter which : kLosses) {
+    if (counted[which] <= lost_told_[which]) continue;
+    wire::Lost message;
+    message.counter = which;
+    message.lost = counted[which] - lost_told_[which];
+    if (tell(message)) lost_told_[which] = counted[which];
+  }
+}
+
+void Guard::release(const std::string& pin_dir) {
+  if (!pin_dir.empty())
+    if (auto released = KernelPart::release(pin_dir); !released)
+      fmt::print(stderr, "weir-guard: {}\n", released.error().sentence);
+}
+
+}  // namespace weir

@@ -1,0 +1,96 @@
+// The guard: owns the kernel part, destroys sockets whose limit is spent, and does for the engine
+// what the policy's ceilings allow. Root; parses no foreign bytes; allocates nothing in its loop (a
+// failed map update, which makes a sentence, aside). Thread: one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/guard/due_sockets.h"
+#include "agent/guard/flat_policy.h"
+#include "agent/guard/leases.h"
+#include "agent/guard/messages.h"
+#include "agent/guard/spawner.h"
+#include "platform/linux/kernel_part.h"
+
+namespace weir {
+
+struct GuardOptions {
+  std::string cgroup;  // "": the root of cgroup2
+  std::string pin_dir;
+  std::vector<std::string> launchers;
+};
+
+struct GuardCounters {              // told on standard error at the end, and in the health report
+  std::uint64_t destroyed = 0;      // sockets whose limit was spent
+  std::uint64_t not_destroyed = 0;  // gone already, or in another network namespace
+  std::uint64_t classified = 0;
+  std::uint64_t not_classified = 0;  // the table of verdicts was full
+  std::uint64_t blocks = 0;
+  std::uint64_t engines = 0;                  // started
+  std::uint64_t silent = 0;                   // engines ended because nothing was heard of them
+  std::uint64_t damage[wire::kDamages] = {};  // messages that ended an engine, by kind
+};
+
+class Guard {
+ public:
+  // Loads or adopts the kernel part and puts the policy in force. An Error: there is no bound.
+  static Result<Guard> load(const GuardOptions& options, const FlatPolicy& policy);
+  Guard(Guard&&) noexcept = default;
+
+  // Until SIGTERM. `ready_fd` gets one byte once the engine answers, or is late; then it is closed.
+  void run(Spawner& spawner, int signal_fd, int ready_fd);
+  void release(const std::string& pin_dir);  // on_exit: release
+  const GuardCounters& counters() const { return counters_; }
+
+ private:
+  Guard(KernelPart kernel, const FlatPolicy& policy);
+
+  void hear_told(std::uint64_t now);
+  void destroy_due(std::uint64_t now);
+  void hear_engine(std::uint64_t now);
+  void hear_spawner(Spawner& spawner, std::uint64_t now);
+  void obey(const wire::Ready&, std::uint64_t) {}
+  void obey(const wire::Beat&, std::uint64_t) {}
+  void obey(const wire::Classify& message, std::uint64_t now);
+  void obey(const wire::ClassifyAddress& message, std::uint64_t now);
+  void obey(const wire::Block& message, std::uint64_t now);
+  void obey(const wire::Forget& message, std::uint64_t now);
+  bool is_policys_own(const Prefix& prefix) const;
+  void start_engine(Spawner& spawner, std::uint64_t now);
+  void end_engine(Spawner& spawner);
+  void each_second(Spawner& spawner, std::uint64_t now);
+  void tell_processes();
+  void tell_losses();
+  void engine_may_answer(bool may);
+  int wait_ms(std::uint64_t now) const;
+  template <class M>
+  bool tell(M message);
+
+  KernelPart kernel_;
+  FlatPolicy policy_;
+  weir_state state_;
+  std::unique_ptr<DueSockets> due_ = std::make_unique<DueSockets>();
+  std::unique_ptr<AddressLeases> leases_ = std::make_unique<AddressLeases>();
+  std::vector<KernelTask>
+      to_tell_;  // processes found, still to be told; filled when an engine is ready
+  std::size_t told_ = 0;
+  std::array<std::uint64_t, WEIR_COUNTERS> lost_told_{};
+
+  int engine_ = -1;  // our end of the pair
+  std::optional<wire::EngineSession> session_;
+  std::uint32_t sequence_ = 0;
+  bool running_ = false;  // an engine was started and its end was not told yet
+  bool ending_ = false;   // it was killed
+  std::uint64_t started_ns_ = 0;
+  std::uint64_t start_at_ns_ = 0;  // when the next one is started
+  std::uint64_t backoff_ns_ = 0;
+  std::uint64_t second_ns_ = 0;  // when each_second is due
+  int ready_fd_ = -1;
+  GuardCounters counters_;
+};
+
+}  // namespace weir
