@@ -391,9 +391,9 @@ std::string policy_bytes(const Policy& policy) {
 }
 
 Result<Policy> policy_from_bytes(Bytes bytes) {
-  if (bytes.size() > kMaxPolicyBytes) {
+  if (bytes.size() > kMaxCompiledBytes) {
     return fail(
-        fmt::format("the policy has {} bytes; the limit is {}", bytes.size(), kMaxPolicyBytes));
+        fmt::format("the policy has {} bytes; the limit is {}", bytes.size(), kMaxCompiledBytes));
   }
   google::protobuf::io::CodedInputStream stream(bytes.data(), static_cast<int>(bytes.size()));
   stream.SetRecursionLimit(kMaxConditionDepth + 2);  // policy, rule, then the conditions

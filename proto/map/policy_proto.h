@@ -16,7 +16,7 @@ namespace v1 {
 class Policy;
 }
 
-inline constexpr std::size_t kMaxPolicyBytes =
+inline constexpr std::size_t kMaxCompiledBytes =
     1 << 20;                                   // compiled; the sample of CONTRACT is about 1 KiB
 inline constexpr int kMaxConditionDepth = 16;  // levels of all/any/not in one rule
 inline constexpr std::size_t kMaxPolicyEntries = 4096;  // of each list: rules, services, domains …

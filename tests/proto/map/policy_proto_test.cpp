@@ -144,7 +144,7 @@ TEST(policy_proto, a_list_beyond_its_limit_is_refused) {
 
 TEST(policy_proto, more_than_a_mebibyte_is_refused_before_it_is_parsed) {
   v1::Policy message = valid();
-  message.set_name(std::string(kMaxPolicyBytes, 'x'));
+  message.set_name(std::string(kMaxCompiledBytes, 'x'));
   EXPECT_NE(why_refused(message).find("the limit is 1048576"), std::string::npos);
 }
 
