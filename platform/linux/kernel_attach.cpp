@@ -52,7 +52,7 @@ Result<Descriptor> take_over(const bpf_program* program, Descriptor old, int cgr
   }
   Descriptor fresh(attach(program, cgroup));
   if (!fresh) return fail_with("cannot attach " + pin, fresh.get());
-  std::string beside = pin + ".new";
+  std::string beside = pin + "_new";  // a bpffs takes no dots in names
   unlink(beside.c_str());
   if (bpf_obj_pin(fresh.get(), beside.c_str())) return fail_with("cannot pin " + beside, errno);
   if (std::rename(beside.c_str(), pin.c_str())) return fail_with("cannot rename " + beside, errno);

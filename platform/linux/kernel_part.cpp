@@ -42,29 +42,46 @@ Result<void> make_pin_dirs(const std::string& pin_dir) {
   return {};
 }
 
+// What this kernel refuses, found out once per process: it won't change, and each try costs seconds
+// where the verifier is slow.
+std::optional<std::vector<KernelProgram>>& known_programs() {
+  static std::optional<std::vector<KernelProgram>> programs;
+  return programs;
+}
+
+std::vector<KernelProgram> all_loaded() {
+  std::vector<KernelProgram> programs;
+  for (const ProgramNote& n : program_notes())
+    programs.push_back({n.name, n.required, true, false, n.lost, ""});
+  return programs;
+}
+
 Result<void> load_object(KernelState& state, const std::string& map_pins) {
-  std::vector<std::string> without;
-  auto note_all = [&] {
-    state.programs.clear();
-    for (const ProgramNote& n : program_notes())
-      state.programs.push_back({n.name, n.required, true, false, n.lost, ""});
-  };
-  note_all();
+  Wanted wanted{&state.options, &state.place, map_pins, "", {}};
   std::string problem;
-  Wanted wanted{&state.options, &state.place, map_pins, "", without};
-  auto object = open_and_load(wanted, problem);
-  if (!object) {
-    // Something is not for this kernel: find out what by loading each alone, then load the rest.
-    state.programs = probe_programs(state.options, state.place);
-    for (const KernelProgram& p : state.programs) {
-      if (p.loaded) continue;
-      if (p.required) return fail(fmt::format("{} does not load: {}", p.name, p.problem));
-      wanted.without.push_back(p.name);
+  if (!known_programs()) {
+    auto object = open_and_load(wanted, problem);
+    if (object) {
+      state.programs = all_loaded();
+      state.object = std::move(*object);
+      return {};
     }
-    if (wanted.without.empty()) return tl::unexpected(object.error());
-    object = open_and_load(wanted, problem);
-    if (!object) return tl::unexpected(object.error());
+    // Something is not for this kernel: find out what by loading each alone, then load the rest.
+    auto programs = probe_programs(state.options, state.place);
+    bool all = true;
+    for (const KernelProgram& p : programs) {
+      if (!p.loaded && p.required)
+        return fail(fmt::format("{} does not load: {}", p.name, p.problem));
+      all = all && p.loaded;
+    }
+    if (all) return tl::unexpected(object.error());  // not the programs: the pins, or memory
+    known_programs() = std::move(programs);
   }
+  state.programs = *known_programs();
+  for (const KernelProgram& p : state.programs)
+    if (!p.loaded) wanted.without.push_back(p.name);
+  auto object = open_and_load(wanted, problem);
+  if (!object) return tl::unexpected(object.error());
   state.object = std::move(*object);
   return {};
 }

@@ -1,16 +1,16 @@
-// What leaves is at most the limit, whatever shape the sending has: received ≤ charged ≤ limit.
-#include <fmt/format.h>
-#include <gtest/gtest.h>
+// What leaves is at most the limit, whatever shape the sending has: received ≤ charged ≤ limit, for
+// IPv4 and IPv6, TCP and UDP.
+#include <fstream>
+#include <set>
 
-#include "tests/kernel/desk.h"
+#include "tests/kernel/kernel_test.h"
 
 namespace weir::test {
 namespace {
 
-using std::chrono::milliseconds;
-
-constexpr std::uint64_t kLimit = 1 << 20;
-constexpr std::uint64_t kSlack = 64 << 10;  // one super-packet that no longer fits
+constexpr std::uint64_t kLimit = 1'000'003;  // no multiple of any packet
+constexpr std::uint64_t kSlack = 64 << 10;   // one super-packet that no longer fits
+constexpr std::uint64_t kRoomy = std::uint64_t{1} << 40;
 
 struct Way {
   bool six;
@@ -24,23 +24,8 @@ std::string name_of(const Way& w) {
 class Bound : public testing::TestWithParam<Way> {
  protected:
   void SetUp() override {
-    if (auto why = missing_capability(); !why.empty()) GTEST_SKIP() << why;
-    desk_.emplace();
-  }
-
-  KernelPart load(weir_per per, std::vector<std::string> launchers = {}) {
-    KernelOptions options;
-    options.cgroup = desk_->cgroup();
-    options.launchers = std::move(launchers);
-    auto part = KernelPart::load(options);
-    EXPECT_TRUE(part) << part.error().sentence;
-    std::vector<weir_limit> rows = {limit_row(kLimit, 0, per)};
-    EXPECT_TRUE(part->set_limits(rows));
-    weir_state state{};
-    state.unclassified = 1;
-    state.generation = 1;
-    EXPECT_TRUE(part->set_state(state));
-    return std::move(*part);
+    WEIR_NEEDS_KERNEL();
+    k.emplace();
   }
 
   std::vector<std::string> sender(const std::string& shape, int count, int ms = 4000) {
@@ -52,33 +37,35 @@ class Bound : public testing::TestWithParam<Way> {
     return a;
   }
 
-  // The sum over all accounts of row 0, and how many there are.
-  std::pair<std::uint64_t, std::size_t> charged(const KernelPart& part) {
-    std::uint64_t sum = 0;
-    std::size_t n = 0;
-    auto all = part.accounts();
-    for (const KernelAccount& a : *all)
-      if (a.key.limit == 0) sum += a.value.charged, n++;
-    return {sum, n};
-  }
-
-  // One account holds everything, and was nearly used up.
-  void expect_bound(const KernelPart& part, const char* what) {
-    desk_->settled(milliseconds(500), milliseconds(6000));
-    desk_->end_all();
-    std::uint64_t received = desk_->settled(milliseconds(100), milliseconds(500));
-    auto [sum, n] = charged(part);
-    fmt::print("{} {}: limit {} charged {} received {}\n", what, name_of(GetParam()), kLimit, sum,
-               received);
-    RecordProperty("charged", std::to_string(sum));
+  // Row 0 has one account, which holds everything and was nearly used up.
+  void expect_bound(const char* what, int quiet_ms = 500) {
+    k->desk.settled(milliseconds(quiet_ms), milliseconds(6000));
+    auto tasks = k->part->tasks();
+    for (const KernelTask& t : *tasks) trees.insert(t.value.tree);
+    for (const KernelTask& t : *tasks) logins.insert(login_of(t.pid));
+    k->desk.end_all();
+    std::uint64_t received = k->desk.settled(milliseconds(100), milliseconds(500));
+    std::uint64_t charged = k->charged(0);
+    fmt::print("{} {}: limit {} charged {} received {}\n", what, name_of(GetParam()), kLimit,
+               charged, received);
+    RecordProperty("charged", std::to_string(charged));
     RecordProperty("received", std::to_string(received));
-    EXPECT_EQ(n, 1u);
-    EXPECT_LE(received, sum);
-    EXPECT_LE(sum, kLimit);
-    EXPECT_GE(GetParam().udp ? sum : received, kLimit - kSlack);
+    EXPECT_EQ(k->accounts_of(0).size(), 1u);
+    EXPECT_LE(received, charged);
+    EXPECT_LE(charged, kLimit);
+    EXPECT_GE(GetParam().udp ? charged : received, kLimit - kSlack);
+    EXPECT_EQ(k->count(WEIR_COUNT_CAS_EXHAUSTED), 0u);
   }
 
-  std::optional<Desk> desk_;
+  static std::uint32_t login_of(std::uint32_t pid) {
+    std::uint32_t login = 0;
+    std::ifstream(fmt::format("/proc/{}/loginuid", pid)) >> login;
+    return login;
+  }
+
+  std::optional<KernelDesk> k;
+  std::set<std::uint64_t> trees;  // of the tasks that were alive when the count stood still
+  std::set<std::uint32_t> logins;
 };
 
 INSTANTIATE_TEST_SUITE_P(kernel, Bound,
@@ -87,21 +74,65 @@ INSTANTIATE_TEST_SUITE_P(kernel, Bound,
                          [](const auto& info) { return name_of(info.param); });
 
 TEST_P(Bound, one_flow) {
-  KernelPart part = load(WEIR_PER_TREE);
-  desk_->start(sender("flows", 1));
-  expect_bound(part, "one_flow");
+  k->load({limit_row(kLimit, 0, WEIR_PER_TREE)});
+  k->desk.start(sender("flows", 1));
+  expect_bound("one flow");
 }
 
 TEST_P(Bound, hundred_flows_share_one_account) {
-  KernelPart part = load(WEIR_PER_TREE);
-  desk_->start(sender("flows", 100));
-  expect_bound(part, "hundred_flows");
+  k->load({limit_row(kLimit, 0, WEIR_PER_TREE)});
+  k->desk.start(sender("flows", 100));
+  expect_bound("100 flows");
 }
 
 TEST_P(Bound, sixty_forks_are_one_tree) {
-  KernelPart part = load(WEIR_PER_TREE);
-  desk_->start(sender("forks", 60));
-  expect_bound(part, "sixty_forks");
+  k->load({limit_row(kLimit, 0, WEIR_PER_TREE)});
+  k->desk.start(sender("forks", 60));
+  expect_bound("60 forks");
+}
+
+TEST_P(Bound, double_fork_and_setsid_stay_in_the_tree) {
+  k->load({limit_row(kLimit, 0, WEIR_PER_TREE)});
+  k->desk.start(sender("daemons", 60));
+  expect_bound("60 double forks + setsid");
+}
+
+TEST_P(Bound, a_leader_that_exits_before_its_thread_keeps_the_tree) {
+  k->load({limit_row(kLimit, 0, WEIR_PER_TREE)});
+  k->desk.start(sender("leader", 4));
+  expect_bound("leader exits, thread sends");
+}
+
+TEST_P(Bound, a_storm_of_forks_and_execs_stays_in_the_tree) {
+  k->load({limit_row(kLimit, 0, WEIR_PER_TREE)});
+  auto a = sender("storm", 1, 5000);
+  a.insert(a.end(), {"--size", "1400"});
+  k->desk.start(a);
+  expect_bound("fork-and-exec storm");
+}
+
+TEST_P(Bound, ten_programs_of_a_launcher_share_their_persons_account) {
+  std::string launcher = copy_of_traffic("weir-launcher");
+  KernelOptions options;
+  options.launchers = {launcher};
+  k->load({limit_row(kLimit, 0, WEIR_PER_PERSON), limit_row(kRoomy, 0, WEIR_PER_TREE)}, options);
+  std::vector<std::string> a = {launcher, "--shape", "launch",         "--count",
+                                "10",     "--",      traffic_program()};
+  auto program = sender("flows", 1);
+  a.insert(a.end(), program.begin(), program.end());
+  a.insert(a.end(), {"--port", std::to_string(k->desk.port())});
+  k->desk.start(a);
+  expect_bound("10 programs of a launcher");
+  EXPECT_EQ(trees.size(), 11u) << "each program is a tree, and the launcher";
+  EXPECT_EQ(k->charged(1), k->charged(0)) << "charged to every row or to none";
+  unlink(launcher.c_str());
+}
+
+TEST_P(Bound, children_that_set_their_own_login_uid_stay_the_services_person) {
+  k->load({limit_row(kLimit, 0, WEIR_PER_PERSON)});
+  k->desk.start(sender("logins", 60));
+  expect_bound("60 own login uids");
+  EXPECT_GE(logins.size(), 60u) << "they really did";
 }
 
 }  // namespace

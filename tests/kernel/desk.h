@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
 #include <optional>
 #include <string>
@@ -20,8 +21,18 @@ inline constexpr const char* kPeer4 = "10.77.0.2";
 inline constexpr const char* kPeer6 = "fd77::2";
 inline constexpr const char* kOther4 = "10.78.0.2";  // the same peer in another /24
 
+inline constexpr int kChattyPort = 7254;  // answers each datagram three times
+
 // Why kernel tests can't run here, "" if they can.
 std::string missing_capability();
+
+// Skips the test where a capability is missing, or fails it where none may be
+// (WEIR_KERNEL_MUST_RUN).
+#define WEIR_NEEDS_KERNEL()                                          \
+  if (auto why = ::weir::test::missing_capability(); !why.empty()) { \
+    if (std::getenv("WEIR_KERNEL_MUST_RUN")) FAIL() << why;          \
+    GTEST_SKIP() << why;                                             \
+  }
 
 // Loops and times are divided by this on slow machines: WEIR_KERNEL_SCALE, 1 if unset.
 int scale();
@@ -44,10 +55,12 @@ class Desk {
   std::uint64_t received(int port) const;  // payload bytes that reached the peer, TCP and UDP
   std::uint64_t received() const { return received(port_); }
   std::uint64_t datagrams(int port) const;
+  std::uint64_t peer_fetches(
+      int port) const;  // connects from the peer to the desk, reads to the end
   // Until the count stands still for `quiet`, or `most` is over.
   std::uint64_t settled(std::chrono::milliseconds quiet, std::chrono::milliseconds most) const;
 
-  // Starts traffic with these arguments (and --cgroup PLACE, --port) in the desk's namespace.
+  // Starts traffic with these arguments (and --port) in the desk's namespace and PLACE.
   pid_t start(std::vector<std::string> arguments, const std::string& place = "a");
   Outcome finish(pid_t pid);
   void end(pid_t pid);         // SIGKILL

@@ -251,6 +251,52 @@ int socket_first() {
   return 0;
 }
 
+// `count` datagrams, each after the answers to the one before.
+int ping() {
+  int fd = connect_one(true);
+  char answer[2048];
+  for (int i = 0; i < options.count; i++) {
+    send(fd, payload, options.size, MSG_NOSIGNAL);
+    pollfd p{fd, POLLIN, 0};
+    poll(&p, 1, 200);
+    usleep(20'000);
+    while (recv(fd, answer, sizeof answer, MSG_DONTWAIT) > 0) {
+    }
+  }
+  return 0;
+}
+
+// Sends `bytes`, then keeps the connection until the time is over.
+int send_and_stay() {
+  int fd = connect_one(true);
+  if (fd < 0) return 3;
+  send(fd, payload, static_cast<std::size_t>(options.bytes), MSG_NOSIGNAL);
+  while (now_ms() < deadline) usleep(10'000);
+  return 0;
+}
+
+// Listens on the port, prints "ready", sends `bytes` to the first who connects.
+int serve() {
+  int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  sockaddr_in any{};
+  any.sin_family = AF_INET;
+  any.sin_port = htons(static_cast<std::uint16_t>(options.port));
+  if (bind(listener, reinterpret_cast<sockaddr*>(&any), sizeof any) || listen(listener, 1))
+    return 3;
+  std::puts("ready");
+  std::fflush(stdout);
+  int fd = accept(listener, nullptr, nullptr);
+  for (long left = options.bytes; left > 0;) {
+    ssize_t n =
+        send(fd, payload, static_cast<std::size_t>(left < 65536 ? left : 65536), MSG_NOSIGNAL);
+    if (n <= 0) return 4;
+    left -= n;
+  }
+  close(fd);
+  return 0;
+}
+
 void parse(int argc, char** argv) {
   options.self = argv[0];
   for (int i = 1; i < argc; i++) {
@@ -303,6 +349,9 @@ int main(int argc, char** argv) {
   if (options.shape == "leader") return leader_exits();
   if (options.shape == "storm") return storm();
   if (options.shape == "launch") return launch();
+  if (options.shape == "linger") return send_and_stay();
+  if (options.shape == "serve") return serve();
+  if (options.shape == "ping") return ping();
   if (options.shape == "socket_first") return socket_first();
   return send_flows(options.count);
 }

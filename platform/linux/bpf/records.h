@@ -29,7 +29,7 @@ static __always_inline void put_tuple(struct weir_tuple *t, const struct packet 
   t->pad = 0;
 }
 
-static __always_inline void put_usage(struct weir_socket *s, const struct weir_tuple *tuple, u32 closed) {
+static __always_inline void put_usage(struct weir_socket *s, const struct weir_tuple *tuple) {
   s->told_bytes = s->bytes_out + s->bytes_in;
   struct weir_usage *u = bpf_ringbuf_reserve(&events, sizeof(*u), 0);
   if (!u) {
@@ -41,16 +41,15 @@ static __always_inline void put_usage(struct weir_socket *s, const struct weir_t
   u->bytes_out = s->bytes_out;
   u->bytes_in = s->bytes_in;
   u->refused = s->refused;
-  u->closed = closed;
+  u->closed = s->flags & WEIR_SOCKET_CLOSED ? 1 : 0;
   u->pad = 0;
   bpf_ringbuf_submit(u, 0);
 }
 
-static __always_inline void usage_of_packet(struct weir_socket *s, const struct packet *p, u8 family,
-                                            u32 closed) {
+static __always_inline void usage_of_packet(struct weir_socket *s, const struct packet *p, u8 family) {
   struct weir_tuple tuple;
   put_tuple(&tuple, p, family);
-  put_usage(s, &tuple, closed);
+  put_usage(s, &tuple);
 }
 
 /* Slots of three sizes: the ring reserves constants only, and 2 KiB for a DNS query would waste it. */

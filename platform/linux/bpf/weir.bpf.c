@@ -310,10 +310,10 @@ static __always_inline int leave(struct __sk_buff *skb, struct weir_socket *s, s
     answer = pay(s, p, &r, now, bytes, time, family);
   }
   if (answer == WEIR_PASS && p->stream) advance(s, p);
-  int closing = (s->flags & WEIR_SOCKET_CLOSED) && (p->tcp_flags & WEIR_TCP_FIN);
+  int closing = (s->flags & WEIR_SOCKET_CLOSED) && (p->tcp_flags & (WEIR_TCP_FIN | WEIR_TCP_RST));
   u64 total = s->bytes_out + s->bytes_in;
   if (classified || total - s->told_bytes >= WEIR_USAGE_STEP || (closing && total != s->told_bytes))
-    usage_of_packet(s, p, family, closing);
+    usage_of_packet(s, p, family);
   return answer;
 }
 
@@ -366,7 +366,7 @@ int weir_ingress(struct __sk_buff *skb) {
   if (!p.stream) __sync_fetch_and_add(&s->datagrams_in, 1);
   if (is_dns_port(p.remote_port)) put_head(skb, s, 1);
   if (s->bytes_out + s->bytes_in - s->told_bytes >= WEIR_USAGE_STEP)
-    usage_of_packet(s, &p, sk->family, 0);
+    usage_of_packet(s, &p, sk->family);
   return WEIR_PASS;
 }
 
@@ -380,7 +380,10 @@ int weir_sock_release(struct bpf_sock *sk) {
   if (!s || !now) return WEIR_PASS;
   u32 flags = __sync_fetch_and_or(&s->flags, WEIR_SOCKET_CLOSED);
   if (!(flags & WEIR_SOCKET_LOOKED_UP)) return WEIR_PASS; /* sent nothing that counts */
-  if (s->generation == now->generation && !(flags & WEIR_SOCKET_MANY)) take_verdict(s, now);
-  put_usage(s, &s->tuple, 1); /* of its first packet: this hook may not read the local address */
+  if (s->generation == now->generation && !(flags & WEIR_SOCKET_MANY)) {
+    s->verdicts = now->verdicts;
+    take_verdict(s, now);
+  }
+  put_usage(s, &s->tuple); /* of its first packet: this hook may not read the local address */
   return WEIR_PASS;
 }

@@ -151,8 +151,9 @@ struct weir_head {    /* then `captured` bytes, from the IP header on */
 struct weir_usage {
   struct weir_record record;
   struct weir_tuple tuple;
-  w_u64 bytes_out, bytes_in, refused;
-  w_u32 closed, pad;
+  w_u64 bytes_out, bytes_in, refused; /* since it was opened */
+  w_u32 closed; /* nobody holds it any more; more such records may follow while TCP sends its queue */
+  w_u32 pad;
 };
 struct weir_refused {
   struct weir_record record;

@@ -1,0 +1,156 @@
+// Accounts: all rows or none, windows, rows that only observe, a full table, prefixes,
+// acknowledgements.
+#include "tests/kernel/kernel_test.h"
+
+namespace weir::test {
+namespace {
+
+constexpr std::uint64_t kRoomy = std::uint64_t{1} << 40;
+
+class Accounts : public KernelTest {};
+
+TEST_F(Accounts, a_refused_packet_is_charged_to_no_row) {
+  k->load({limit_row(kRoomy, 0, WEIR_PER_TREE), limit_row(kRoomy, 10 * kSecond, WEIR_PER_PERSON),
+           limit_row(300'001, 0, WEIR_PER_HOST)});
+  k->desk.start(udp({"--shape", "forks", "--count", "8"}), "a");
+  k->desk.start(udp({"--shape", "forks", "--count", "8"}), "b");
+  k->desk.settled(milliseconds(500), milliseconds(3000));
+  k->desk.end_all();
+  std::uint64_t words = 0;
+  EXPECT_EQ(k->accounts_of(0).size(), 2u);
+  for (const auto& a : k->accounts_of(0)) words += a.value.word;
+  EXPECT_EQ(k->charged(0), k->charged(2));
+  EXPECT_EQ(k->charged(1), k->charged(2));
+  EXPECT_EQ(words, k->charged(2)) << "the undo is exact";
+  EXPECT_LE(k->charged(2), 300'001u);
+  EXPECT_GT(k->charged(2), 300'001u - 1028);
+  EXPECT_GT(k->accounts_of(2)[0].value.refused, 0u);
+  EXPECT_EQ(k->charged(2) % 1028, 0u) << "1000 bytes and 28 of header each";
+  EXPECT_LE(k->desk.received(), k->charged(2));
+}
+
+TEST_F(Accounts, a_refused_packet_gives_a_window_back_what_it_took) {
+  // Row 0 is full again after each undo: its word never runs ahead of what was charged.
+  k->load(
+      {limit_row(2'000'000, 4000 * kSecond, WEIR_PER_TREE), limit_row(50'000, 0, WEIR_PER_HOST)});
+  k->desk.start(udp({"--shape", "forks", "--count", "4"}));
+  k->desk.settled(milliseconds(800), milliseconds(3000));
+  k->desk.end_all();
+  ASSERT_EQ(k->accounts_of(0).size(), 1u);
+  weir_limit row = limit_row(2'000'000, 4000 * kSecond, WEIR_PER_TREE);
+  KernelAccount a = k->accounts_of(0)[0];
+  EXPECT_EQ(a.value.charged, k->charged(1));
+  // In units of the word: charged so far, less at most what refilled since the first packet.
+  std::uint64_t most = boot_now() * 16 + a.value.charged * row.ns_per_byte_q4;
+  EXPECT_LE(a.value.word, most);
+  EXPECT_GE(a.value.word, most - 20ull * kSecond * 16 * static_cast<unsigned>(scale()));
+}
+
+TEST_F(Accounts, no_window_passes_more_than_its_number) {
+  constexpr std::uint64_t kBytes = 256 << 10;
+  constexpr std::uint64_t kWindow = 2 * kSecond;
+  k->load({limit_row(kBytes, kWindow, WEIR_PER_TREE)});
+  k->desk.start(udp({"--ms", "7000"}));
+  struct Sample {
+    std::uint64_t before, after, charged;
+  };
+  std::vector<Sample> samples;
+  std::uint64_t end = boot_now() + 6 * kSecond;
+  while (boot_now() < end) {
+    Sample s{boot_now(), 0, k->charged(0)};
+    s.after = boot_now();
+    samples.push_back(s);
+    usleep(5000);
+  }
+  std::uint64_t most = 0;
+  for (std::size_t i = 0; i < samples.size(); i++)
+    for (std::size_t j = i; j < samples.size() && samples[j].after - samples[i].before <= kWindow;
+         j++)
+      most = std::max(most, samples[j].charged - samples[i].charged);
+  std::uint64_t total = samples.back().charged;
+  fmt::print("window of 2 s: number {} most in any window {} in 6 s {}\n", kBytes, most, total);
+  EXPECT_LE(most, kBytes);
+  EXPECT_GE(most, kBytes * 3 / 4) << "the burst and what refills in one window";
+  EXPECT_GE(total, kBytes / 2 + kBytes / 2 * 2) << "it refills: burst and at least 2 of 3 windows";
+  EXPECT_LE(k->desk.received(), k->charged(0));
+}
+
+TEST_F(Accounts, a_row_that_observes_never_refuses_and_tells) {
+  k->load({limit_row(64 << 10, 0, WEIR_PER_TREE, WEIR_LIMIT_OBSERVE)});
+  pid_t pid = k->desk.start(tcp({"--bytes", "500000"}));
+  EXPECT_EQ(k->desk.finish(pid).status, 0);
+  EXPECT_TRUE(await([&] { return k->desk.received() == 500'000; }, within(3000)))
+      << k->desk.received();
+  EXPECT_EQ(k->charged(0), 500'000u);
+  std::vector<weir_refused> told;
+  k->part->poll_told([&](const weir_refused& r) { told.push_back(r); });
+  ASSERT_FALSE(told.empty());
+  EXPECT_EQ(told[0].account.limit, 0u);
+  EXPECT_EQ(told[0].tuple.remote_port, k->desk.port());
+  EXPECT_EQ(k->count(WEIR_COUNT_REFUSED_PACKETS), 0u);
+}
+
+TEST_F(Accounts, a_full_table_refuses_what_has_no_account_and_lets_approved_pass) {
+  KernelOptions options;
+  options.max_accounts = 1;
+  k->load({limit_row(kRoomy, 0, WEIR_PER_TREE)}, options);
+  weir_prefix approved{};
+  approved.final = 1;
+  ASSERT_TRUE(k->part->put_prefix(*Prefix::parse("10.78.0.0/24"), approved));
+  pid_t first = k->desk.start(tcp({"--bytes", "1000"}), "a");
+  k->desk.finish(first);
+  EXPECT_TRUE(await([&] { return k->desk.received() == 1000; }, within(2000)));
+  pid_t second = k->desk.start(udp({"--bytes", "10000", "--ms", "300"}), "b");  // another tree
+  k->desk.finish(second);
+  EXPECT_EQ(k->desk.received(), 1000u);
+  EXPECT_GT(k->count(WEIR_COUNT_ACCOUNTS_FULL), 0u);
+  pid_t third = k->desk.start({"--to", kOther4, "--bytes", "70000"}, "b");
+  k->desk.finish(third);
+  EXPECT_TRUE(await([&] { return k->desk.received() == 71'000; }, within(2000)))
+      << k->desk.received();
+}
+
+TEST_F(Accounts, a_prefix_chooses_the_rows_and_the_destination) {
+  k->load({limit_row(kRoomy, 0, WEIR_PER_PERSON), limit_row(100'000, 0, WEIR_PER_PERSON_DEST)});
+  weir_prefix known{};
+  known.final = 1;
+  known.limits = 2;
+  known.dest = 777;
+  ASSERT_TRUE(k->part->put_prefix(*Prefix::parse("10.78.0.0/24"), known));
+  k->desk.start({"--to", kOther4, "--udp", "--size", "1000", "--ms", "1000"});
+  k->desk.settled(milliseconds(300), milliseconds(2000));
+  EXPECT_EQ(k->charged(0), 0u);
+  auto accounts = k->accounts_of(1);
+  ASSERT_EQ(accounts.size(), 1u);
+  EXPECT_EQ(accounts[0].key.dest, 777u);
+  EXPECT_EQ(accounts[0].value.charged, 100'000u / 1028 * 1028);
+  // Elsewhere the destination is the /24.
+  k->desk.finish(k->desk.start(tcp({"--bytes", "5000"})));
+  EXPECT_TRUE(await([&] { return k->charged(0) == 5000; }, within(2000)));
+  bool found = false;
+  for (const auto& a : k->accounts_of(1))
+    found = found || a.key.dest == default_destination(*IpAddress::parse(kPeer4));
+  EXPECT_TRUE(found);
+}
+
+TEST_F(Accounts, loopback_is_not_charged) {
+  k->load({limit_row(1000, 0, WEIR_PER_HOST)});
+  k->desk.finish(k->desk.start({"--to", "127.0.0.1", "--udp", "--bytes", "100000", "--ms", "300"}));
+  EXPECT_EQ(k->charged(0), 0u);
+}
+
+TEST_F(Accounts, answers_to_datagrams_go_to_the_class_of_acknowledgements) {
+  weir_state state{};
+  state.unclassified = 1;
+  state.acknowledgements = 2;
+  k->load({limit_row(kRoomy, 0, WEIR_PER_TREE), limit_row(500, 0, WEIR_PER_TREE)}, {}, state);
+  // 40 bytes and 28 of header; each is answered three times before the next one is sent.
+  k->desk.start({"--shape", "ping", "--udp", "--to", kPeer4, "--port", std::to_string(kChattyPort),
+                 "--size", "40", "--count", "20", "--ms", "3000"});
+  EXPECT_TRUE(await([&] { return k->charged(0) + k->charged(1) == 20 * 68; }, within(3000)));
+  EXPECT_EQ(k->charged(1), 7 * 68u) << "as long as that class has room";
+  EXPECT_EQ(k->count(WEIR_COUNT_ACKNOWLEDGEMENTS), 7u);
+}
+
+}  // namespace
+}  // namespace weir::test

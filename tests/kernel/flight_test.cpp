@@ -1,0 +1,157 @@
+// The first flight of a flow: charged to every row that could count, short, and given back exactly
+// where the verdict says that a row doesn't count.
+#include "tests/kernel/kernel_test.h"
+
+namespace weir::test {
+namespace {
+
+constexpr std::uint64_t kRoomy = std::uint64_t{1} << 40;
+constexpr std::uint64_t kFlight = 16 << 10;
+
+class FirstFlight : public KernelTest {
+ protected:
+  void load(std::vector<weir_limit> rows, std::uint64_t wait_ns = 60 * kSecond) {
+    weir_state state{};
+    state.first_flight = kFlight;
+    state.verdict_wait_ns = wait_ns;
+    k->load(std::move(rows), {}, state);
+  }
+
+  // The cookie of the first flow that shows a head.
+  std::uint64_t cookie() {
+    std::uint64_t found = 0;
+    await(
+        [&] {
+          auto heads = k->records<weir_head>(WEIR_REC_HEAD);
+          if (!heads.empty()) found = heads[0].record.cookie;
+          return found != 0;
+        },
+        within(3000));
+    return found;
+  }
+};
+
+TEST_F(FirstFlight, waits_for_the_verdict_and_goes_back_to_the_rows_that_do_not_count) {
+  load({limit_row(kRoomy, 0, WEIR_PER_PERSON), limit_row(64 << 10, 0, WEIR_PER_HOST),
+        limit_row(kRoomy, 3600 * kSecond, WEIR_PER_TREE)});
+  pid_t pid = k->desk.start(tcp({"--bytes", "300000", "--ms", "20000"}));
+  std::uint64_t flow = cookie();
+  ASSERT_NE(flow, 0u);
+  std::uint64_t flight = k->desk.settled(milliseconds(700), milliseconds(4000));
+  EXPECT_GT(flight, 0u);
+  EXPECT_LE(flight, kFlight);
+  EXPECT_EQ(k->charged(0), k->charged(1));
+  EXPECT_EQ(k->charged(0), k->charged(2));
+  EXPECT_EQ(k->charged(1), flight);
+  EXPECT_GT(k->count(WEIR_COUNT_WAITED), 0u);
+
+  ASSERT_TRUE(k->part->put_verdict(flow, 1, 0));
+  EXPECT_TRUE(await([&] { return k->desk.received() == 300'000; }, within(6000)))
+      << k->desk.received();
+  EXPECT_EQ(k->desk.finish(pid).status, 0);
+  EXPECT_EQ(k->charged(0), 300'000u);
+  EXPECT_EQ(k->accounts_of(0)[0].value.word, 300'000u);
+  EXPECT_EQ(k->charged(1), 0u) << "refunded to the byte";
+  EXPECT_EQ(k->accounts_of(1)[0].value.word, 0u);
+  EXPECT_EQ(k->charged(2), 0u);
+  EXPECT_LE(k->accounts_of(2)[0].value.word, boot_now() * 16) << "that window is full again";
+}
+
+TEST_F(FirstFlight, of_many_flows_is_bounded_by_the_accounts) {
+  load({limit_row(200'000, 0, WEIR_PER_PERSON)});
+  k->desk.start(tcp({"--count", "64", "--ms", "20000"}));
+  std::uint64_t received = k->desk.settled(milliseconds(700), milliseconds(4000));
+  EXPECT_LE(received, k->charged(0));
+  EXPECT_LE(k->charged(0), 200'000u);
+  EXPECT_GT(received, 200'000u - kFlight);
+}
+
+TEST_F(FirstFlight, goes_on_after_the_wait_charged_to_every_row) {
+  load({limit_row(kRoomy, 0, WEIR_PER_PERSON), limit_row(200'000, 0, WEIR_PER_HOST)}, kSecond / 5);
+  k->desk.start(tcp({"--bytes", "300000", "--ms", "20000"}));
+  k->desk.settled(milliseconds(900), milliseconds(6000));
+  std::uint64_t received = k->desk.received();
+  EXPECT_GT(received, kFlight);
+  EXPECT_LE(received, k->charged(1));
+  EXPECT_LE(k->charged(1), 200'000u);
+  EXPECT_EQ(k->charged(0), k->charged(1));
+}
+
+TEST_F(FirstFlight, of_datagrams_is_lost_not_refused_until_the_verdict) {
+  load({limit_row(kRoomy, 0, WEIR_PER_PERSON), limit_row(kRoomy, 0, WEIR_PER_HOST)});
+  k->desk.start(udp({"--ms", "20000"}));
+  std::uint64_t flow = cookie();
+  EXPECT_EQ(k->desk.settled(milliseconds(300), milliseconds(3000)), kFlight / 1028 * 1000);
+  ASSERT_TRUE(k->part->put_verdict(flow, 2, 0));
+  EXPECT_TRUE(await([&] { return k->desk.received() > 100'000; }, within(3000)));
+  EXPECT_EQ(k->charged(0), 0u);
+}
+
+TEST_F(FirstFlight, moves_to_the_destination_that_the_verdict_names) {
+  load({limit_row(kRoomy, 0, WEIR_PER_PERSON_DEST)});
+  pid_t pid = k->desk.start(tcp({"--bytes", "100000", "--ms", "20000"}));
+  std::uint64_t flow = cookie();
+  std::uint64_t flight = k->desk.settled(milliseconds(500), milliseconds(3000));
+  ASSERT_TRUE(k->part->put_verdict(flow, 1, 4711));
+  k->desk.finish(pid);
+  EXPECT_TRUE(await([&] { return k->desk.received() == 100'000; }, within(4000)));
+  std::uint64_t named = 0, by_address = 1;
+  for (const auto& a : k->accounts_of(0))
+    (a.key.dest == 4711 ? named : by_address) = a.value.charged;
+  EXPECT_GT(flight, 0u);
+  EXPECT_EQ(named, 100'000u);
+  EXPECT_EQ(by_address, 0u);
+}
+
+TEST_F(FirstFlight, of_a_flow_that_closes_early_is_settled_at_the_close) {
+  load({limit_row(kRoomy, 0, WEIR_PER_PERSON), limit_row(kRoomy, 0, WEIR_PER_HOST)});
+  // Sends, waits for the greeting's second byte in vain, closes: the verdict comes in between.
+  pid_t pid = k->desk.start(tcp({"--bytes", "5000", "--shape", "linger", "--ms", "1500"}));
+  std::uint64_t flow = cookie();
+  EXPECT_TRUE(await([&] { return k->charged(1) == 5000; }, within(2000)));
+  ASSERT_TRUE(k->part->put_verdict(flow, 1, 0));
+  k->desk.finish(pid);
+  EXPECT_TRUE(await([&] { return k->charged(1) == 0; }, within(1000)));
+  EXPECT_EQ(k->charged(0), 5000u);
+  auto usage = k->records<weir_usage>(WEIR_REC_USAGE);
+  ASSERT_FALSE(usage.empty());
+  EXPECT_EQ(usage.back().closed, 1u);
+  EXPECT_EQ(usage.back().bytes_out, 5000u);
+  EXPECT_EQ(usage.back().bytes_in, 1u);
+  EXPECT_EQ(usage.back().tuple.remote_port, k->desk.port());
+}
+
+TEST_F(FirstFlight, no_verdict_takes_a_flow_off_a_fixed_row) {
+  load({limit_row(kRoomy, 0, WEIR_PER_PERSON),
+        limit_row(50'000, 0, WEIR_PER_HOST, WEIR_LIMIT_FIXED)});
+  k->desk.start(tcp({"--bytes", "300000", "--ms", "20000"}));
+  ASSERT_TRUE(k->part->put_verdict(cookie(), 1, 0));
+  k->desk.settled(milliseconds(700), milliseconds(4000));
+  EXPECT_LE(k->desk.received(), 50'000u);
+  EXPECT_LE(k->charged(1), 50'000u);
+  EXPECT_GT(k->charged(1), kFlight);
+}
+
+TEST_F(FirstFlight, its_heads_carry_what_was_sent) {
+  load({limit_row(kRoomy, 0, WEIR_PER_PERSON)});
+  k->desk.start(tcp({"--bytes", "300", "--size", "300", "--ms", "20000"}));
+  ASSERT_NE(cookie(), 0u);
+  for (const auto& b : k->kept) {
+    weir_head h{};
+    if (b.size() < sizeof h) continue;
+    std::memcpy(static_cast<void*>(&h), b.data(), sizeof h);
+    if (h.record.kind != WEIR_REC_HEAD) continue;
+    EXPECT_EQ(h.wire_length, h.captured);
+    ASSERT_LE(sizeof h + h.captured, b.size());
+    const std::uint8_t* packet = b.data() + sizeof h;
+    EXPECT_EQ(packet[0] >> 4, 4);
+    EXPECT_EQ(std::count(packet, packet + h.captured, 'w'), 300);
+    EXPECT_EQ(h.record.pid != 0, true);
+    EXPECT_NE(h.record.tree, 0u);
+    return;
+  }
+  FAIL() << "no head in the ring";
+}
+
+}  // namespace
+}  // namespace weir::test

@@ -1,0 +1,124 @@
+// Who pays: the tree and the person, whatever a process does to leave them.
+#include <fcntl.h>
+
+#include <fstream>
+
+#include "tests/kernel/kernel_test.h"
+
+namespace weir::test {
+namespace {
+
+constexpr std::uint64_t kRoomy = std::uint64_t{1} << 40;
+
+class Identity : public KernelTest {};
+
+TEST_F(Identity, a_process_that_leaves_its_cgroup_is_still_charged) {
+  k->load({limit_row(200'000, 0, WEIR_PER_TREE)});
+  k->desk.start(udp({"--then-cgroup", k->desk.place("b"), "--ms", "2000"}), "a");
+  k->desk.settled(milliseconds(1500), milliseconds(4000));
+  EXPECT_EQ(k->accounts_of(0).size(), 1u);
+  EXPECT_LE(k->desk.received(), k->charged(0));
+  EXPECT_LE(k->charged(0), 200'000u);
+  EXPECT_GT(k->charged(0), 200'000u - 1028);
+}
+
+TEST_F(Identity, with_known_trees_only_the_named_tree_pays_wherever_it_goes) {
+  KernelOptions options;
+  options.scope = KernelScope::known_trees;
+  k->load({limit_row(200'000, 0, WEIR_PER_TREE)}, options);
+  pid_t named = k->desk.start(udp({"--wait", "500", "--then-cgroup", k->desk.place("b"), "--ms",
+                                   "2500", "--shape", "forks", "--count", "4"}),
+                              "a");
+  auto tree = k->part->put_task(static_cast<std::uint32_t>(named));
+  ASSERT_TRUE(tree);
+  k->desk.finish(named);
+  EXPECT_LE(k->desk.received(), k->charged(0));
+  EXPECT_LE(k->charged(0), 200'000u);
+  EXPECT_GT(k->charged(0), 200'000u - 1028);
+  ASSERT_EQ(k->accounts_of(0).size(), 1u);
+  EXPECT_EQ(k->accounts_of(0)[0].key.who, *tree);
+  std::uint64_t before = k->desk.received();
+  k->desk.finish(k->desk.start(tcp({"--bytes", "300000"})));  // nobody's: free
+  EXPECT_TRUE(await([&] { return k->desk.received() == before + 300'000; }, within(2000)));
+  EXPECT_LE(k->charged(0), 200'000u);
+}
+
+TEST_F(Identity, a_socket_older_than_the_programs_is_unattributed_but_charged) {
+  pid_t pid = k->desk.start(
+      {"--shape", "socket_first", "--udp", "--to", kPeer4, "--size", "1000", "--ms", "1000"});
+  k->desk.await_line(pid, "ready");
+  KernelOptions options;
+  options.bind_sockets = false;
+  k->load({limit_row(100'000, 0, WEIR_PER_TREE), limit_row(kRoomy, 0, WEIR_PER_PERSON)}, options);
+  k->desk.write_line(pid);
+  k->desk.finish(pid);
+  ASSERT_EQ(k->accounts_of(0).size(), 1u);
+  EXPECT_EQ(k->accounts_of(0)[0].key.who, 0u) << "no tree";
+  EXPECT_EQ(k->accounts_of(1)[0].key.who, 0u) << "the uid of the socket";
+  EXPECT_GT(k->count(WEIR_COUNT_UNATTRIBUTED), 0u);
+  EXPECT_LE(k->charged(0), 100'000u);
+  EXPECT_GT(k->charged(0), 100'000u - 1028);
+  EXPECT_LE(k->desk.received(), k->charged(0));
+}
+
+TEST_F(Identity, sockets_that_are_open_at_the_start_are_bound_to_their_trees) {
+  pid_t pid = k->desk.start(
+      {"--shape", "socket_first", "--udp", "--to", kPeer4, "--size", "1000", "--ms", "1000"});
+  k->desk.await_line(pid, "ready");
+  k->load({limit_row(100'000, 0, WEIR_PER_TREE)});
+  auto task = k->part->task(static_cast<std::uint32_t>(pid));
+  ASSERT_TRUE(task) << "found in /proc";
+  k->desk.write_line(pid);
+  k->desk.finish(pid);
+  ASSERT_EQ(k->accounts_of(0).size(), 1u);
+  EXPECT_EQ(k->accounts_of(0)[0].key.who, task->tree);
+  EXPECT_EQ(k->count(WEIR_COUNT_UNATTRIBUTED), 0u);
+}
+
+TEST_F(Identity, an_accepted_socket_is_its_listeners) {
+  k->load({limit_row(kRoomy, 0, WEIR_PER_TREE)});
+  pid_t pid =
+      k->desk.start({"--shape", "serve", "--to", kPeer4, "--bytes", "50000", "--ms", "3000"});
+  k->desk.await_line(pid, "ready");
+  auto task = k->part->task(static_cast<std::uint32_t>(pid));
+  ASSERT_TRUE(task);
+  EXPECT_EQ(k->desk.peer_fetches(k->desk.port()), 50'000u);
+  k->desk.finish(pid);
+  ASSERT_EQ(k->accounts_of(0).size(), 1u);
+  EXPECT_EQ(k->accounts_of(0)[0].key.who, task->tree);
+  EXPECT_EQ(k->charged(0), 50'000u);
+  EXPECT_EQ(k->count(WEIR_COUNT_UNATTRIBUTED), 0u);
+}
+
+TEST_F(Identity, exec_and_exit_are_told_with_program_tree_and_person) {
+  k->load({limit_row(kRoomy, 0, WEIR_PER_TREE)});
+  pid_t pid = k->desk.start(tcp({"--bytes", "10"}));
+  k->desk.finish(pid);
+  usleep(50'000);
+  auto execs = k->records<weir_exec>(WEIR_REC_EXEC);
+  ASSERT_EQ(execs.size(), 1u);
+  EXPECT_EQ(execs[0].record.pid, static_cast<std::uint32_t>(pid));
+  EXPECT_STREQ(execs[0].program, traffic_program().c_str());
+  EXPECT_EQ(execs[0].parent, static_cast<std::uint32_t>(getpid()));
+  EXPECT_NE(execs[0].start_ns, 0u);
+  auto exits = k->records<weir_record>(WEIR_REC_EXIT);
+  ASSERT_EQ(exits.size(), 1u);
+  EXPECT_EQ(exits[0].tree, execs[0].record.tree);
+  EXPECT_FALSE(k->part->task(static_cast<std::uint32_t>(pid)));
+}
+
+TEST_F(Identity, two_trees_do_not_share_an_account) {
+  k->load({limit_row(100'000, 0, WEIR_PER_TREE)});
+  k->desk.start(udp({"--ms", "800"}), "a");
+  k->desk.start(udp({"--ms", "800"}), "b");
+  k->desk.settled(milliseconds(400), milliseconds(3000));
+  auto accounts = k->accounts_of(0);
+  ASSERT_EQ(accounts.size(), 2u);
+  for (const auto& a : accounts) {
+    EXPECT_LE(a.value.charged, 100'000u);
+    EXPECT_GT(a.value.charged, 100'000u - 1028);
+  }
+}
+
+}  // namespace
+}  // namespace weir::test

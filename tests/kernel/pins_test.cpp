@@ -1,0 +1,121 @@
+// Pins: the bound outlives its loader, and a second loader takes over what is pinned.
+#include <filesystem>
+
+#include "tests/kernel/kernel_test.h"
+
+namespace weir::test {
+namespace {
+
+class Pins : public KernelTest {
+ protected:
+  void TearDown() override {
+    if (!k) return;
+    k->part.reset();
+    EXPECT_TRUE(KernelPart::release(k->desk.pin_dir()));
+  }
+  KernelOptions pinned() {
+    KernelOptions options;
+    options.pin_dir = k->desk.pin_dir();
+    return options;
+  }
+  std::unique_ptr<KernelPart> again() {
+    KernelOptions options = pinned();
+    options.cgroup = k->desk.cgroup();
+    auto part = KernelPart::load(options);
+    EXPECT_TRUE(part) << part.error().sentence;
+    return part ? std::make_unique<KernelPart>(std::move(*part)) : nullptr;
+  }
+};
+
+TEST_F(Pins, hold_the_bound_when_the_loader_is_gone) {
+  k->load({limit_row(100'000, 0, WEIR_PER_TREE)}, pinned());
+  EXPECT_FALSE(k->part->adopted());
+  k->desk.start(udp({"--ms", "6000"}));
+  k->desk.settled(milliseconds(300), milliseconds(2000));
+  std::uint64_t received = k->desk.received();
+  EXPECT_LE(received, 100'000u);
+  k->events.reset();
+  k->part.reset();
+  usleep(500'000);
+  EXPECT_EQ(k->desk.received(), received) << "nobody is there, and nothing leaves";
+  auto part = again();
+  ASSERT_TRUE(part);
+  EXPECT_TRUE(part->adopted());
+  EXPECT_EQ(part->state().unclassified, 1u);
+  k->part = std::move(part);
+  EXPECT_LE(k->charged(0), 100'000u);
+  EXPECT_GT(k->charged(0), 100'000u - 1028);
+}
+
+TEST_F(Pins, no_datagram_passes_while_loaders_change) {
+  k->load({limit_row(50'000, 0, WEIR_PER_PERSON)}, pinned());
+  k->desk.start(udp({"--shape", "forks", "--count", "2", "--ms", std::to_string(20'000)}));
+  k->desk.settled(milliseconds(300), milliseconds(2000));
+  std::uint64_t received = k->desk.received();
+  std::uint64_t refused = k->count(WEIR_COUNT_REFUSED_PACKETS);
+  const int changes = 10 / scale() + 2;
+  for (int i = 0; i < changes; i++) {
+    auto next = again();
+    ASSERT_TRUE(next);
+    EXPECT_TRUE(next->adopted());
+    k->events.reset();
+    k->part = std::move(next);  // the old one is still there while the new one attaches
+  }
+  EXPECT_EQ(k->desk.received(), received);
+  EXPECT_GT(k->count(WEIR_COUNT_REFUSED_PACKETS), refused) << "it was tried all the time";
+  fmt::print("{} loaders, {} datagrams refused meanwhile, 0 passed\n", changes,
+             k->count(WEIR_COUNT_REFUSED_PACKETS) - refused);
+}
+
+TEST_F(Pins, tasks_and_blocks_are_adopted) {
+  k->load({limit_row(50'000, 0, WEIR_PER_PERSON)}, pinned());
+  pid_t pid = k->desk.start(
+      {"--shape", "socket_first", "--udp", "--to", kPeer4, "--size", "100", "--ms", "300"});
+  k->desk.await_line(pid, "ready");
+  auto task = k->part->task(static_cast<std::uint32_t>(pid));
+  ASSERT_TRUE(task);
+  ASSERT_TRUE(k->part->put_block(task->tree, WEIR_TARGET_EVERYTHING, boot_now() + 60 * kSecond));
+  k->events.reset();
+  k->part.reset();
+  k->part = again();
+  ASSERT_TRUE(k->part);
+  EXPECT_EQ(k->part->task(static_cast<std::uint32_t>(pid))->tree, task->tree);
+  k->desk.write_line(pid);
+  k->desk.finish(pid);
+  EXPECT_EQ(k->desk.received(), 0u);
+  ASSERT_TRUE(k->part->remove_block(task->tree, WEIR_TARGET_EVERYTHING));
+  EXPECT_EQ(k->part->state().blocks, 0u);
+}
+
+TEST_F(Pins, release_removes_all_of_them_and_ends_the_bound) {
+  k->load({limit_row(50'000, 0, WEIR_PER_PERSON)}, pinned());
+  k->events.reset();
+  k->part.reset();
+  ASSERT_TRUE(KernelPart::release(k->desk.pin_dir()));
+  EXPECT_FALSE(std::filesystem::exists(k->desk.pin_dir() + "/weir"));
+  usleep(100'000);  // links end after a grace period
+  k->desk.finish(k->desk.start(tcp({"--bytes", "200000"})));
+  EXPECT_TRUE(await([&] { return k->desk.received() == 200'000; }, within(2000)));
+}
+
+TEST_F(Pins, without_a_pin_directory_the_bound_ends_with_the_loader) {
+  k->load({limit_row(50'000, 0, WEIR_PER_PERSON)});
+  k->desk.start(udp({"--ms", "3000"}));
+  k->desk.settled(milliseconds(300), milliseconds(2000));
+  EXPECT_LE(k->desk.received(), 50'000u);
+  k->events.reset();
+  k->part.reset();
+  EXPECT_TRUE(await([&] { return k->desk.received() > 100'000; }, within(3000)));
+}
+
+TEST_F(Pins, a_directory_that_is_no_bpffs_is_refused_with_a_sentence) {
+  KernelOptions options;
+  options.cgroup = k->desk.cgroup();
+  options.pin_dir = "/tmp";
+  auto part = KernelPart::load(options);
+  ASSERT_FALSE(part);
+  EXPECT_NE(part.error().sentence.find("BPF file system"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace weir::test
