@@ -7,6 +7,8 @@
 namespace weir {
 namespace {
 
+constexpr std::uint64_t kQ4 = 16;  // units of 1/16 ns
+
 RowPer row_per(Per per) {
   switch (per) {
     case Per::process_tree:
@@ -37,10 +39,10 @@ LimitRow limit_row(const Limit& limit, Mode mode) {
   row.bytes = *limit.bytes;
   if (limit.window_ns > 0) {
     row.bytes = *limit.bytes / 2;
-    // 7 d in 1/256 ns is 1.6e17: far from the end of 64 bits.
-    const auto window_q8 = static_cast<std::uint64_t>(limit.window_ns) * 256;
+    // 7 d in 1/16 ns is 9.7e15: far from the end of 64 bits.
+    const auto window_q4 = static_cast<std::uint64_t>(limit.window_ns) * kQ4;
     const std::uint64_t refill = std::max<std::uint64_t>(1, *limit.bytes - row.bytes);
-    row.ns_per_byte_q8 = (window_q8 + refill - 1) / refill;
+    row.ns_per_byte_q4 = (window_q4 + refill - 1) / refill;
   }
   if (mode == Mode::observe) row.flags |= kRowObserve;
   if (!limit.liftable) row.flags |= kRowFixed;
@@ -57,10 +59,9 @@ std::array<LimitRow, kMaxLimits> limit_table(const Policy& policy) {
 bool charge_window(const LimitRow& row, std::uint64_t now_ns, std::uint64_t bytes,
                    std::uint64_t& word) {
   if (bytes > row.bytes) return false;  // also keeps the product below 64 bits
-  const std::uint64_t step = (bytes * row.ns_per_byte_q8 + 255) >> 8;
-  const std::uint64_t room = (row.bytes * row.ns_per_byte_q8) >> 8;
-  const std::uint64_t next = std::max(word, now_ns) + step;
-  if (next - now_ns > room) return false;
+  const std::uint64_t now = now_ns * kQ4;
+  const std::uint64_t next = std::max(word, now) + bytes * row.ns_per_byte_q4;
+  if (next - now > row.bytes * row.ns_per_byte_q4) return false;
   word = next;
   return true;
 }

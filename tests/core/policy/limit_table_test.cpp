@@ -32,7 +32,7 @@ TEST(limit_table, has_a_row_for_each_limit_in_bytes) {
 )"));
   auto table = limit_table(p);
   EXPECT_EQ(table[0].bytes, 1048576u);
-  EXPECT_EQ(table[0].ns_per_byte_q8, 0u);
+  EXPECT_EQ(table[0].ns_per_byte_q4, 0u);
   EXPECT_EQ(table[0].per, RowPer::host);
   EXPECT_EQ(table[0].flags, kRowFixed) << "always applies";
   EXPECT_EQ(table[1].per, RowPer::none) << "customers are not the kernel's";
