@@ -5,7 +5,7 @@ export WEIR_CORPUS ?= $(shell ../shared/corpus/unpack 2>/dev/null)
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 
-.PHONY: help setup build dev test demo bench fuzz tsan clean
+.PHONY: help setup build dev test demo bench accuracy fuzz tsan clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -26,6 +26,9 @@ demo: build ## real clients try to get data out of a desk; a table of what the r
 
 bench: build ## every figure of the README beside its peer's, from one run
 	@bench/bench.sh
+
+accuracy: build ## what the detectors find in the labelled corpus: found, false alarms, precision, recall
+	@python3 bench/accuracy.py build/bin/weir
 
 fuzz: setup ## each fuzz target for 60 s (SECONDS_EACH=…)
 	@cmake --preset fuzz -Wno-dev >/dev/null && cmake --build --preset fuzz -j $(JOBS) && tests/fuzz/run $(or $(SECONDS_EACH),60)

@@ -12,6 +12,7 @@
 #include "core/detect/actor.h"
 #include "core/detect/dns_labels.h"
 #include "core/detect/dns_score.h"
+#include "core/detect/known_names.h"
 #include "core/detect/zone_ledger.h"
 
 namespace weir {
@@ -156,12 +157,16 @@ class DnsTunnel final : public Detector {
     const std::vector<std::string> labels(
         name.labels.begin() + static_cast<std::ptrdiff_t>(key.from),
         name.labels.begin() + static_cast<std::ptrdiff_t>(key.to));
+    zone.bytes_out += message.size;
+    zone.last_ns = at.boot_ns;
+    if (key.kind == KeyKind::zone) {
+      const std::uint32_t believed = known_.believed(key.text, labels, type);
+      if (believed > 0 && ledger_.believe(zone, labels, believed, at.boot_ns)) return;
+    }
     const std::uint32_t names_before = zone.evidence.new_names;
     ledger_.charge(zone, labels, address, type, at.boot_ns);
     if (zone.evidence.new_names != names_before)
       zone.cases.add(at.boot_ns, name.case_bits * kOneBit);
-    zone.bytes_out += message.size;
-    zone.last_ns = at.boot_ns;
     const DnsScore score = score_of(zone.evidence, actors_with_flows_.count(actor_hash(actor)) > 0);
     const DnsLevel level = level_of(zone, score.points, at.boot_ns);
     // All names without a suffix together are a last resort, for what no other key holds.
@@ -222,6 +227,7 @@ class DnsTunnel final : public Detector {
 
   static constexpr std::uint64_t kSuffixless = 4096;  // bytes in 24 h, all names without a suffix
 
+  const KnownNames& known_ = KnownNames::built_in();
   ZoneLedger ledger_;
   std::unordered_set<std::uint64_t> actors_with_flows_;
   std::vector<Pending> signalled_;

@@ -143,6 +143,15 @@ Cost ZoneLedger::new_name_cost(Zone& zone, const std::vector<std::string>& label
   return std::min(sum, plain + kAddressOrNot);
 }
 
+bool ZoneLedger::believe(Zone& zone, const std::vector<std::string>& labels, std::uint32_t limit,
+                         std::int64_t now_ns) {
+  std::uint64_t bytes = 0;
+  for (const std::string& label : labels) bytes += label.size() + 1;
+  if (zone.believed.sum(now_ns) + bytes > limit) return false;
+  if (seen_.add(fingerprint(zone.key, labels), now_ns)) zone.believed.add(now_ns, bytes);
+  return true;
+}
+
 void ZoneLedger::charge(Zone& zone, const std::vector<std::string>& labels,
                         std::size_t address_labels, std::uint16_t type, std::int64_t now_ns) {
   ZoneEvidence& evidence = zone.evidence;

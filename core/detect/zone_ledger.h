@@ -42,8 +42,9 @@ struct Zone {
   std::string text;          // for people
   Window<8> day{3 * kHour};  // Cost units of new names, 24 h and at most 3 h more
   Window<7> week{24 * kHour};
-  Window<8> repeats{3 * kHour};  // Cost units of asking for known names in an order
-  Window<8> cases{3 * kHour};    // what the case of letters could say
+  Window<8> repeats{3 * kHour};   // Cost units of asking for known names in an order
+  Window<8> cases{3 * kHour};     // what the case of letters could say
+  Window<8> believed{3 * kHour};  // bytes of new names that fit a known grammar
   ZoneEvidence evidence;
   std::uint32_t known_labels = 0;  // size of the list that a known label is an index into
   std::uint64_t last_name = 0;
@@ -69,7 +70,12 @@ class ZoneLedger {
   void charge(Zone& zone, const std::vector<std::string>& labels, std::size_t address_labels,
               std::uint16_t type, std::int64_t now_ns);
 
-  std::vector<Zone>& zones() { return zones_; }
+  // Charges a question that fits a known grammar to its own sum instead. False, and nothing is
+  // charged, if that would pass `limit` bytes of new names in a day.
+  bool believe(Zone& zone, const std::vector<std::string>& labels, std::uint32_t limit,
+               std::int64_t now_ns);
+
+  std::size_t rows() const { return zones_.size(); }
   std::uint64_t evicted() const { return evicted_; }
   std::uint64_t names_pushed_out() const { return seen_.pushed_out(); }
 

@@ -253,25 +253,51 @@ TEST(dns_tunnel, names_that_are_connected_to_are_not_a_tunnel) {
   EXPECT_THAT(desk.signals, IsEmpty());
 }
 
+TEST(dns_tunnel, an_antivirus_asking_its_cloud_for_hashes_is_not_a_tunnel) {
+  DnsDesk desk;
+  Encoder bytes(37);
+  for (int i = 0; i < 900; ++i) {
+    desk.lookup("5." + bytes.base32(48) + ".i.03.s.sophosxl.net", kTxt);
+    desk.lookup("0.9-" + bytes.hex(8) + "." + bytes.hex(6) + "." + bytes.base32(26) +
+                ".avqs.mcafee.com");
+    desk.wait(96 * kSecond);
+  }
+  EXPECT_THAT(desk.signals, IsEmpty());
+}
+
+TEST(dns_tunnel, a_known_zone_is_no_cover_for_another_grammar) {
+  DnsDesk desk;
+  tunnel(desk, "t.mcafee.com", 30);
+  Encoder bytes(39);
+  for (int i = 0; i < 300; ++i) desk.lookup(bytes.base32(20) + ".cloudfront.net");
+  EXPECT_THAT(desk.zones(), ElementsAre("mcafee.com", "cloudfront.net"));
+}
+
+TEST(dns_tunnel, a_known_grammar_is_believed_up_to_its_bytes) {
+  DnsDesk desk;
+  Encoder bytes(45);
+  for (int i = 0; i < 3000; ++i)  // 180 kB in a day, 64 KiB of it are believed
+    desk.lookup("5." + bytes.base32(48) + ".i.03.s.sophosxl.net", kTxt);
+  EXPECT_THAT(desk.zones(), ElementsAre("sophosxl.net"));
+}
+
+TEST(dns_tunnel, content_networks_names_are_not_a_tunnel) {
+  DnsDesk desk;
+  Encoder bytes(47);
+  const char* alnum = "abcdefghijklmnopqrstuvwxyz0123456789";
+  for (int i = 0; i < 400; ++i) {
+    desk.lookup("d" + bytes.take(13, alnum) + ".cloudfront.net");
+    desk.lookup(fmt::format("r{}---sn-{}.googlevideo.com", bytes.below(20), bytes.take(8, alnum)));
+    desk.wait(120 * kSecond);
+  }
+  EXPECT_THAT(desk.signals, IsEmpty());
+}
+
 TEST(dns_tunnel, one_long_name_is_no_habit) {
   DnsDesk desk;
   Encoder bytes(33);
   desk.lookup(bytes.base32(60) + "." + bytes.base32(60) + "." + bytes.base32(60) + ".example.com");
   EXPECT_THAT(desk.signals, IsEmpty());
-}
-
-TEST(dns_tunnel, a_flood_of_zones_does_not_wash_an_account_out) {
-  DnsDesk desk;
-  Encoder bytes(35);
-  for (int round = 0; round < 20; ++round) {
-    // Some seventy bytes, then enough zones that were told more to push that row out.
-    for (int i = 0; i < 2; ++i) desk.lookup(bytes.hex(60) + ".t.example.com");
-    for (int i = 0; i < 4500; ++i) {
-      const std::string zone = bytes.hex(12) + ".com";
-      for (int k = 0; k < 3; ++k) desk.ask(bytes.hex(60) + "." + zone);
-    }
-  }
-  EXPECT_THAT(desk.zones(), ElementsAre("example.com"));
 }
 
 }  // namespace
