@@ -2,6 +2,7 @@
 #include "core/net/dns.h"
 
 #include <algorithm>
+#include <array>
 
 #include "core/base/text.h"
 
@@ -16,19 +17,28 @@ tl::unexpected<Damage> damaged(Damage kind) {
   return tl::unexpected(kind);
 }
 
-void append_label(std::string& out, Bytes label) {
-  for (const std::uint8_t c : label) {
-    if (c == '.')
-      out += "\\046";
-    else
-      append_visible(out, c);
+// The presentation form while a name is read: written once, copied once.
+struct NameText {
+  std::array<char, 4 * kMaxName> text;  // each octet escaped
+  std::size_t size = 0;
+
+  void add(char c) { text[size++] = c; }
+  void add(Bytes label) {
+    for (const std::uint8_t c : label) {
+      if (is_visible(c) && c != '.') {
+        add(static_cast<char>(c));
+        continue;
+      }
+      const auto escaped = escaped_byte(c);
+      for (const char e : escaped) add(e);
+    }
   }
-}
+};
 
 // Reads the name at `at`, which ends behind it. A pointer may only lead to before the part of the
 // name that holds it, hence no loop.
 std::optional<Damage> read_name(Bytes message, std::size_t& at, std::string& out) {
-  out.clear();
+  NameText text;
   std::size_t octets = 1, jumps = 0, here = at, lowest = at;
   bool jumped = false;
   for (;;) {
@@ -48,11 +58,12 @@ std::optional<Damage> read_name(Bytes message, std::size_t& at, std::string& out
     octets += length + 1u;
     if (octets > kMaxName) return Damage::bad_name;
     if (length > message.size() - here - 1) return Damage::truncated;
-    if (!out.empty()) out += '.';
-    append_label(out, message.subspan(here + 1, length));
+    if (text.size > 0) text.add('.');
+    text.add(message.subspan(here + 1, length));
     here += length + 1u;
   }
   if (!jumped) at = here + 1;
+  out.assign(text.text.data(), text.size);
   return std::nullopt;
 }
 

@@ -28,7 +28,7 @@ void Flows::State::end(std::uint32_t slot) {
       return stream ? stream->bytes() : Bytes{};
     };
     if (!entry.flow.named)
-      if (const auto spoken = spoken_over_tcp(view(0), view(1), true)) settle(entry, *spoken);
+      if (auto spoken = spoken_over_tcp(view(0), view(1), true)) settle(entry, std::move(*spoken));
     drop_opening(entry);
   }
   ended(entry.flow);
@@ -52,6 +52,7 @@ void Flows::State::make_room() {
 
 void Flows::State::expire(std::int64_t now) {
   now_ns = std::max(now_ns, now);
+  next_expiry_ns = now_ns + kSecond;
   const auto until_fresh = [&](Idleness idleness, std::int64_t limit) {
     for (auto slot = table.oldest(idleness); slot != FlowTable::kNone;
          slot = table.oldest(idleness)) {
@@ -62,6 +63,11 @@ void Flows::State::expire(std::int64_t now) {
   until_fresh(Idleness::closed, kClosedLinger);
   until_fresh(Idleness::datagram, kDatagramIdle);
   until_fresh(Idleness::stream, kStreamIdle);
+}
+
+void Flows::State::pass(std::int64_t now) {
+  if (now >= next_expiry_ns) expire(now);
+  now_ns = std::max(now_ns, now);
 }
 
 std::uint32_t Flows::State::open(const FlowKey& key, const SocketRef& socket, const Stamp& at,
@@ -158,7 +164,7 @@ void Flows::State::on_tcp(Step& step) {
     if (entry.opening && !entry.flow.named) {
       const auto& streams = entry.opening->streams;
       const auto view = [&](std::size_t s) { return streams[s] ? streams[s]->bytes() : Bytes{}; };
-      tell(entry, spoken_over_tcp(view(0), view(1), true), step);
+      tell(entry, *spoken_over_tcp(view(0), view(1), true), step);
     }
     drop_opening(entry);
     table.touch(slot, Idleness::closed);
@@ -304,14 +310,14 @@ Flows::~Flows() = default;
 
 Observation Flows::on(const Packet& packet, const Stamp& at) {
   state_->dns.clear();
-  state_->expire(at.boot_ns);
+  state_->pass(at.boot_ns);
   State::Step step{packet, at, {}, {}};
   state_->on_packet(step);
   return step.seen;
 }
 
 Observation Flows::on(const FlowUsage& usage, const Stamp& at) {
-  state_->expire(at.boot_ns);
+  state_->pass(at.boot_ns);
   return state_->on_usage(usage, at);
 }
 

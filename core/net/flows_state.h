@@ -37,6 +37,7 @@ struct Flows::State {
   std::size_t opening_bytes = 0;
   std::uint64_t serials = 0;
   std::int64_t now_ns = 0;
+  std::int64_t next_expiry_ns = 0;  // packets look for idle flows once a second of their time
 
   // One packet on its way.
   struct Step {
@@ -50,6 +51,7 @@ struct Flows::State {
   void end(std::uint32_t slot);
   void make_room();
   void expire(std::int64_t now);
+  void pass(std::int64_t now);
   std::uint32_t find_or_open(Step& step, const Endpoint& from, const Endpoint& to, Transport t,
                              bool from_client, Idleness idleness);
   std::uint32_t open(const FlowKey& key, const SocketRef& socket, const Stamp& at, Idleness idle);
@@ -62,8 +64,8 @@ struct Flows::State {
   Observation on_usage(const FlowUsage& usage, const Stamp& at);
   void first_bytes(std::uint32_t slot, std::size_t side, const TcpSegment& segment, Step& step);
   void keep(Opening& opening, std::size_t side, const TcpSegment& segment);
-  void tell(FlowEntry& entry, const std::optional<Spoken>& spoken, Step& step);
-  void settle(FlowEntry& entry, const Spoken& spoken);
+  void tell(FlowEntry& entry, Spoken spoken, Step& step);
+  void settle(FlowEntry& entry, Spoken spoken);
   void drop_opening(FlowEntry& entry);
   void bound_openings(std::uint32_t current);
   void framed_dns(FlowEntry& entry, std::size_t side, const TcpSegment& segment, Step& step);

@@ -15,6 +15,14 @@ bool serves(const IpAddress& learnt_by, const IpAddress& client) {
   return learnt_by == client || learnt_by == IpAddress{} || client == IpAddress{};
 }
 
+// Whether `name` is `normal` but for case and a final dot.
+bool is_same_host(std::string_view name, std::string_view normal) {
+  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
+  return std::equal(name.begin(), name.end(), normal.begin(), normal.end(), [](char a, char b) {
+    return (a >= 'A' && a <= 'Z' ? static_cast<char>(a | 0x20) : a) == b;
+  });
+}
+
 }  // namespace
 
 void AddressNames::learn(const IpAddress& client, const DnsMessage& response, std::int64_t now_ns) {
@@ -25,8 +33,8 @@ void AddressNames::learn(const IpAddress& client, const DnsMessage& response, st
   std::vector<std::string> reached = {asked};
   for (const DnsAnswer& answer : response.answers) {
     if (answer.type != kA && answer.type != kAaaa && answer.type != kCname) continue;
-    const std::string owner = normal_host(answer.name);
-    if (std::find(reached.begin(), reached.end(), owner) == reached.end()) continue;
+    const auto is_owner = [&](const std::string& name) { return is_same_host(answer.name, name); };
+    if (std::none_of(reached.begin(), reached.end(), is_owner)) continue;
     if (answer.type == kCname) {
       reached.push_back(normal_host(answer.target));
     } else {

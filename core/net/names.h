@@ -28,6 +28,7 @@ class AddressNames {
                                 std::int64_t now_ns) const;
   std::string newest(const IpAddress& client, const IpAddress& address, std::int64_t now_ns) const;
   std::uint64_t dropped() const { return dropped_; }
+  AddressNames() { known_.max_load_factor(0.5f); }  // short chains: each step is a cache miss
 
  private:
   struct Name {
@@ -42,7 +43,10 @@ class AddressNames {
   void add(const IpAddress& client, const IpAddress& address, const std::string& name,
            std::int64_t until_ns);
 
-  std::unordered_map<IpAddress, Known, IpAddressHash> known_;
+  struct Hash {  // may throw as far as the map knows: then it keeps hashes instead of remaking them
+    std::size_t operator()(const IpAddress& address) const { return IpAddressHash{}(address); }
+  };
+  std::unordered_map<IpAddress, Known, Hash> known_;
   std::list<IpAddress> ages_;  // longest not learnt first
   std::uint64_t dropped_ = 0;
 };

@@ -67,7 +67,7 @@ void Flows::State::first_bytes(std::uint32_t slot, std::size_t side, const TcpSe
       }
     } else if (spoken) {
       opening_bytes += held(opening) - before;  // drop_opening takes all of it off
-      tell(entry, spoken, step);
+      tell(entry, std::move(*spoken), step);
       return drop_opening(entry);
     } else if (direct) {
       keep(opening, side, segment);
@@ -118,23 +118,22 @@ void Flows::State::framed_dns(FlowEntry& entry, std::size_t side, const TcpSegme
   step.seen.dns_count = dns.size();
 }
 
-void Flows::State::tell(FlowEntry& entry, const std::optional<Spoken>& spoken, Step& step) {
-  if (!spoken) return;
-  settle(entry, *spoken);
+void Flows::State::tell(FlowEntry& entry, Spoken spoken, Step& step) {
+  settle(entry, std::move(spoken));
   step.seen.named_now = true;
 }
 
-void Flows::State::settle(FlowEntry& entry, const Spoken& spoken) {
+void Flows::State::settle(FlowEntry& entry, Spoken spoken) {
   if (spoken.damage) damaged(*spoken.damage);
   Flow& flow = entry.flow;
   if (!spoken.protocol.empty()) flow.record.protocol = spoken.protocol;
-  flow.record.server_name = spoken.server_name;
-  flow.record.alpn = spoken.alpn;
-  flow.record.ja4 = spoken.ja4;
-  flow.http_method = spoken.http_method;
-  flow.http_host = spoken.http_host;
+  flow.record.server_name = std::move(spoken.server_name);
+  flow.record.alpn = std::move(spoken.alpn);
+  flow.record.ja4 = std::move(spoken.ja4);
+  flow.http_method = std::move(spoken.http_method);
+  flow.http_host = std::move(spoken.http_host);
   flow.named = true;
-  if (flow.resolved_name.empty())  // the answer may have been told after the first packet
+  if (flow.resolved_name.empty() && flow.first.boot_ns != now_ns)  // the answer may come late
     flow.resolved_name =
         names.newest(flow.has_ledger ? IpAddress{} : flow.record.key.client.address,
                      flow.record.key.server.address, now_ns);

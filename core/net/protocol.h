@@ -13,10 +13,10 @@
 namespace weir {
 
 struct Spoken {
-  std::string_view protocol;  // tls, http, ssh …; "" if the bytes match nothing known
-  std::string server_name, alpn, ja4;
-  std::string http_method, http_host;
-  std::optional<Damage> damage;  // the start fits `protocol`, what follows does not
+  std::string_view protocol{};  // tls, http, ssh …; "" if the bytes match nothing known
+  std::string server_name{}, alpn{}, ja4{};
+  std::string http_method{}, http_host{};
+  std::optional<Damage> damage{};  // the start fits `protocol`, what follows does not
 };
 
 // The gapless first bytes of both directions, either may be empty. nullopt: more bytes can still

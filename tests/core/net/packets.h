@@ -36,7 +36,7 @@ inline Buffer v6(std::string_view address) {
 struct Ipv4 {
   std::string source = "192.0.2.1", destination = "198.51.100.7";
   unsigned protocol = 17, id = 1, fragment = 0;  // flags and offset, as on the wire
-  Buffer options;
+  Buffer options{};
   int total = -1;  // a lie about the length
 
   Buffer operator()(const Buffer& payload) const {
