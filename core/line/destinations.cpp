@@ -105,10 +105,7 @@ std::vector<IpAddress> Destinations::learn(const Policy& policy, const Flow& flo
   for (const DnsAnswer& answer : message.answers) {
     if (answer.address == IpAddress{}) continue;  // CNAME and others: the question's name counts
     if (answered_.size() >= kMaxAnswered && !answered_.contains(answer.address)) {
-      std::erase_if(answered_, [&](const auto& entry) {
-        return std::all_of(entry.second.begin(), entry.second.end(),
-                           [&](const Answered& a) { return a.until_ns < at.boot_ns; });
-      });
+      forget_expired(at);
       if (answered_.size() >= kMaxAnswered) {
         ++dropped_;  // what is not remembered is not proven: stricter
         return learnt;
@@ -127,6 +124,15 @@ std::vector<IpAddress> Destinations::learn(const Policy& policy, const Flow& flo
     learnt.push_back(answer.address);
   }
   return learnt;
+}
+
+void Destinations::forget_expired(const Stamp& at) {
+  if (at.boot_ns < sweep_after_ns_) return;
+  sweep_after_ns_ = at.boot_ns + kSweepEveryNs;
+  std::erase_if(answered_, [&](const auto& entry) {
+    return std::all_of(entry.second.begin(), entry.second.end(),
+                       [&](const Answered& a) { return a.until_ns < at.boot_ns; });
+  });
 }
 
 const Destinations::Answered* Destinations::answered(const IpAddress& address,

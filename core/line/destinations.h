@@ -22,6 +22,9 @@ inline constexpr std::size_t kMaxAnswered = 16384;
 inline constexpr std::size_t kMaxNamesOfAddress = 16;  // a front of many sites has more; newest win
 // An answer holds for its TTL, but at least this long: clients connect again after it ran out.
 inline constexpr std::int64_t kAnswerGraceNs = 300'000'000'000;
+// A full table is searched for expired answers this often, not at each new address: a sweep reads
+// all of it.
+inline constexpr std::int64_t kSweepEveryNs = 10'000'000'000;
 
 struct Place {
   Destination destination;
@@ -58,6 +61,7 @@ class Destinations {
     std::int64_t until_ns = 0;  // boot
     bool proven = false;        // by a resolver that the policy names
   };
+  void forget_expired(const Stamp& at);
   const Answered* answered(const IpAddress& address, std::string_view name, const Stamp& at) const;
   void name_service(const Policy& policy, Destination& destination, bool& uploads,
                     bool& by_address) const;
@@ -66,6 +70,7 @@ class Destinations {
 
   const Catalogue& catalogue_;
   std::unordered_map<IpAddress, std::vector<Answered>, IpAddressHash> answered_;
+  std::int64_t sweep_after_ns_ = 0;  // boot
   std::uint64_t dropped_ = 0;
 };
 
