@@ -67,7 +67,7 @@ EngineFacts gather_facts(std::uint8_t tier) {
 Bytes map_policy() {
   struct stat info {};
   if (::fstat(fds::kPolicy, &info) != 0 || info.st_size <= 0 ||
-      static_cast<std::size_t>(info.st_size) > kMaxPolicyBytes)
+      static_cast<std::size_t>(info.st_size) > kMaxCompiledBytes)
     return {};
   auto size = static_cast<std::size_t>(info.st_size);
   void* memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fds::kPolicy, 0);
