@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <set>
 
+#include "core/policy/evaluate.h"
+#include "core/policy/limit_table.h"
 #include "core/policy/units.h"
 
 namespace weir {
@@ -68,6 +71,14 @@ class Check {
       add(policy_.limits[kMaxLimits].rule,
           fmt::format("this is limit {} of the policy; the kernel part holds {}", kMaxLimits + 1,
                       kMaxLimits));
+    // The kernel part refuses a packet that would touch more accounts than it can charge in one
+    // step, in observe too: such a policy would stop what it is not about.
+    const int at_once = std::popcount(most_limits(policy_));
+    if (at_once > kMaxCharges)
+      add("",
+          fmt::format("{} limits could count for one and the same new flow, whose name and program "
+                      "are not known yet; at most {} can be charged at once: merge some",
+                      at_once, kMaxCharges));
     for (const Limit& limit : policy_.limits) {
       if (!limit.bytes && !limit.customers)
         add(limit.rule, "a limit needs bytes, customers or both");

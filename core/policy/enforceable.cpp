@@ -3,11 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <set>
 
 #include "core/policy/evaluate.h"
-#include "core/policy/limit_table.h"
 #include "core/policy/words.h"
 
 namespace weir {
@@ -23,7 +21,6 @@ class Missing {
   std::vector<std::string> run() {
     whole();
     for (const Rule& rule : policy_.rules) one(rule);
-    charges();
     return std::move(sentences_);
   }
 
@@ -129,19 +126,6 @@ class Missing {
       default:
         break;
     }
-  }
-
-  // A packet that would touch more accounts than the kernel part can charge in one step is refused.
-  void charges() {
-    const std::uint64_t rows = possible_limits(policy_, Facts{});
-    std::uint64_t counted = 0;
-    for (std::size_t i = 0; i < policy_.limits.size() && i < kMaxLimits; ++i)
-      if (policy_.limits[i].bytes) counted |= rows & std::uint64_t{1} << i;
-    if (std::popcount(counted) > kMaxCharges)
-      add(fmt::format(
-          "limits: {} of them could count for one and the same new flow; the kernel part charges "
-          "at most {} at once",
-          std::popcount(counted), kMaxCharges));
   }
 
   const Policy& policy_;

@@ -26,6 +26,7 @@ struct View {
   const Facts& facts;
   bool missing_is_open = false;
   bool names_need_proof = false;  // in the condition of an allow
+  bool findings_are_open = false;
 
   Truth missing() const { return missing_is_open ? Truth::unknown : Truth::no; }
 };
@@ -80,6 +81,7 @@ Truth test_destination(const View& view, const Condition& leaf) {
     case Field::upload_to:
       return by_name(view, one_of(values, to.category) || one_of(values, to.service));
     case Field::destination_cidr:
+      if (to.endpoint.address == IpAddress{}) return view.missing();
       return known(std::any_of(values.begin(), values.end(), [&](const std::string& text) {
         const auto prefix = Prefix::parse(text);
         return prefix && prefix->contains(to.endpoint.address);
@@ -116,6 +118,7 @@ Truth test_leaf(const View& view, const Condition& leaf) {
       return known(one_of(leaf.values, trust_name(trust)));
     }
     case Field::detector:
+      if (view.findings_are_open) return Truth::unknown;
       return known(!facts.detector.empty() && one_of(leaf.values, facts.detector));
     case Field::program:
       if (facts.actor.program.empty()) return view.missing();
@@ -159,12 +162,14 @@ struct Outcome {
   std::vector<int> aside;
 };
 
-Outcome judge(const Policy& policy, const Facts& facts, bool missing_is_open) {
+Outcome judge(const Policy& policy, const Facts& facts, bool missing_is_open,
+              bool findings_are_open = false) {
   Outcome out;
   out.aside.assign(policy.rules.size(), -1);
   for (const Rule& rule : policy.rules)
     out.applies.push_back(
-        test({policy, facts, missing_is_open, rule.action == Action::allow}, rule.when));
+        test({policy, facts, missing_is_open, rule.action == Action::allow, findings_are_open},
+             rule.when));
   for (std::size_t i = 0; i < policy.rules.size(); ++i) {
     const Rule& allow = policy.rules[i];
     if (allow.action != Action::allow || out.applies[i] != Truth::yes) continue;
@@ -244,12 +249,23 @@ Verdict evaluate(const Policy& policy, const Facts& facts) {
   return verdict;
 }
 
-std::uint64_t possible_limits(const Policy& policy, const Facts& facts) {
-  const Outcome outcome = judge(policy, facts, true);
+namespace {
+
+std::uint64_t open_rows(const Policy& policy, const Outcome& outcome) {
   std::uint64_t rows = 0;
   for (std::size_t i = 0; i < policy.rules.size(); ++i)
     if (outcome.applies[i] != Truth::no && outcome.aside[i] < 0) rows |= rows_of(policy.rules[i]);
   return rows;
+}
+
+}  // namespace
+
+std::uint64_t possible_limits(const Policy& policy, const Facts& facts) {
+  return open_rows(policy, judge(policy, facts, true));
+}
+
+std::uint64_t most_limits(const Policy& policy) {
+  return open_rows(policy, judge(policy, Facts{}, true, true));
 }
 
 }  // namespace weir

@@ -42,7 +42,11 @@ Verdict evaluate(const Policy& policy, const Facts& facts);
 // a first flight is charged to, until the flow is classified. What is missing in `facts` counts as
 // possible (trust, labels, name; a known name settles service and category), except a detector: a
 // finding comes after the bytes it is about, so a row that waits for one counts from then on.
+// A zero address is a missing one.
 std::uint64_t possible_limits(const Policy& policy, const Facts& facts);
+
+// Every limit that could ever count for one and the same flow, findings included.
+std::uint64_t most_limits(const Policy& policy);
 
 // What this version can't enforce on this tier, one sentence per part ("rule x: hold …"). Empty:
 // all.

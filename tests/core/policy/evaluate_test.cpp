@@ -354,20 +354,9 @@ TEST(unenforceable, every_other_action_and_field_is_refused) {
   }
 }
 
-TEST(unenforceable, more_limits_on_one_new_flow_than_the_kernel_charges_is_refused) {
-  std::string eight, nine;
-  for (int i = 0; i < 9; ++i) {
-    nine += "  - {id: r" + std::to_string(i) +
-            ", when: {trust: unknown}, then: {limit: {bytes: 1MiB, per: host}}}\n";
-    if (i < 8) eight = nine;
-  }
-  Policy p = rules(eight);
-  p.labels.clear();
-  EXPECT_TRUE(unenforceable(p).empty());
-  p = rules(nine);
-  p.labels.clear();
-  ASSERT_EQ(unenforceable(p).size(), 1u);
-  EXPECT_NE(unenforceable(p)[0].find("9 of them"), std::string::npos);
+TEST(possible_limits, an_address_that_is_not_known_yet_may_be_in_any_range) {
+  EXPECT_TRUE(possible("{destination: {cidr: 10.0.0.0/8}}", Facts{}));
+  EXPECT_TRUE(possible("{destination: {not: {cidr: 0.0.0.0/0}}}", Facts{}));
 }
 
 }  // namespace
