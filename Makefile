@@ -5,7 +5,7 @@ export WEIR_CORPUS ?= $(shell ../shared/corpus/unpack 2>/dev/null)
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 
-.PHONY: help setup build dev test demo bench accuracy fuzz tsan clean
+.PHONY: help setup build dev test lint demo bench accuracy fuzz tsan clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -29,6 +29,9 @@ bench: build ## every figure of the README beside its peer's, from one run
 
 accuracy: build ## what the detectors find in the labelled corpus: found, false alarms, precision, recall
 	@python3 bench/accuracy.py build/bin/weir
+
+lint: dev ## clang-format and clang-tidy over our C++ (FILES=…)
+	@tests/tidy/lint $(FILES)
 
 fuzz: setup ## each fuzz target for 60 s (SECONDS_EACH=…)
 	@cmake --preset fuzz -Wno-dev >/dev/null && cmake --build --preset fuzz -j $(JOBS) && tests/fuzz/run $(or $(SECONDS_EACH),60)

@@ -41,7 +41,8 @@ void find_zone(DnsLabels& name) {
     const std::string& label = name.labels[count - depth];
     // A label with bytes that no suffix has ends the search; libpsl takes C strings.
     if (label.find_first_of(std::string_view("\0.", 2)) != std::string::npos) break;
-    tail = depth == 1 ? label : label + "." + tail;
+    if (depth > 1) tail.insert(0, 1, '.');
+    tail.insert(0, label);
     if (is_suffix(tail)) suffix_at = count - depth;
   }
   name.known_suffix = suffix_at < count;

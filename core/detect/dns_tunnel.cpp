@@ -167,7 +167,7 @@ class DnsTunnel final : public Detector {
     ledger_.charge(zone, labels, address, type, at.boot_ns);
     if (zone.evidence.new_names != names_before)
       zone.cases.add(at.boot_ns, name.case_bits * kOneBit);
-    const DnsScore score = score_of(zone.evidence, actors_with_flows_.count(actor_hash(actor)) > 0);
+    const DnsScore score = score_of(zone.evidence, actors_with_flows_.contains(actor_hash(actor)));
     const DnsLevel level = level_of(zone, score.points, at.boot_ns);
     // All names without a suffix together are a last resort, for what no other key holds.
     if (!level.reached || level.bytes < 2 * zone.told) return;

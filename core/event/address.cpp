@@ -105,8 +105,7 @@ IpAddress IpAddress::v6(Bytes sixteen) {
 }
 
 Result<IpAddress> IpAddress::parse(std::string_view text) {
-  const auto address =
-      text.find(':') == std::string_view::npos ? parse_v4(text) : parse_v6(text);
+  const auto address = text.find(':') == std::string_view::npos ? parse_v4(text) : parse_v6(text);
   if (!address) return fail(fmt::format("'{}' is not an IPv4 or IPv6 address", text));
   return *address;
 }

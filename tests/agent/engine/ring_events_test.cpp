@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <string>
 #include <vector>
 
 namespace weir {
@@ -95,13 +96,13 @@ TEST(ring_events, every_cut_of_every_record_is_counted_and_none_is_read_past) {
 TEST(ring_events, sudo_under_a_login_is_a_session_event_of_that_person) {
   weir_exec exec{};
   exec.record.person = 1000;
-  std::strcpy(exec.program, "/usr/bin/sudo");
+  std::string("/usr/bin/sudo").copy(exec.program, sizeof exec.program);
   Event started = event_of(exec, 0);
   std::optional<Event> session = session_of(started);
   ASSERT_TRUE(session);
   EXPECT_EQ(std::get<Session>(session->body).kind, Session::Kind::sudo);
   EXPECT_EQ(std::get<Session>(session->body).person, 1000u);
-  std::strcpy(exec.program, "/usr/bin/sudoku");
+  std::string("/usr/bin/sudoku").copy(exec.program, sizeof exec.program);
   EXPECT_FALSE(session_of(event_of(exec, 0)));
 }
 

@@ -67,9 +67,22 @@ def tidy_checks(tree):
             yield finding(path, 1, f"has no bad sample in tests/tidy/bad/{name}")
 
 
+def clang_tidy_reasons(tree):
+    """Each check that .clang-tidy switches off has its reason in a comment there, and no other has one."""
+    if not tree.exists(".clang-tidy"):
+        return
+    text = tree.text(".clang-tidy")
+    off = set(re.findall(r"(?m)^\s+-([a-z][\w.-]+)", text))
+    reasons = {m[1]: m for m in re.finditer(r"(?m)^# -([a-z][\w.-]+): \S+ \S+", text)}
+    for name in sorted(off - set(reasons)):
+        yield finding(".clang-tidy", 1, f"{name} is off without a reason")
+    for name in sorted(set(reasons) - off):
+        yield finding(".clang-tidy", line_of(text, reasons[name].start()), f"a reason for {name}, which is on")
+
+
 def check(tree):
-    """Detectors, commands, fuzz targets, test folders, and these checks themselves."""
+    """Detectors, commands, fuzz targets, test folders, these checks themselves."""
     found = []
-    for part in (detectors, commands, fuzz_targets, test_folders, tidy_checks):
+    for part in (detectors, commands, fuzz_targets, test_folders, tidy_checks, clang_tidy_reasons):
         found += part(tree)
     return found
