@@ -1,5 +1,6 @@
 # The build's few rules: sanitizers, warnings, hardening, and three functions (library, program, test).
 option(WEIR_FUZZ "build the libFuzzer targets instead of the tests" OFF)
+option(WEIR_TESTS "build the tests" ON)
 set(WEIR_SANITIZE "" CACHE STRING "comma-separated list for -fsanitize=, e.g. address,undefined")
 
 find_program(CCACHE ccache)
