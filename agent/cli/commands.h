@@ -25,6 +25,7 @@ enum Exit : int {
 int parse_arguments(CLI::App& app, int argc, char** argv);
 
 int cmd_exec(int argc, char** argv);
+int cmd_run(int argc, char** argv);
 int cmd_replay(int argc, char** argv);
 
 }  // namespace weir

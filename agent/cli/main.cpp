@@ -20,6 +20,7 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"exec", cmd_exec, "run a command under a limit of bytes, kept by the kernel"},
+    {"run", cmd_run, "bound and report what leaves this host"},
     {"replay", cmd_replay, "tell from captures and event logs what left, and why it matters"},
 };
 

@@ -29,6 +29,7 @@ struct Arguments {
   PrinterOptions printer;
   bool record = false, ring = true;
   std::uint8_t tier = 1;
+  uid_t user = kEngineUser;
 };
 
 std::optional<Arguments> read_arguments(int argc, char** argv) {
@@ -41,6 +42,8 @@ std::optional<Arguments> read_arguments(int argc, char** argv) {
       arguments.printer.language = Language::chinese;
     else if (word == "--record")
       arguments.record = true;
+    else if (word == "--user" && n + 1 < argc)
+      arguments.user = static_cast<uid_t>(std::strtoul(argv[++n], nullptr, 10));
     else if (word == "--packets") {
       arguments.ring = false;
       arguments.tier = 4;
@@ -115,7 +118,7 @@ int run(int argc, char** argv) {
   EngineOutlet outlet(guard, {STDOUT_FILENO, fds::kReports, fds::kUsage, fds::kSessions},
                       arguments->printer);
   Line line(outlet);  // its tables are made while files may still be opened
-  Result<SealReport> seal = seal_engine();
+  Result<SealReport> seal = seal_engine(arguments->user);
   if (!seal) return failed(seal.error().sentence);
   for (const std::string& part : seal->missing)
     fmt::print(stderr, "weir-engine: this kernel has no {}: sealed without it\n", part);

@@ -24,6 +24,7 @@ struct SealReport {
   std::vector<std::string> missing;
 };
 
-Result<SealReport> seal_engine();
+// `user`: uid and gid that the process becomes, never 0.
+Result<SealReport> seal_engine(uid_t user = kEngineUser);
 
 }  // namespace weir

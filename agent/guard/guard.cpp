@@ -47,20 +47,36 @@ Prefix prefix_of(const std::uint8_t* address, std::uint32_t length) {
   return prefix;
 }
 
+// A row that is another one now must not inherit what its number was charged before.
+Result<void> forget_changed_rows(KernelPart& kernel, const FlatPolicy& policy) {
+  Result<std::vector<weir_limit>> old = kernel.limits();
+  if (!old) return tl::unexpected(old.error());
+  for (std::uint32_t row = 0; row < WEIR_LIMITS; ++row) {
+    const weir_limit& now = policy.header->table[row];
+    if ((*old)[row].per == WEIR_PER_NONE || std::memcmp(&(*old)[row], &now, sizeof now) == 0)
+      continue;
+    if (auto forgotten = kernel.forget_accounts_of_row(row); !forgotten) return forgotten;
+  }
+  return kernel.clear_prefixes();
+}
+
 Result<void> put_in_force(KernelPart& kernel, const FlatPolicy& policy) {
+  if (kernel.adopted())
+    if (auto forgotten = forget_changed_rows(kernel, policy); !forgotten) return forgotten;
   if (auto set = kernel.set_limits({policy.header->table, policy.header->limits}); !set) return set;
   for (const FlatPrefix& row : policy.prefixes)
     if (auto set = kernel.put_prefix(prefix_of(row.key.address, row.key.length), row.value); !set)
       return set;
   weir_state state = policy.header->state;
-  state.verdict_wait_ns = 0;  // until an engine answers nobody waits for it
+  state.generation = kernel.state().generation + 1;  // sockets look themselves up again
+  state.verdict_wait_ns = 0;                         // until an engine answers nobody waits for it
   return kernel.set_state(state);
 }
 
 }  // namespace
 
 Guard::Guard(KernelPart kernel, const FlatPolicy& policy)
-    : kernel_(std::move(kernel)), policy_(policy), state_(policy.header->state) {}
+    : kernel_(std::move(kernel)), policy_(policy), state_(kernel_.state()) {}
 
 Result<Guard> Guard::load(const GuardOptions& options, const FlatPolicy& policy) {
   KernelOptions wanted;

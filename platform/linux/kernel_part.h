@@ -92,12 +92,14 @@ class KernelPart {
 
   // Rows and state change for packets from now on. `rows` beyond its size are unused.
   Result<void> set_limits(std::span<const weir_limit> rows);
+  Result<std::vector<weir_limit>> limits() const;  // as the table has them, all WEIR_LIMITS
   Result<void> set_state(
       const weir_state& state);  // `fixed`, `verdicts`, `blocks` are filled in here
   const weir_state& state() const;
 
   Result<void> put_prefix(const Prefix& prefix, const weir_prefix& value);
   Result<void> remove_prefix(const Prefix& prefix);
+  Result<void> clear_prefixes();  // an adopted table's: their leases ended with the former guard
   Result<void> put_verdict(std::uint64_t cookie, std::uint64_t limits, std::uint64_t destination);
   Result<void> remove_verdict(std::uint64_t cookie);  // of a socket that closed
   // The tree loses `target` (0 everything, 53 DNS, else a destination key) until then.

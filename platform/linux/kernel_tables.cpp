@@ -96,6 +96,14 @@ Result<void> KernelPart::set_limits(std::span<const weir_limit> rows) {
   return state_->write_state();
 }
 
+Result<std::vector<weir_limit>> KernelPart::limits() const {
+  std::vector<weir_limit> rows(WEIR_LIMITS);
+  for (std::uint32_t row = 0; row < WEIR_LIMITS; row++)
+    if (bpf_map_lookup_elem(state_->map("limits"), &row, &rows[row]))
+      return fail_with("cannot read the limit table", errno);
+  return rows;
+}
+
 Result<void> KernelPart::set_state(const weir_state& state) {
   weir_state& v = state_->values;
   v.unclassified = state.unclassified;
@@ -128,6 +136,14 @@ Result<void> KernelPart::remove_prefix(const Prefix& prefix) {
   weir_prefix_key key = prefix_key(prefix);
   if (bpf_map_delete_elem(state_->map("prefixes"), &key) && errno != ENOENT)
     return fail_with("cannot remove prefix " + prefix.text(), errno);
+  return {};
+}
+
+Result<void> KernelPart::clear_prefixes() {
+  int map = state_->map("prefixes");
+  weir_prefix_key key{};
+  for (std::uint32_t n = 0; n < WEIR_PREFIXES && !bpf_map_get_next_key(map, nullptr, &key); n++)
+    if (bpf_map_delete_elem(map, &key)) return fail_with("cannot clear the prefixes", errno);
   return {};
 }
 

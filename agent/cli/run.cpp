@@ -1,0 +1,58 @@
+// `weir run`: the agent in the foreground.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+
+#include "agent/cli/commands.h"
+#include "agent/cli/printer.h"
+#include "agent/run/state_dir.h"
+#include "agent/run/supervisor.h"
+
+namespace weir {
+
+int cmd_run(int argc, char** argv) {
+  CLI::App app(
+      "Bound and report what leaves this host, until SIGTERM. Prints `ready` on standard error.",
+      "weir run");
+  RunOptions options;
+  options.state_dir = kStateDir;
+  std::string collector, format = "text";
+  bool no_restart = false;
+  app.add_option("--policy", options.policy, "policy file (default: observe everything)")
+      ->type_name("FILE");
+  app.add_option("--collector", collector, "a later version's")->type_name("HOST:PORT");
+  app.add_option("--cgroup", options.cgroup, "where the hooks attach (default: the cgroup2 root)")
+      ->type_name("PATH");
+  app.add_option("--interface", options.interfaces, "an interface to watch; may be repeated")
+      ->type_name("NAME");
+  app.add_option("--state", options.state_dir, "folder for reports, usage rows, sessions")
+      ->type_name("DIR")
+      ->capture_default_str();
+  app.add_option("--pin", options.pin_dir, "where pins go (default: the host's bpffs)")
+      ->type_name("DIR");
+  app.add_option("--record", options.record, "event log for weir replay")->type_name("FILE");
+  app.add_option("--launcher", options.launchers,
+                 "a program whose children are new process trees; may be repeated")
+      ->type_name("PATH");
+  app.add_option("--user", options.user, "uid and gid of the engine")->type_name("UID");
+  app.add_flag("--no-restart", no_restart, "end when the guard ends");
+  app.add_option("--format", format, "how reports are printed: text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->type_name("");
+  if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
+  if (::geteuid() != 0) {
+    fmt::print(stderr, "weir run: only root can set a bound in the kernel\n");
+    return kExitNotAllowed;
+  }
+  if (!collector.empty()) {
+    fmt::print(stderr, "weir run: --collector: this version has no collector to report to\n");
+    return kExitUsage;
+  }
+  options.restart = !no_restart;
+  options.json = format == "json";
+  options.chinese = language_of_caller() == Language::chinese;
+  return run_agent(options);
+}
+
+}  // namespace weir

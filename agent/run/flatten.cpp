@@ -1,0 +1,80 @@
+// A policy as the kernel part's rows: see flatten.h.
+#include "agent/run/flatten.h"
+
+#include <limits>
+
+#include "agent/guard/flat_policy.h"
+#include "core/policy/evaluate.h"
+#include "platform/linux/kernel_part.h"
+
+namespace weir {
+namespace {
+
+// How long a flow that has used its first flight waits for the engine. It answers within 4 ms (p99,
+// measured); a machine that is busy for a second is not a reason to charge everything to every row.
+constexpr std::uint64_t kVerdictWaitNs = 2'000'000'000;
+
+// Small datagrams that answer (CONTRACT, "What is counted"). 200 MB over HTTP/3 were acknowledged
+// with 474 kB: this is enough for 13 GB a day, and bounds what could be hidden in acknowledgements.
+constexpr std::uint64_t kAcknowledgementBytes = 32u << 20;
+constexpr std::int64_t kDayNs = 24ll * 3600 * 1'000'000'000;
+
+weir_per per_of(Per per) {
+  switch (per) {
+    case Per::process_tree:
+      return WEIR_PER_TREE;
+    case Per::host:
+      return WEIR_PER_HOST;
+    case Per::destination:
+      return WEIR_PER_PERSON_DEST;
+    case Per::process_tree_destination:
+      return WEIR_PER_TREE_DEST;
+    case Per::host_destination:
+      return WEIR_PER_HOST_DEST;
+    case Per::person:
+    case Per::unspecified:
+      break;
+  }
+  return WEIR_PER_PERSON;
+}
+
+weir_limit row_of(const Limit& limit, Mode mode) {
+  std::uint32_t flags = limit.liftable ? 0 : WEIR_LIMIT_FIXED;
+  // Counted in customers only: this version can't refuse by it, so it counts (enforce was refused).
+  if (mode == Mode::observe || !limit.bytes) flags |= WEIR_LIMIT_OBSERVE;
+  std::uint64_t bytes = limit.bytes.value_or(std::numeric_limits<std::int64_t>::max());
+  return limit_row(bytes, limit.bytes ? limit.window_ns : 0, per_of(limit.per), flags,
+                   limit.labels);
+}
+
+std::uint64_t rows_without_hold(const Policy& policy) {
+  std::uint64_t rows = 0;
+  for (const Rule& rule : policy.rules)
+    if (rule.action == Action::limit && !rule.hold)
+      for (std::uint32_t row : rule.limits) rows |= row < kMaxLimits ? 1ull << row : 0;
+  return rows;
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> flatten(const Policy& policy) {
+  FlatHeader header;
+  header.keep = policy.on_exit == OnExit::keep ? 1 : 0;
+  header.enforce = policy.mode == Mode::enforce ? 1 : 0;
+  header.policy_number = policy.number;
+  for (const Limit& limit : policy.limits)
+    header.table[header.limits++] = row_of(limit, policy.mode);
+  header.state.unclassified = possible_limits(policy, Facts{});
+  header.no_hold_rows = header.enforce != 0 ? rows_without_hold(policy) : 0;
+  header.state.first_flight = policy.defaults.first_flight;
+  header.state.verdict_wait_ns = kVerdictWaitNs;
+  if (header.limits > 0 && header.limits < WEIR_LIMITS) {
+    std::uint32_t flags = WEIR_LIMIT_FIXED | (header.enforce != 0 ? 0 : WEIR_LIMIT_OBSERVE);
+    header.table[header.limits] =
+        limit_row(kAcknowledgementBytes, kDayNs, WEIR_PER_PERSON, flags, 0);
+    header.state.acknowledgements = 1ull << header.limits++;
+  }
+  return write_flat_policy(header, {});
+}
+
+}  // namespace weir

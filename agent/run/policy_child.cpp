@@ -1,0 +1,132 @@
+// Compiles a policy file in a child that gave up its rights first: see policy_child.h.
+#include "agent/run/policy_child.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "agent/engine/seal.h"
+#include "agent/guard/descriptors.h"
+#include "agent/guard/flat_policy.h"
+#include "agent/run/flatten.h"
+#include "agent/run/policy_bytes.h"
+#include "agent/run/process.h"
+#include "core/policy/default_policy.h"
+#include "core/policy/evaluate.h"
+#include "core/policy/surface/surface.h"
+
+namespace weir {
+namespace {
+
+constexpr int kRefused = 2;
+constexpr std::size_t kMaxSentence = 64 * 1024;  // twenty faults with their lines
+constexpr std::size_t kMaxAnswer = 2 * sizeof(std::uint64_t) + kMaxFlatBytes + (1u << 20);
+
+Result<std::string> read_file(const std::string& path) {
+  Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text(kMaxPolicyBytes + 1, '\0');
+  std::size_t size = 0;
+  ssize_t got = file ? 1 : -1;
+  while (got > 0 && size < text.size()) {
+    got = ::read(file.get(), text.data() + size, text.size() - size);
+    if (got > 0) size += static_cast<std::size_t>(got);
+  }
+  if (got < 0) return fail(fmt::format("{}: can't be read: {}", path, std::strerror(errno)));
+  if (size > kMaxPolicyBytes)
+    return fail(fmt::format("{}: larger than {} bytes", path, kMaxPolicyBytes));
+  text.resize(size);
+  return text;
+}
+
+Result<Policy> accept(Result<Policy> policy) {
+  if (!policy || policy->mode != Mode::enforce) return policy;
+  std::string sentences;
+  for (const std::string& part : unenforceable(*policy))
+    sentences += (sentences.empty() ? "" : "\n") + part;
+  if (!sentences.empty())
+    return fail(
+        "mode enforce asks for what this version can't enforce; take it out, or use mode "
+        "observe:\n" +
+        sentences);
+  return policy;
+}
+
+bool write_all(int fd, const void* data, std::size_t size) {
+  const char* at = static_cast<const char*>(data);
+  while (size > 0) {
+    ssize_t put = ::write(fd, at, size);
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) return false;
+    at += put;
+    size -= static_cast<std::size_t>(put);
+  }
+  return true;
+}
+
+// In the child. Two sizes and two blocks, or a sentence and the status kRefused.
+[[noreturn]] void compile_and_exit(const std::string& path, int answer) {
+  ::dup2(answer, fds::kRecord);  // a number that the seal lets it write to
+  ::syscall(SYS_close_range, fds::kRecord + 1, ~0u, 0);
+  Result<std::string> text = path.empty() ? std::string() : read_file(path);
+  Result<SealReport> seal = seal_engine(kEngineUser);
+  Result<Policy> policy = fail("");
+  if (!text)
+    policy = tl::unexpected(text.error());
+  else if (!seal)
+    policy = tl::unexpected(seal.error());
+  else
+    policy = accept(path.empty() ? Result<Policy>(*default_policy()) : parse_policy(*text, path));
+  if (!policy) {
+    const std::string& sentence = policy.error().sentence;
+    write_all(fds::kRecord, sentence.data(), std::min(sentence.size(), kMaxSentence));
+    ::_exit(kRefused);
+  }
+  std::vector<std::uint8_t> flat = flatten(*policy);
+  std::string bytes = bytes_of_policy(*policy);
+  std::uint64_t sizes[2] = {flat.size(), bytes.size()};
+  bool written = write_all(fds::kRecord, sizes, sizeof sizes) &&
+                 write_all(fds::kRecord, flat.data(), flat.size()) &&
+                 write_all(fds::kRecord, bytes.data(), bytes.size());
+  ::_exit(written ? 0 : 1);
+}
+
+Result<CompiledPolicy> split(const std::vector<std::uint8_t>& answer) {
+  std::uint64_t sizes[2];
+  if (answer.size() < sizeof sizes) return fail("the policy's compiler gave no answer");
+  std::memcpy(sizes, answer.data(), sizeof sizes);
+  if (sizes[0] > kMaxFlatBytes || sizes[1] > kMaxAnswer ||
+      answer.size() != sizeof sizes + sizes[0] + sizes[1])
+    return fail("the policy's compiler gave an answer that is cut");
+  auto from = answer.begin() + sizeof sizes;
+  auto middle = from + static_cast<std::ptrdiff_t>(sizes[0]);
+  return CompiledPolicy{{from, middle}, {middle, answer.end()}};
+}
+
+}  // namespace
+
+Result<CompiledPolicy> compile_policy(const std::string& path) {
+  Result<Pipe> pipe = Pipe::make();
+  if (!pipe) return tl::unexpected(pipe.error());
+  Result<Process> child = Process::fork([&] { compile_and_exit(path, pipe->writer()); });
+  if (!child) return tl::unexpected(child.error());
+  pipe->close_writer();
+  std::vector<std::uint8_t> answer;
+  std::uint8_t piece[16384];
+  for (ssize_t got; answer.size() <= kMaxAnswer;) {
+    got = ::read(pipe->reader(), piece, sizeof piece);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    answer.insert(answer.end(), piece, piece + got);
+  }
+  pipe->close_reader();
+  int status = child->wait();
+  if (status == 0) return split(answer);
+  if (status == kRefused) return fail({answer.begin(), answer.end()});
+  return fail(fmt::format("{}: its compiler ended with status {}", path, status));
+}
+
+}  // namespace weir

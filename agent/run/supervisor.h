@@ -1,0 +1,27 @@
+// `weir run`: compiles the policy in a child without rights, starts the guard and starts it again.
+// Parses nothing itself. Thread: the caller's.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace weir {
+
+struct RunOptions {
+  std::string policy;  // file; "": the built-in default, which observes
+  std::string cgroup;  // "": the root of cgroup2
+  std::vector<std::string> interfaces;
+  std::string state_dir;
+  std::string pin_dir;  // "": the host's bpffs, where there is one
+  std::string record;   // event log, "": none
+  std::vector<std::string> launchers;
+  std::uint32_t user = 0;  // 0: the fixed one
+  bool restart = true;
+  bool json = false;
+  bool chinese = false;
+};
+
+int run_agent(const RunOptions& options);  // the exit status; sentences go to standard error
+
+}  // namespace weir
