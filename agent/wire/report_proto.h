@@ -16,7 +16,6 @@ namespace weir {
 
 struct Counters;
 namespace v1 {
-class Decision;
 class Flow;
 class Report;
 class Summary;
