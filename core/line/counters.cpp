@@ -12,6 +12,8 @@ void add(Counters& sum, const Counters& more) {
   sum.net.flows_dropped += more.net.flows_dropped;
   sum.net.reassembly_dropped += more.net.reassembly_dropped;
   sum.net.fragments_dropped += more.net.fragments_dropped;
+  sum.net.names_dropped += more.net.names_dropped;
+  sum.net.ledgers_dropped += more.net.ledgers_dropped;
   sum.events += more.events;
   sum.findings += more.findings;
   sum.reports += more.reports;
@@ -30,6 +32,8 @@ std::vector<std::pair<std::string_view, std::uint64_t>> dropped_by_limit(const C
   return {{"flows", counters.net.flows_dropped},
           {"reassembly_bytes", counters.net.reassembly_dropped},
           {"fragments", counters.net.fragments_dropped},
+          {"names", counters.net.names_dropped},
+          {"ledgers", counters.net.ledgers_dropped},
           {"events_lost", counters.lost},
           {"reports", counters.reports_dropped},
           {"processes", counters.processes_dropped},

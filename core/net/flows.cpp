@@ -266,6 +266,7 @@ Ledger Flows::State::growth(const FlowUsage& usage) {
     if (ledger_ages.size() > kMaxFlows) {  // kept after the close: a record may be told twice
       ledgers.erase(ledger_ages.front());
       ledger_ages.pop_front();
+      ++counters.ledgers_dropped;
     }
   }
   Ledger& told = at->second;

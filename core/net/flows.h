@@ -51,6 +51,8 @@ struct NetCounters {
   std::uint64_t flows_dropped = 0;       // evicted because the table was full
   std::uint64_t reassembly_dropped = 0;  // bytes of first flights beyond the limits
   std::uint64_t fragments_dropped = 0;
+  std::uint64_t names_dropped = 0;       // names of addresses forgotten before their time
+  std::uint64_t ledgers_dropped = 0;     // sockets whose earlier totals were forgotten
 };
 
 class Flows {

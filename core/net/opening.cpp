@@ -185,6 +185,7 @@ void Flows::State::learn(const FlowEntry& entry) {
   const IpAddress& client = entry.flow.record.key.client.address;
   names.learn(entry.flow.has_ledger || client.is_loopback() ? IpAddress{} : client, message,
               now_ns);
+  counters.names_dropped = names.dropped();
 }
 
 }  // namespace weir

@@ -123,13 +123,12 @@ std::size_t StreamStart::add(std::uint32_t sequence, Bytes payload) {
     const std::size_t old =
         std::min(payload.size(), static_cast<std::size_t>(-std::int64_t{offset}));
     payload = payload.subspan(old);
-    lost = old;
     offset = 0;
   }
   const auto begin = static_cast<std::size_t>(offset);
-  if (begin >= capacity_ || payload.empty()) return lost + payload.size();
+  if (begin >= capacity_ || payload.empty()) return payload.size();
   if (payload.size() > capacity_ - begin) {
-    lost += payload.size() - (capacity_ - begin);
+    lost = payload.size() - (capacity_ - begin);
     payload = payload.first(capacity_ - begin);
   }
   auto from = static_cast<std::uint32_t>(begin);

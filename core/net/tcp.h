@@ -60,7 +60,7 @@ class StreamStart {
 
   StreamStart(std::uint32_t sequence, std::size_t capacity)
       : base_(sequence), capacity_(capacity) {}
-  // How many bytes were not taken: behind the base, or beyond capacity or ranges.
+  // How many bytes were not taken: beyond capacity or ranges. What lies behind the base is old.
   std::size_t add(std::uint32_t sequence, Bytes payload);
   Bytes bytes() const;          // the gapless start
   void consume(std::size_t n);  // n <= bytes().size(): forget them, the base moves on

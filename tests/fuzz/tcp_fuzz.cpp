@@ -40,7 +40,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         count.add(kBase + offset, static_cast<std::uint32_t>(payload.size()));
     WEIR_CHECK(fresh <= payload.size());
     counted += fresh;
-    if (stream.add(kBase + offset, payload) < payload.size() || payload.empty())
+    const std::size_t old =
+        std::min<std::size_t>(payload.size(), base > offset ? base - offset : 0);
+    if (stream.add(kBase + offset, payload) < payload.size() - old)
       for (std::size_t k = 0; k < payload.size(); ++k)
         if (offset + k >= base && offset + k < base + kCapacity)
           model.try_emplace(offset + static_cast<std::uint32_t>(k), payload[k]);
