@@ -13,7 +13,10 @@ namespace weir {
 template <class Row, std::size_t kRows>
 class AccountTable {
  public:
-  // Rows keep their place until they give way; a holder of an index compares the key.
+  // Rows keep their place until they give way, so that a holder of an index need not search again.
+  std::size_t index_of(std::uint64_t key, std::size_t hint, std::int64_t now_ns) {
+    return hint < rows_.size() && rows_[hint].key == key ? hint : index_of(key, now_ns);
+  }
   std::size_t index_of(std::uint64_t key, std::int64_t now_ns) {
     if (const auto found = index_.find(key); found != index_.end()) return found->second;
     std::size_t at = rows_.size();

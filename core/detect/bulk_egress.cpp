@@ -43,13 +43,8 @@ struct Account {
 
 struct Counted {
   std::uint64_t up = 0, down = 0;
-  std::uint64_t account = 0;  // key
-};
-
-struct Place {
-  std::string key;   // registered domain, else the network of the address
-  std::string name;  // as told, "" if none
-  bool inside = false;
+  std::uint64_t account = 0;  // key, 0: cloud_upload counts it
+  std::size_t row = 0;
 };
 
 std::string network_text(const IpAddress& address) {
@@ -59,18 +54,22 @@ std::string network_text(const IpAddress& address) {
   return prefix.text();
 }
 
+const std::string& name_of(const Flow& flow) {
+  return !flow.record.server_name.empty() ? flow.record.server_name
+         : !flow.http_host.empty()        ? flow.http_host
+                                          : flow.resolved_name;
+}
+
 // A name counts as the key only if the client's resolver led it there: a server name is a claim,
 // and a new claim for each flow must not mean a new account for each.
-Place place_of(const Flow& flow) {
-  const IpAddress& address = flow.record.key.server.address;
-  Place place;
-  place.name = !flow.record.server_name.empty() ? flow.record.server_name
-               : !flow.http_host.empty()        ? flow.http_host
-                                                : flow.resolved_name;
-  place.key = registered_domain(flow.resolved_name);
-  if (place.key.empty()) place.key = network_text(address);
-  place.inside = address.is_private() && place.name.find('.') == std::string::npos;
-  return place;
+std::string key_of(const Flow& flow) {
+  std::string key = registered_domain(flow.resolved_name);
+  return key.empty() ? network_text(flow.record.key.server.address) : key;
+}
+
+bool is_inside(const Flow& flow) {
+  return flow.record.key.server.address.is_private() &&
+         name_of(flow).find('.') == std::string::npos;
 }
 
 class BulkEgress final : public Detector {
@@ -113,16 +112,17 @@ class BulkEgress final : public Detector {
   Counted& begin(const Flow& flow, const Stamp& at) {
     Counted& counted = flows_.at(flow.serial);
     if (!upload_service_of(flow, catalogue_)) {  // else cloud_upload counts it
-      const std::string key = place_of(flow).key;
+      const std::string key = key_of(flow);
       counted.account =
           XXH3_64bits_withSeed(key.data(), key.size(), actor_hash(actor_of(flow))) | 1;
-      ++row(counted.account, at).flows;
+      ++row(counted, at).flows;
     }
     return counted;
   }
 
-  Account& row(std::uint64_t key, const Stamp& at) {
-    Account& account = accounts_[accounts_.index_of(key, at.boot_ns)];
+  Account& row(Counted& counted, const Stamp& at) {
+    counted.row = accounts_.index_of(counted.account, counted.row, at.boot_ns);
+    Account& account = accounts_[counted.row];
     if (at.boot_ns - account.last_ns > kHour) {
       account.bytes_out = account.bytes_in = account.told = 0;
       account.flows = 0;
@@ -139,7 +139,7 @@ class BulkEgress final : public Detector {
     if (up == 0 && down == 0) return;
     counted.up = record.bytes_out;
     counted.down = record.bytes_in;
-    Account& account = row(counted.account, at);
+    Account& account = row(counted, at);
     account.bytes_out += up;
     account.bytes_in += down;
     account.up.add(at.boot_ns, up);
@@ -153,28 +153,31 @@ class BulkEgress final : public Detector {
     const std::uint64_t down = account.down.sum(at.boot_ns);
     const auto pushing = static_cast<int>((static_cast<double>(up) - static_cast<double>(down)) *
                                           100 / static_cast<double>(up + down));
-    const Place place = place_of(flow);
-    if (pushing < kPushing || (place.inside && up < kBulkInside)) return;
+    if (pushing < kPushing) return;
+    const bool inside = is_inside(flow);
+    if (inside && up < kBulkInside) return;
     account.told = up;
+    const std::string key = key_of(flow);
+    const std::string& name = name_of(flow);
+    const std::string& where = name.empty() ? key : name;
     Signal s;
     s.finding.detector = "bulk_egress";
-    s.finding.severity = place.inside ? Severity::low : Severity::medium;
+    s.finding.severity = inside ? Severity::low : Severity::medium;
     s.finding.confidence = static_cast<std::uint8_t>(std::clamp(pushing - 10, 50, 90));
-    const std::string& where = place.name.empty() ? place.key : place.name;
     s.finding.because = {{"bulk_bytes", {where, std::to_string(up), "1h"}},
                          {"bulk_ratio", {std::to_string(up), std::to_string(down)}}};
     if (account.flows > 1)
       s.finding.because.push_back({"bulk_flows", {std::to_string(account.flows)}});
-    s.finding.because.push_back(place.inside         ? Reason{"bulk_inside", {}}
-                                : place.name.empty() ? Reason{"bulk_no_name", {}}
-                                                     : Reason{"bulk_not_catalogued", {where}});
+    s.finding.because.push_back(inside         ? Reason{"bulk_inside", {}}
+                                : name.empty() ? Reason{"bulk_no_name", {}}
+                                               : Reason{"bulk_not_catalogued", {where}});
     s.finding.attack = {"T1048"};
     s.destination.endpoint = flow.record.key.server;
-    s.destination.name = place.name;
+    s.destination.name = name;
     s.destination.channel = flow.record.protocol;
     s.actor = actor_of(flow);
     s.socket = flow.socket;
-    s.key = place.key;
+    s.key = key;
     account.signal = std::move(s);
     emit(account, out);
   }

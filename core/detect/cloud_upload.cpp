@@ -185,7 +185,7 @@ class CloudUpload final : public Detector {
 
   // The row may have given way to another since: then it begins anew.
   Account& account_of(Watched& watched, const Stamp& at) {
-    watched.account = accounts_.index_of(watched.account_key, at.boot_ns);
+    watched.account = accounts_.index_of(watched.account_key, watched.account, at.boot_ns);
     Account& account = accounts_[watched.account];
     if (at.boot_ns - account.last_ns > kHour) {
       account.bytes_out = account.bytes_in = account.told = 0;

@@ -76,11 +76,11 @@ class DnsTunnel final : public Detector {
   void on(const Observation& seen, const Stamp& at, std::vector<Signal>& out) override {
     if (seen.flow == nullptr) return;
     const Flow& flow = *seen.flow;
-    const Actor actor = actor_of(flow);
     if (seen.dns == nullptr) {
-      if (seen.opened) note_flow(flow, actor, at);
+      if (seen.opened) note_flow(flow);
       return;
     }
+    const Actor actor = actor_of(flow);
     if (is_local_naming(flow.record.key) || serves(flow.record.key)) return;
     // Who opened the flow asks, whatever the message's response bit claims.
     for (std::size_t i = 0; i < std::max<std::size_t>(seen.dns_count, 1); ++i) {
@@ -138,10 +138,10 @@ class DnsTunnel final : public Detector {
     return key.server.address.is_multicast() || port == 5353 || port == 5355 || port == 137;
   }
 
-  void note_flow(const Flow& flow, const Actor& actor, const Stamp&) {
+  void note_flow(const Flow& flow) {
     const std::uint16_t port = flow.record.key.server.port;
     if (port == 53 || is_local_naming(flow.record.key)) return;
-    const std::uint64_t hash = actor_hash(actor);
+    const std::uint64_t hash = actor_hash(actor_of(flow));
     if (actors_with_flows_.size() >= kMaxActors) actors_with_flows_.clear();
     actors_with_flows_.insert(hash);
     if (flow.resolved_name.empty()) return;

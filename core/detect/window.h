@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <limits>
-#include <numeric>
 
 namespace weir {
 
@@ -17,33 +15,33 @@ class Window {
 
   void add(std::int64_t now_ns, std::uint64_t amount) {
     advance(now_ns);
-    std::uint32_t& slot = steps_[static_cast<std::size_t>(newest_) % kSteps];
-    const std::uint64_t sum = slot + amount;
-    slot = static_cast<std::uint32_t>(
-        std::min<std::uint64_t>(sum, std::numeric_limits<std::uint32_t>::max()));
+    steps_[at_] += amount;
+    sum_ += amount;
   }
 
   std::uint64_t sum(std::int64_t now_ns) {
     advance(now_ns);
-    return std::accumulate(steps_.begin(), steps_.end(), std::uint64_t{0});
+    return sum_;
   }
 
  private:
   void advance(std::int64_t now_ns) {
-    const std::int64_t now = now_ns / step_ns_;
-    if (now <= newest_) return;  // time that runs backwards counts as now
-    if (now - newest_ >= static_cast<std::int64_t>(kSteps)) {
-      steps_.fill(0);
-    } else {
-      for (std::int64_t step = newest_ + 1; step <= now; ++step)
-        steps_[static_cast<std::size_t>(step) % kSteps] = 0;
+    if (now_ns < next_ns_) return;  // in the newest step; time that runs backwards counts as now
+    const std::int64_t newest = next_ns_ / step_ns_ - 1, now = now_ns / step_ns_;
+    for (std::int64_t step = std::max(newest + 1, now - static_cast<std::int64_t>(kSteps) + 1);
+         step <= now; ++step) {
+      at_ = static_cast<std::size_t>(step) % kSteps;
+      sum_ -= steps_[at_];
+      steps_[at_] = 0;
     }
-    newest_ = now;
+    next_ns_ = (now + 1) * step_ns_;
   }
 
   std::int64_t step_ns_;
-  std::int64_t newest_ = 0;
-  std::array<std::uint32_t, kSteps> steps_{};
+  std::int64_t next_ns_ = 0;  // when the newest step ends
+  std::size_t at_ = 0;        // the newest step
+  std::uint64_t sum_ = 0;
+  std::array<std::uint64_t, kSteps> steps_{};
 };
 
 }  // namespace weir

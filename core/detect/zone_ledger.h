@@ -57,7 +57,7 @@ struct Zone {
 
 class ZoneLedger {
  public:
-  // 4,096 zones: a desk asks for some 300 in a day; about 1.5 MiB with their texts.
+  // 4,096 zones: a desk asks for some 300 in a day; about 4 MiB with their texts.
   static constexpr std::size_t kZones = 4096;
 
   explicit ZoneLedger(const CharModel& model) : model_(model) { zones_.reserve(kZones); }

@@ -121,7 +121,17 @@ def conversation():
             ethernet(ipv4(tcp(b"", 1, 4), 6))]
 
 
+def asked(messages):
+    """A dns_tunnel seed: (step, message) with step as the target reads it."""
+    return b"".join(bytes([step]) + u16(len(message)) + message for step, message in messages)
+
+
 def main():
+    tunnel = [(2, query(f"{n:060x}.t.example.com", 16)) for n in range(1 << 200, (1 << 200) + 24)]
+    seed("dns_tunnel", "tunnel", asked(tunnel + [(1, answer("www.example.org"))]))
+    seed("dns_tunnel", "no_suffix", asked([(0, query(f"agent.{n:050x}", 10)) for n in range(40)]))
+    seed("dns_tunnel", "days", asked([(254, query("www.example.com")), (254, query("4.3.2.1.in-addr.arpa", 12)),
+                                      (255, answer("d8wwrax5qs75bo.cloudfront.net"))]))
     question = query("www.example.com")
     whole = udp(question * 3)
     fragments = [ipv4(whole[:64], flags=0x2000), ipv4(whole[64:], flags=64 // 8)]
