@@ -11,6 +11,7 @@
 #include "core/policy/catalogue.h"
 #include "core/policy/explain_words.h"
 #include "core/policy/reasons.h"
+#include "core/policy/units.h"
 #include "core/policy/words.h"
 
 namespace weir {
@@ -35,6 +36,9 @@ std::string formatted(std::string_view form, const std::string& argument, Langua
   const auto value = number(argument);
   if (form == "bytes" && value) return human_bytes(*value, language);
   if (form == "seconds" && value) return human_seconds(*value, language);
+  if (form == "window")
+    if (const auto window = parse_duration_ns(argument))
+      return human_seconds(static_cast<std::uint64_t>(*window / kSecond_ns), language);
   if (form == "percent") return printable(argument) + (language == Language::chinese ? "%" : " %");
   if (form == "service") return service_title(argument);
   if (form == "per") return std::string(per_words(argument, language));

@@ -2,7 +2,7 @@
 // used and not here fails tests/core/policy/reasons_test.cpp.
 // In a template {0} is the first argument as it is; {0:bytes} a count of bytes, scaled; {0:seconds}
 // a time; {0:percent} a number with its sign; {0:per} the words for an account's key;
-// {0:service} a service's title.
+// {0:service} a service's title; {0:window} a duration such as 24h in words.
 #pragma once
 
 #include <span>
@@ -37,11 +37,12 @@ inline constexpr ReasonText kReasonTexts[] = {
      "The limit of rule {0} ({1:bytes}, {2:seconds}) is spent: {4:bytes} went to {3}.",
      "规则 {0} 的额度（{1:bytes}，{2:seconds}）已用完：已向 {3} 发出 {4:bytes}。"},
     // dns_tunnel
-    {"dns_zone_bytes", 3, "Names asked for under {0} carried {1:bytes} of new data within {2}.",
-     "{2} 内，在 {0} 下查询的域名携带了 {1:bytes} 新数据。"},
+    {"dns_zone_bytes", 3,
+     "Names asked for under {0} carried {1:bytes} of new data within {2:window}.",
+     "{2:window} 内，在 {0} 下查询的域名携带了 {1:bytes} 新数据。"},
     {"dns_repeat_bytes", 3,
-     "The order of repeated questions under {0} can carry {1:bytes} within {2}.",
-     "{2} 内，在 {0} 下重复查询的次序可携带 {1:bytes}。"},
+     "The order of repeated questions under {0} can carry {1:bytes} within {2:window}.",
+     "{2:window} 内，在 {0} 下重复查询的次序可携带 {1:bytes}。"},
     {"dns_fixed_first_label", 1, "The names share the first label {0}; the data stands behind it.",
      "这些域名的首个标签同为 {0}，数据位于其后。"},
     {"dns_no_suffix", 0, "The names end in no known public suffix.",
@@ -85,7 +86,8 @@ inline constexpr ReasonText kReasonTexts[] = {
      "此前与该处的连接曾指明 {0}。"},
     {"upload_http_method", 1, "The request was a {0}.", "请求方法为 {0}。"},
     // bulk_egress
-    {"bulk_bytes", 3, "{1:bytes} went to {0} within {2}.", "{2} 内向 {0} 发出了 {1:bytes}。"},
+    {"bulk_bytes", 3, "{1:bytes} went to {0} within {2:window}.",
+     "{2:window} 内向 {0} 发出了 {1:bytes}。"},
     {"bulk_ratio", 2, "{0:bytes} went out and {1:bytes} came back.",
      "发出 {0:bytes}，收到 {1:bytes}。"},
     {"bulk_flows", 1, "It was spread over {0} connections.", "分散在 {0} 个连接中。"},

@@ -93,7 +93,7 @@ TEST(explain, a_dns_finding_is_about_its_zone_and_an_actor_without_program_is_an
   r.decision.action = Action::log;
   EXPECT_EQ(explain(r, Language::english),
             "Data left inside DNS questions: 192.0.2.7 sent 8 KiB to t.evil.example.\n"
-            "Names asked for under t.evil.example carried 4 KiB of new data within 24h.\n"
+            "Names asked for under t.evil.example carried 4 KiB of new data within 24 hours.\n"
             "It was recorded.\nYou need not do anything.");
 }
 
