@@ -33,6 +33,15 @@ const Rule* rule_of(const Policy& policy, std::string_view id) {
   return found == policy.rules.end() ? nullptr : &*found;
 }
 
+Facts facts_of(const Place& place, Actor actor) {
+  Facts facts;
+  facts.destination = place.destination;
+  facts.approved = place.approved;
+  facts.name_proven = place.name_proven;
+  facts.actor = std::move(actor);
+  return facts;
+}
+
 // What a report is about: flows and findings of one service are of one report.
 std::string about(const Place& place) {
   const Destination& to = place.destination;
@@ -75,21 +84,14 @@ void Line::State::judge(const Event& event, const Observation& seen) {
 void Line::State::judge_flow(JudgedFlow& flow, const Flow& told_flow, std::uint64_t serial) {
   flow.judged = true;
   flow.place = destinations.place_of(*policy, told_flow, live, at);
-  flow.facts = {};
-  flow.facts.destination = flow.place.destination;
-  flow.facts.approved = flow.place.approved;
-  flow.facts.name_proven = flow.place.name_proven;
-  flow.facts.actor = processes.actor_of(flow.socket, flow.key.client.address);
-  Verdict verdict = evaluate(*policy, flow.facts);
+  flow.actor = processes.actor_of(flow.socket, flow.key.client.address);
+  Verdict verdict = evaluate(*policy, facts_of(flow.place, flow.actor));
   flow.limits = verdict.limits;
   if (live && flow.socket.cookie != 0) {
     if (flow.copy == nullptr || flow.copy.get() != &told_flow)
       flow.copy = std::make_unique<Flow>(told_flow);
-    // Where a prefix decides, the kernel knows it already, and the guard knows the network.
-    if (!flow.place.by_prefix)
-      orders.push_back(Classify{flow.socket.cookie, verdict.limits, flow.place.key,
-                                flow.place.destination.trust});
   }
+  classify(flow);
   const std::uint64_t refused = std::exchange(flow.refused_rows, 0) & flow.limits;
   for (std::uint32_t row = 0; row < kMaxLimits; ++row)
     if ((refused >> row & 1) != 0) tell_spent(flow, serial, row, flow.refused_spent);
@@ -103,13 +105,20 @@ void Line::State::judge_flow(JudgedFlow& flow, const Flow& told_flow, std::uint6
   one.finding.confidence = 100;
   one.finding.because = verdict.decision.because;
   one.destination = flow.place.destination;
-  one.actor = flow.facts.actor;
+  one.actor = flow.actor;
   one.decision = verdict.decision;
   one.flow = serial;
   one.bytes_out = flow.bytes.out;
   one.bytes_in = flow.bytes.in;
   block(one.decision, one.actor, "", flow.place.key);
   told.push_back(std::move(one));
+}
+
+// Where a prefix decides, the kernel knows it already, and the guard knows the network.
+void Line::State::classify(const JudgedFlow& flow) {
+  if (!live || flow.socket.cookie == 0 || flow.place.by_prefix) return;
+  orders.push_back(
+      Classify{flow.socket.cookie, flow.limits, flow.place.key, flow.place.destination.trust});
 }
 
 // Where a finding's bytes went. The flow at hand says more than a detector knows: what is proven,
@@ -138,19 +147,19 @@ Place Line::State::place_of(const Signal& signal, const JudgedFlow* flow) {
 }
 
 void Line::State::judge_signal(const Signal& signal, const Observation& seen) {
-  const JudgedFlow* flow = nullptr;
+  JudgedFlow* flow = nullptr;
   if (seen.flow != nullptr && signal.destination.zone.empty() &&
       signal.destination.endpoint == seen.flow->record.key.server)
     flow = &judged.at(seen.flow->serial);
   const Place place = place_of(signal, flow);
-  Facts facts;
-  facts.destination = place.destination;
-  facts.approved = place.approved;
-  facts.name_proven = place.name_proven;
-  facts.actor = processes.actor_of(signal.socket, signal.actor.address);
+  Facts facts = facts_of(place, processes.actor_of(signal.socket, signal.actor.address));
   facts.burst = signal.burst;
   facts.detector = signal.finding.detector;
   Verdict verdict = evaluate(*policy, facts);
+  if (flow != nullptr && flow->judged && (verdict.limits & ~flow->limits) != 0) {
+    flow->limits |= verdict.limits;  // rows that waited for a finding count from here on
+    classify(*flow);
+  }
   // What no rule speaks of is told all the same, unless it went where it may go.
   if (verdict.decision.rule.empty() && place.approved) return;
   if (verdict.decision.action == Action::allow) verdict.decision.action = Action::log;
@@ -216,8 +225,7 @@ void Line::State::judge_spent(const AccountSpent& spent) {
   flow.record.key = spent.flow;
   unseen.socket = spent.socket;
   unseen.place = destinations.place_of(*policy, flow, live, at);
-  unseen.facts.destination = unseen.place.destination;
-  unseen.facts.actor = processes.actor_of(spent.socket, spent.flow.client.address);
+  unseen.actor = processes.actor_of(spent.socket, spent.flow.client.address);
   tell_spent(unseen, 0, spent.limit, spent.spent);
 }
 
@@ -240,7 +248,7 @@ void Line::State::tell_spent(const JudgedFlow& flow, std::uint64_t serial, std::
         std::to_string(limit.window_ns / 1'000'000'000),
         shown(flow.place.destination, flow.place.group), std::to_string(spent)}}};
   one.destination = flow.place.destination;
-  one.actor = flow.facts.actor;
+  one.actor = flow.actor;
   one.decision.action = Action::limit;
   one.decision.rule = limit.rule;
   one.decision.policy_number = policy->number;
@@ -258,7 +266,7 @@ void Line::State::tell_spent(const JudgedFlow& flow, std::uint64_t serial, std::
 void Line::State::simulate(JudgedFlow& flow, std::uint64_t serial, std::uint64_t bytes) {
   flow.waiting += bytes;
   if (!flow.judged) return;
-  const Actor& actor = flow.facts.actor;
+  const Actor& actor = flow.actor;
   Charge charge;
   charge.tree = owner_of(actor, actor.tree);
   charge.person = owner_of(actor, actor.person == kNoPerson ? 0 : actor.person + std::uint64_t{1});

@@ -39,7 +39,7 @@ struct JudgedFlow {
   SocketRef socket;
   bool judged = false;
   bool named = false;  // judged with all that will be learnt
-  Facts facts;
+  Actor actor;
   Place place;
   std::uint64_t limits = 0;
   std::uint64_t waiting = 0;        // simulated accounts: bytes not yet charged
@@ -72,6 +72,7 @@ struct Line::State {
   // judge.cpp
   bool simulated() const { return !live; }
   void judge_flow(JudgedFlow& known, const Flow& flow, std::uint64_t serial);
+  void classify(const JudgedFlow& known);
   void judge_signal(const Signal& signal, const Observation& seen);
   Place place_of(const Signal& signal, const JudgedFlow* flow);
   void judge_spent(const AccountSpent& spent);

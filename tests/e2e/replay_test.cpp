@@ -1,4 +1,5 @@
 // `weir replay` as scripts and people use it: what it prints where, and what it exits with.
+#include <fcntl.h>
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -12,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "core/policy/policy.h"
+#include "platform/event_log/event_log.h"
 #include "tests/scenarios/traffic.h"
 #include "weir/v1/report.pb.h"
 
@@ -192,6 +195,81 @@ TEST(replay, sample_policies_of_the_tree_are_taken) {
   EXPECT_EQ(
       weir("replay --policy " WEIR_SOURCE "/data/policies/support-desk.yaml " + upload()).status,
       0);
+}
+
+// What `weir run --record` leaves: an upload that the recorded policy stopped.
+std::string recorded() {
+  const std::string path = scratch("events.log");
+  const int file = ::open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+  LogWriter log(file);
+  Policy policy;
+  policy.mode = Mode::enforce;
+  policy.number = 12;
+  Limit limit;
+  limit.rule = "recorded-rule";
+  limit.bytes = 200'000;
+  limit.per = Per::person;
+  policy.limits = {limit};
+  Rule rule;
+  rule.id = "recorded-rule";
+  rule.action = Action::limit;
+  rule.limits = {0};
+  policy.rules = {rule};
+  std::int64_t now = 1'000'000'000;
+  const auto write = [&](EventBody body) {
+    now += 1'000'000;
+    log.write({{1'700'000'000'000'000'000 + now, now}, std::move(body)});
+  };
+  const SocketRef socket{77, 7, 1000, 11};
+  const FlowKey flow{kClient, kServer, Transport::tcp};
+  write(HostStarted{"desk-1", "b0070000-0000-4000-8000-000000000001", 1});
+  write(PolicyChanged{std::make_shared<const Policy>(policy)});
+  write(ProcessStarted{11, 1, 111, 7, 1000, 1000, "/usr/bin/curl"});
+  const traffic::Sent hello{0, true,
+                            traffic::tcp(kClient, kServer, 101, 1, traffic::kAck,
+                                         traffic::client_hello("content.dropboxapi.com"))};
+  write(traffic::event_of(hello, socket).body);
+  for (std::uint64_t sent = 65'536; sent <= 196'608; sent += 65'536)
+    write(FlowUsage{socket, flow, sent, 1000, 0, false});
+  write(AccountSpent{socket, flow, 0, 0, 199'000});
+  write(FlowUsage{socket, flow, 199'000, 1000, 5000, true});
+  EXPECT_TRUE(log.flush());
+  ::close(file);
+  return path;
+}
+
+TEST(replay, event_log_is_told_by_its_content_and_says_what_was_enforced) {
+  const std::string log = recorded();
+  const Ran one = weir("replay --format json " + log), two = weir("replay --format json " + log);
+  EXPECT_EQ(one.status, 0) << one.err;
+  EXPECT_EQ(one.out, two.out);
+  v1::Report report;
+  ASSERT_GE(one.lines().size(), 2u);
+  ASSERT_TRUE(is(one.lines()[one.lines().size() - 2], report)) << one.out;
+  EXPECT_EQ(report.decision().rule(), "recorded-rule");
+  EXPECT_EQ(report.decision().policy_number(), 12u);
+  EXPECT_TRUE(report.decision().enforced());
+  EXPECT_EQ(report.actor().program(), "/usr/bin/curl");
+  EXPECT_EQ(report.bytes_out(), 199'000u);
+  EXPECT_EQ(report.capture(), "");
+}
+
+TEST(replay, policy_of_the_caller_replaces_the_recorded_one) {
+  const std::string draft = scratch("draft.yaml");
+  std::ofstream(draft) << "apiVersion: weir/v1\nname: draft\nmode: enforce\nrules:\n"
+                          "  - id: draft-rule\n    when: {upload_to: [cloud_storage]}\n"
+                          "    then: {limit: {bytes: 96KiB, per: person}}\n";
+  const Ran ran = weir("replay --format json --policy " + draft + " " + recorded());
+  EXPECT_EQ(ran.status, 0) << ran.err;
+  EXPECT_EQ(ran.out.find("recorded-rule"), std::string::npos);
+  bool spent = false;
+  for (const std::string& line : ran.lines()) {
+    v1::Report report;
+    if (!is(line, report) || report.decision().rule() != "draft-rule") continue;
+    EXPECT_FALSE(report.decision().enforced());
+    spent = spent || report.finding().detector() == "limit";
+  }
+  EXPECT_TRUE(spent) << ran.out;
 }
 
 TEST(weir, help_version_and_wrong_use_say_what_to_do) {

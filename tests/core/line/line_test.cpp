@@ -71,6 +71,21 @@ TEST(line, new_policy_classifies_what_is_open_again) {
   EXPECT_EQ(orders[1].limits, 1u);
 }
 
+TEST(line, limit_that_waits_for_a_finding_counts_from_it_on) {
+  Policy policy = enforced();
+  Condition when = leaf(Field::burst, {});
+  when.number = 65'536;
+  add_limit(policy, "bursts", when, 1000, Per::person);
+  Host host(policy);
+  const FlowKey flow = host.hello(kSocket, kClient, kServer, "content.dropboxapi.com");
+  host.ledger(kSocket, flow, 60'000, 100);
+  host.ledger(kSocket, flow, 70'000, 100);
+  const auto orders = host.out.all<Classify>();
+  ASSERT_EQ(orders.size(), 2u);
+  EXPECT_EQ(orders[0].limits, 0u);
+  EXPECT_EQ(orders[1].limits, 1u);
+}
+
 TEST(line, name_is_approved_only_where_a_resolver_of_the_policy_answered_it_for_that_address) {
   Policy policy = enforced();
   policy.resolvers = {{ip("10.0.0.53"), "office"}};
