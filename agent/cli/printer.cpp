@@ -71,6 +71,7 @@ void Printer::report(const Report& given) {
     print(report);
     return;
   }
+  if (held_.size() >= kMaxHeldReports) flush();
   const auto [at, first] = held_by_id_.try_emplace(report.id, held_.size());
   if (first) {
     held_.push_back(std::move(report));

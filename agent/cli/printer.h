@@ -15,6 +15,9 @@ namespace weir {
 
 enum class Format : std::uint8_t { text, json };
 
+// Reports that wait for their last revision: a capture has a few. More are printed in two parts.
+inline constexpr std::size_t kMaxHeldReports = 16384;
+
 struct PrinterOptions {
   Format format = Format::text;
   bool flows = false;  // Flow records too

@@ -73,8 +73,12 @@ void Line::State::judge(const Event& event, const Observation& seen) {
       flow.named = settled;
       judge_flow(flow, *seen.flow, seen.flow->serial);
     }
-    if (simulated() && seen.direction == Direction::outgoing)
+    if (simulated() && flow.socket.cookie != 0) {  // a log under another policy: its ledger counts
+      simulate(flow, seen.flow->serial,
+               flow.bytes.out - std::exchange(flow.simulated, flow.bytes.out));
+    } else if (simulated() && seen.direction == Direction::outgoing) {
       simulate(flow, seen.flow->serial, charged_bytes(seen));
+    }
   }
   for (const Signal& signal : signals) judge_signal(signal, seen);
   signals.clear();

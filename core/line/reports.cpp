@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <limits>
 #include <tuple>
 
 namespace weir {
@@ -29,6 +30,7 @@ Reports::Open& Reports::open(const Told& told, const std::string& key, const Sta
   Open& opened = open_[serial];
   opened.key = key;
   opened.ends_ns = at.boot_ns + told.window_ns;
+  due_ns_ = std::min(due_ns_, opened.ends_ns);
   Report& report = opened.report;
   report.group = hash_of(key);
   report.id = hash_of(fmt::format("{}\n{}\n{}", key, at.wall_ns, at.boot_ns));
@@ -112,6 +114,7 @@ bool Reports::sum(Open& entry, const Stamp& at) {
   entry.changed = true;
   entry.moved = at;
   entry.moved_ns = at.boot_ns;
+  due_ns_ = std::min(due_ns_, at.boot_ns + entry.quiet_ns);
   return out + in >= 2 * std::max<std::uint64_t>(entry.told_bytes, 1);
 }
 
@@ -126,16 +129,22 @@ void Reports::send(Open& entry) {
 }
 
 void Reports::tick(const Stamp& now) {
+  if (now.boot_ns < due_ns_) return;
+  due_ns_ = std::numeric_limits<std::int64_t>::max();
   for (auto at = open_.begin(); at != open_.end();) {
     const std::uint64_t serial = at->first;
     Open& entry = at->second;
     ++at;
     if (entry.ends_ns <= now.boot_ns) {
       close(serial);
-    } else if (entry.changed && now.boot_ns - entry.moved_ns >= entry.quiet_ns) {
+      continue;
+    }
+    if (entry.changed && now.boot_ns - entry.moved_ns >= entry.quiet_ns) {
       entry.quiet_ns *= 2;
       send(entry);
     }
+    due_ns_ = std::min(due_ns_, entry.ends_ns);
+    if (entry.changed) due_ns_ = std::min(due_ns_, entry.moved_ns + entry.quiet_ns);
   }
 }
 

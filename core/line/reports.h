@@ -80,6 +80,7 @@ class Reports {
   std::map<std::uint64_t, Open> open_;  // by order of their beginning
   std::unordered_map<std::string, std::uint64_t> by_key_;
   std::unordered_multimap<std::uint64_t, std::uint64_t> followers_;  // flow → report
+  std::int64_t due_ns_ = 0;  // boot time before which no report has to be looked at
   std::uint64_t next_ = 1;
   std::uint64_t reports_ = 0, revisions_ = 0, dropped_ = 0;
 };

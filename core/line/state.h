@@ -43,6 +43,7 @@ struct JudgedFlow {
   Place place;
   std::uint64_t limits = 0;
   std::uint64_t waiting = 0;        // simulated accounts: bytes not yet charged
+  std::uint64_t simulated = 0;      // simulated accounts: bytes of the ledger that were charged
   std::uint64_t told_rows = 0;      // simulated accounts: rows whose refusal was told
   std::uint64_t refused_rows = 0;   // live: rows that refused it before it was classified …
   std::uint64_t refused_spent = 0;  // … and what the last of them had spent
