@@ -75,4 +75,8 @@ void Keeper::dismiss() {
   (void)process_.wait();
 }
 
+void Keeper::stay() {
+  pipe_.close_writer();
+}
+
 }  // namespace weir

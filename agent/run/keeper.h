@@ -16,6 +16,7 @@ class Keeper {
   static Result<Keeper> start(KernelPart& kernel, const std::string& cgroup);
   const Process& process() const { return process_; }
   void dismiss();  // all is done: the keeper goes without ending anything
+  void stay();     // as if the first process had died: the bound holds for a while longer
 
  private:
   Keeper(Process process, Pipe pipe) : process_(std::move(process)), pipe_(std::move(pipe)) {}

@@ -142,4 +142,8 @@ class KernelPart {
 // application ECONNABORTED at once, what is queued is thrown away. An error if it is gone already.
 Result<void> destroy_socket(const weir_tuple& tuple, std::uint64_t cookie);
 
+// Closes every TCP socket of this network namespace that was made in that cgroup (not those below
+// it), also those that no process holds any more. Returns how many.
+Result<std::size_t> destroy_sockets_of_cgroup(std::uint64_t cgroup_id);
+
 }  // namespace weir

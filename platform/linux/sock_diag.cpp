@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "platform/linux/kernel_state.h"
 
@@ -15,6 +16,10 @@ namespace weir {
 namespace {
 
 constexpr timeval kAnswerWithin = {1, 0};  // the kernel answers at once, or something is wrong
+
+constexpr std::size_t kDumpBytes = 32 * 1024;  // what the kernel fills at most in one read
+constexpr std::size_t kMaxFound = 16'384;      // sockets of one dump
+constexpr int kDumpRounds = 16;                // so a quarter of a million sockets of one command
 
 struct Request {
   nlmsghdr header;
@@ -40,7 +45,88 @@ Request make_request(const weir_tuple& tuple, std::uint64_t cookie) {
   return r;
 }
 
+// One socket of a dump: what destroy_socket needs, and where it was made.
+struct Found {
+  weir_tuple tuple{};
+  std::uint64_t cookie = 0;
+};
+
+bool made_in(const nlmsghdr& message, std::uint64_t cgroup_id) {
+  const char* at = reinterpret_cast<const char*>(&message) + NLMSG_SPACE(sizeof(inet_diag_msg));
+  const char* end = reinterpret_cast<const char*>(&message) + message.nlmsg_len;
+  while (end - at >= static_cast<std::ptrdiff_t>(sizeof(nlattr))) {
+    nlattr attribute{};
+    std::memcpy(&attribute, at, sizeof attribute);
+    if (attribute.nla_len < sizeof attribute || attribute.nla_len > end - at) return false;
+    std::uint64_t id = 0;
+    if (attribute.nla_type == INET_DIAG_CGROUP_ID && attribute.nla_len >= NLA_HDRLEN + sizeof id) {
+      std::memcpy(&id, at + NLA_HDRLEN, sizeof id);
+      return id == cgroup_id;
+    }
+    at += NLA_ALIGN(attribute.nla_len);
+  }
+  return false;
+}
+
+Found found_socket(const inet_diag_msg& m) {
+  Found f;
+  f.tuple.family = m.idiag_family;
+  f.tuple.protocol = IPPROTO_TCP;
+  f.tuple.local_port = ntohs(m.id.idiag_sport);
+  f.tuple.remote_port = ntohs(m.id.idiag_dport);
+  std::size_t from = m.idiag_family == AF_INET ? 12 : 0;
+  std::memcpy(f.tuple.local + from, m.id.idiag_src, 16 - from);
+  std::memcpy(f.tuple.remote + from, m.id.idiag_dst, 16 - from);
+  f.cookie = m.id.idiag_cookie[0] | static_cast<std::uint64_t>(m.id.idiag_cookie[1]) << 32;
+  return f;
+}
+
+Result<std::vector<Found>> sockets_of_cgroup(std::uint8_t family, std::uint64_t cgroup_id) {
+  Descriptor netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (!netlink) return fail_with("cannot open sock_diag", errno);
+  setsockopt(netlink.get(), SOL_SOCKET, SO_RCVTIMEO, &kAnswerWithin, sizeof kAnswerWithin);
+  Request request{};
+  request.header.nlmsg_len = sizeof request;
+  request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  request.body.sdiag_family = family;
+  request.body.sdiag_protocol = IPPROTO_TCP;
+  request.body.idiag_states = ~0u;
+  if (send(netlink.get(), &request, sizeof request, 0) < 0)
+    return fail_with("cannot ask sock_diag for sockets", errno);
+  std::vector<Found> found;
+  std::vector<char> buffer(kDumpBytes);
+  for (;;) {
+    ssize_t got = recv(netlink.get(), buffer.data(), buffer.size(), 0);
+    if (got <= 0) return fail_with("no answer from sock_diag", got < 0 ? errno : EPROTO);
+    auto left = static_cast<unsigned>(got);
+    for (auto* m = reinterpret_cast<nlmsghdr*>(buffer.data()); NLMSG_OK(m, left);
+         m = NLMSG_NEXT(m, left)) {
+      if (m->nlmsg_type == NLMSG_DONE || m->nlmsg_type == NLMSG_ERROR) return found;
+      if (m->nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg)) || !made_in(*m, cgroup_id)) continue;
+      if (found.size() >= kMaxFound) return found;  // the caller asks again
+      found.push_back(found_socket(*reinterpret_cast<const inet_diag_msg*>(
+          reinterpret_cast<const char*>(m) + NLMSG_LENGTH(0))));
+    }
+  }
+}
+
 }  // namespace
+
+Result<std::size_t> destroy_sockets_of_cgroup(std::uint64_t cgroup_id) {
+  std::size_t destroyed = 0;
+  for (std::uint8_t family : {AF_INET, AF_INET6}) {
+    for (int round = 0; round < kDumpRounds; ++round) {
+      Result<std::vector<Found>> found = sockets_of_cgroup(family, cgroup_id);
+      if (!found) return tl::unexpected(found.error());
+      std::size_t before = destroyed;
+      for (const Found& socket : *found)
+        destroyed += destroy_socket(socket.tuple, socket.cookie).has_value();
+      if (found->size() < kMaxFound || destroyed == before) break;
+    }
+  }
+  return destroyed;
+}
 
 Result<void> destroy_socket(const weir_tuple& tuple, std::uint64_t cookie) {
   Descriptor netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
