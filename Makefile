@@ -5,7 +5,7 @@ export WEIR_CORPUS ?= $(shell ../shared/corpus/unpack 2>/dev/null)
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 
-.PHONY: help setup build dev test lint demo bench accuracy fuzz tsan clean
+.PHONY: help setup build dev test lint kernels demo bench accuracy fuzz tsan clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -20,6 +20,9 @@ dev: setup ## sanitized build in build/dev
 
 test: dev build ## every test (unit, scenario, kernel, lab, e2e, tidy)
 	@ctest --test-dir build/dev --output-on-failure --no-tests=error -j $(JOBS)
+
+kernels: dev ## the kernel tests on this kernel, and on Debian's 6.1 and 6.12 in an emulator
+	@ctest --test-dir build/dev -L kernel --output-on-failure --no-tests=error
 
 demo: build ## real clients try to get data out of a desk; a table of what the receiver got
 	@demo/demo.sh

@@ -1,5 +1,9 @@
 // Accounts: all rows or none, windows, rows that only observe, a full table, prefixes,
 // acknowledgements.
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
 #include "tests/kernel/kernel_test.h"
 
 namespace weir::test {
@@ -7,7 +11,22 @@ namespace {
 
 constexpr std::uint64_t kRoomy = std::uint64_t{1} << 40;
 
-class Accounts : public KernelTest {};
+class Accounts : public KernelTest {
+ protected:
+  static int shell(const std::string& command) {
+    return WEXITSTATUS(std::system((command + " 2>/dev/null").c_str()));
+  }
+  static std::uint64_t retransmitted() {  // segments, of this network namespace
+    std::ifstream snmp("/proc/self/net/snmp");
+    std::string line, field;
+    for (int tcp = 0; std::getline(snmp, line);) {
+      if (!line.starts_with("Tcp:") || ++tcp != 2) continue;
+      std::istringstream fields(line);
+      for (int i = 0; i < 13; i++) fields >> field;  // RetransSegs
+    }
+    return std::stoull(field);
+  }
+};
 
 TEST_F(Accounts, a_refused_packet_is_charged_to_no_row) {
   k->load({limit_row(kRoomy, 0, WEIR_PER_TREE), limit_row(kRoomy, 10 * kSecond, WEIR_PER_PERSON),
@@ -131,6 +150,28 @@ TEST_F(Accounts, a_prefix_chooses_the_rows_and_the_destination) {
   for (const auto& a : k->accounts_of(1))
     found = found || a.key.dest == default_destination(*IpAddress::parse(kPeer4));
   EXPECT_TRUE(found);
+}
+
+TEST_F(Accounts, a_retransmission_is_free) {
+  k->load({limit_row(kRoomy, 0, WEIR_PER_TREE)});
+  std::uint64_t before = k->desk.received(kLossyPort), sent_again = retransmitted();
+  k->desk.start(tcp({"--shape", "stay", "--bytes", "200000", "--ms", "20000", "--port",
+                     std::to_string(kLossyPort)}));
+  EXPECT_TRUE(
+      await([&] { return k->desk.received(kLossyPort) == before + 200'000; }, within(10000)))
+      << k->desk.received(kLossyPort) - before;
+  EXPECT_GT(retransmitted(), sent_again);
+  EXPECT_EQ(k->charged(0), 200'000u);
+}
+
+TEST_F(Accounts, data_in_a_fast_open_syn_is_charged_once) {
+  k->load({limit_row(kRoomy, 0, WEIR_PER_TREE)});
+  ASSERT_EQ(shell("echo 1543 > /proc/sys/net/ipv4/tcp_fastopen"), 0);  // no cookie asked for
+  pid_t pid = k->desk.start(tcp({"--fast-open", "--size", "1000", "--bytes", "50000"}));
+  EXPECT_TRUE(await([&] { return k->desk.received() == 50'000; }, within(4000)));
+  Outcome o = k->desk.finish(pid);
+  EXPECT_NE(o.output.find("fast open took 1000"), std::string::npos) << o.output;
+  EXPECT_EQ(k->charged(0), 50'000u);
 }
 
 TEST_F(Accounts, loopback_is_not_charged) {

@@ -20,17 +20,8 @@ class Block : public KernelTest {
     return tree;
   }
   std::vector<std::string> query(int wait_ms) {
-    return {"--udp",
-            "--to",
-            kPeer4,
-            "--port",
-            "53",
-            "--size",
-            "60",
-            "--bytes",
-            "60",
-            "--reply", "--wait",
-            std::to_string(wait_ms * scale())};
+    return {"--udp", "--to",    kPeer4, "--port",  "53",     "--size",
+            "60",    "--bytes", "60",   "--reply", "--wait", std::to_string(wait_ms * scale())};
   }
 };
 

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/filter.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -32,8 +33,8 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kFirstPort = 7000;
-constexpr int kPorts = 256;  // one a test, kChattyPort last but one, 53 last
-static_assert(kChattyPort == kFirstPort + kPorts - 2);
+constexpr int kPorts = 256;  // one a test, kLossyPort and kChattyPort before the last, 53 last
+static_assert(kChattyPort == kFirstPort + kPorts - 2 && kLossyPort == kChattyPort - 1);
 
 struct Counted {  // shared with the peer
   std::atomic<std::uint64_t> bytes[kPorts];
@@ -56,6 +57,19 @@ int run(const std::string& command) {
   return WEXITSTATUS(std::system((command + " >/dev/null 2>&1").c_str()));
 }
 
+// The socket, and those that it accepts, lose one packet in eight: a classic filter on a random
+// number.
+void lose_some(int fd) {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<unsigned>(SKF_AD_OFF + SKF_AD_RANDOM)),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 7, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+  };
+  sock_fprog filter{4, program};
+  setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+}
+
 int listen_on(int type, int port) {
   int fd = socket(AF_INET6, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   int off = 0, on = 1, room = 8 << 20;
@@ -66,6 +80,7 @@ int listen_on(int type, int port) {
   any.sin6_family = AF_INET6;
   any.sin6_port = htons(static_cast<std::uint16_t>(port));
   if (bind(fd, reinterpret_cast<sockaddr*>(&any), sizeof any)) return -1;
+  if (port == kLossyPort) lose_some(fd);
   if (type == SOCK_STREAM && listen(fd, 1024)) return -1;
   return fd;
 }
@@ -135,6 +150,7 @@ std::string wire_up(pid_t peer) {
       "ip addr add fd77::1/64 dev desk0 nodad",
       "ip link set desk0 up",
       out + "ip link set lo up",
+      out + "sh -c 'echo 1543 > /proc/sys/net/ipv4/tcp_fastopen'",  // takes data without a cookie
       out + "ip addr add 10.77.0.2/24 dev peer0",
       out + "ip addr add 10.78.0.2/24 dev peer0",
       out + "ip addr add fd77::2/64 dev peer0 nodad",
@@ -245,7 +261,7 @@ Desk::Desk() {
   auto root = cgroup2_root();
   if (number == 0 && root) sweep(*root);
   cgroup_ = fmt::format("{}/weir-kernel-{}-{}", root.value_or("/nowhere"), getpid(), number);
-  port_ = kFirstPort + number++ % (kPorts - 2);
+  port_ = kFirstPort + number++ % (kPorts - 3);
   for (const std::string& dir : {cgroup_, place("a"), place("b")}) mkdir(dir.c_str(), 0755);
 }
 

@@ -21,6 +21,7 @@ inline constexpr const char* kPeer4 = "10.77.0.2";
 inline constexpr const char* kPeer6 = "fd77::2";
 inline constexpr const char* kOther4 = "10.78.0.2";  // the same peer in another /24
 
+inline constexpr int kLossyPort = 7253;   // loses one segment in eight
 inline constexpr int kChattyPort = 7254;  // answers each datagram three times
 
 // Why kernel tests can't run here, "" if they can.

@@ -43,6 +43,30 @@ TEST_F(Identity, with_known_trees_only_the_named_tree_pays_wherever_it_goes) {
   EXPECT_LE(k->charged(0), 200'000u);
 }
 
+TEST_F(Identity, multipath_tcp_whose_socket_the_kernel_makes_is_charged) {
+  k->load({limit_row(100'000, 0, WEIR_PER_PERSON)});
+  k->desk.start(tcp({"--multipath"}));
+  k->desk.settled(milliseconds(600), milliseconds(3000));
+  EXPECT_LE(k->desk.received(), k->charged(0));
+  EXPECT_LE(k->charged(0), 100'000u);
+  EXPECT_GT(k->desk.received(), 100'000u - (64 << 10));
+}
+
+TEST_F(Identity, with_known_trees_multipath_tcp_belongs_to_the_home_cgroup) {
+  KernelOptions options;
+  options.scope = KernelScope::known_trees;
+  k->load({limit_row(100'000, 0, WEIR_PER_TREE)}, options);
+  pid_t pid = k->desk.start(tcp({"--multipath", "--wait", "500"}), "a");
+  auto tree = k->part->put_task(static_cast<std::uint32_t>(pid));
+  ASSERT_TRUE(tree);
+  ASSERT_TRUE(k->part->set_home(k->desk.place("a"), *tree));
+  k->desk.settled(milliseconds(600), milliseconds(3000));
+  EXPECT_LE(k->desk.received(), 100'000u);
+  EXPECT_GT(k->desk.received(), 100'000u - (64 << 10));
+  ASSERT_EQ(k->accounts_of(0).size(), 1u);
+  EXPECT_EQ(k->accounts_of(0)[0].key.who, *tree);
+}
+
 TEST_F(Identity, a_socket_older_than_the_programs_is_unattributed_but_charged) {
   pid_t pid = k->desk.start(
       {"--shape", "socket_first", "--udp", "--to", kPeer4, "--size", "1000", "--ms", "1000"});

@@ -21,6 +21,7 @@ class Pins : public KernelTest {
   std::unique_ptr<KernelPart> again() {
     KernelOptions options = pinned();
     options.cgroup = k->desk.cgroup();
+    options.max_accounts = options.max_tasks = 4096;
     auto part = KernelPart::load(options);
     EXPECT_TRUE(part) << part.error().sentence;
     return part ? std::make_unique<KernelPart>(std::move(*part)) : nullptr;

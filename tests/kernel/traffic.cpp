@@ -31,7 +31,9 @@ struct Options {
   std::string then_cgroup;  // directory to enter after the first half of the time
   int port = 7000;
   bool udp = false;
-  int count = 1;  // flows or processes
+  bool multipath = false;  // MPTCP: the kernel makes the socket that sends
+  bool fast_open = false;  // the first bytes go with the SYN
+  int count = 1;           // flows or processes
   std::size_t size = 16384;
   long bytes = -1;   // per flow; -1: as much as goes
   long wait_ms = 0;  // before the first byte
@@ -76,9 +78,17 @@ int connect_one(bool block) {
     inet_pton(AF_INET, options.address.c_str(), &a->sin_addr);
     size = sizeof *a;
   }
-  int fd =
-      socket(six ? AF_INET6 : AF_INET, (options.udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+  int fd = socket(six ? AF_INET6 : AF_INET, (options.udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC,
+                  options.multipath ? IPPROTO_MPTCP : 0);
   if (fd < 0) return -1;
+  if (options.fast_open) {
+    ssize_t n = sendto(fd, payload, options.size, MSG_FASTOPEN | MSG_NOSIGNAL,
+                       reinterpret_cast<sockaddr*>(&to), size);
+    std::printf("fast open took %zd\n", n);
+    if (options.bytes > 0) options.bytes -= n;
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+  }
   if (!block) fcntl(fd, F_SETFL, O_NONBLOCK);
   if (connect(fd, reinterpret_cast<sockaddr*>(&to), size) && errno != EINPROGRESS) {
     int e = errno;
@@ -270,7 +280,12 @@ int ping() {
 int send_and_stay() {
   int fd = connect_one(true);
   if (fd < 0) return 3;
-  send(fd, payload, static_cast<std::size_t>(options.bytes), MSG_NOSIGNAL);
+  for (long left = options.bytes; left > 0;) {
+    ssize_t n =
+        send(fd, payload, static_cast<std::size_t>(left < 65536 ? left : 65536), MSG_NOSIGNAL);
+    if (n <= 0) return 3;
+    left -= n;
+  }
   while (now_ms() < deadline) usleep(10'000);
   return 0;
 }
@@ -306,6 +321,10 @@ void parse(int argc, char** argv) {
       for (i++; i < argc; i++) options.rest.push_back(argv[i]);
     } else if (a == "--udp") {
       options.udp = true;
+    } else if (a == "--multipath") {
+      options.multipath = true;
+    } else if (a == "--fast-open") {
+      options.fast_open = true;
     } else if (a == "--reply") {
       options.reply = true;
     } else if (a == "--shape") {
@@ -349,7 +368,7 @@ int main(int argc, char** argv) {
   if (options.shape == "leader") return leader_exits();
   if (options.shape == "storm") return storm();
   if (options.shape == "launch") return launch();
-  if (options.shape == "linger") return send_and_stay();
+  if (options.shape == "stay") return send_and_stay();
   if (options.shape == "serve") return serve();
   if (options.shape == "ping") return ping();
   if (options.shape == "socket_first") return socket_first();

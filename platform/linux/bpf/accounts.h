@@ -8,15 +8,17 @@
 #define WEIR_CAS_TRIES 32 /* two CPUs on one word never needed more than a few; then the packet waits */
 #define WEIR_Q4 16        /* a window's word counts 1/16 ns */
 
-enum row_result { WEIR_ROW_SKIPPED, WEIR_ROW_CHARGED, WEIR_ROW_OVER /* charged, but over */, WEIR_ROW_REFUSED };
-
 struct charge { /* one packet, or the first flight of a flow */
   u64 tree, dest, bytes, now;
   u32 person, labels;
 };
 
-struct words { /* of windowed rows, before and after their charge: for an exact undo */
-  u64 before[WEIR_CHARGES], after[WEIR_CHARGES];
+struct trail { /* what a charge has done so far; in memory, where the verifier follows no values */
+  u64 before[WEIR_CHARGES]; /* words of windowed rows, for an exact undo */
+  u32 done;    /* bit n: the n-th row was charged */
+  u32 refused; /* 1 + the row that has no room */
+  u32 over;    /* 1 + a row that has no room and only observes */
+  u32 pad;
 };
 
 static __always_inline int applies(const struct weir_limit *limit, u32 labels) {
@@ -39,26 +41,35 @@ static __always_inline u64 cost_of(const struct weir_limit *limit, u64 bytes) {
   return (bytes < limit->bytes ? bytes : limit->bytes) * limit->ns_per_byte_q4;
 }
 
+/* What a windowed word becomes by a charge: it starts at now if it has refilled. */
+static __always_inline u64 moved(u64 before, u64 now, u64 cost) { return (before < now ? now : before) + cost; }
+
+static const struct weir_account no_charges; /* not on the stack, which is short */
+
 static __always_inline struct weir_account *open_account(const struct weir_account_key *key) {
   struct weir_account *a = bpf_map_lookup_elem(&accounts, key);
   if (a) return a;
-  struct weir_account fresh = {};
-  bpf_map_update_elem(&accounts, key, &fresh, BPF_NOEXIST);
+  bpf_map_update_elem(&accounts, key, &no_charges, BPF_NOEXIST);
   a = bpf_map_lookup_elem(&accounts, key);
   if (!a) count(WEIR_COUNT_ACCOUNTS_FULL);
   return a;
 }
 
-/* One row. `slot` says where its words are kept for the undo. */
-__attribute__((noinline)) int charge_row(struct charge *c, u32 row, struct words *w, u32 slot) {
-  if (!c || !w) return WEIR_ROW_REFUSED;
+static __always_inline int no_account(struct trail *t, u32 row, int observe) {
+  if (!observe) t->refused = 1 + row;
+  return 0;
+}
+
+/* One row, the `slot`-th of its packet. */
+__attribute__((noinline)) int charge_row(struct charge *c, u32 row, struct trail *t, u32 slot) {
+  if (!c || !t) return 0;
   const struct weir_limit *limit = bpf_map_lookup_elem(&limits, &row);
-  if (!limit || !applies(limit, c->labels)) return WEIR_ROW_SKIPPED;
+  if (!limit || !applies(limit, c->labels)) return 0;
   struct weir_account_key key = {};
   make_key(&key, row, limit->per, c);
   int observe = limit->flags & WEIR_LIMIT_OBSERVE;
   struct weir_account *account = open_account(&key);
-  if (!account) return observe ? WEIR_ROW_SKIPPED : WEIR_ROW_REFUSED;
+  if (!account) return no_account(t, row, observe);
 
   u64 q4 = limit->ns_per_byte_q4;
   u64 now = c->now * WEIR_Q4;
@@ -67,21 +78,23 @@ __attribute__((noinline)) int charge_row(struct charge *c, u32 row, struct words
   slot &= WEIR_CHARGES - 1;
   for (int i = 0; i < WEIR_CAS_TRIES; i++) {
     u64 before = *(volatile u64 *)&account->word;
-    u64 after = (q4 && before < now ? now : before) + cost;
+    u64 after = q4 ? moved(before, now, cost) : before + cost;
     int room = c->bytes <= limit->bytes && after - (q4 ? now : 0) <= most;
     if (!room && !observe) {
       __sync_fetch_and_add(&account->refused, c->bytes);
-      return WEIR_ROW_REFUSED;
+      t->refused = 1 + row;
+      return 0;
     }
     if (__sync_val_compare_and_swap(&account->word, before, after) == before) {
-      w->before[slot] = before;
-      w->after[slot] = after;
+      t->before[slot] = before;
+      t->done |= 1u << slot;
+      if (!room) t->over = 1 + row;
       __sync_fetch_and_add(&account->charged, c->bytes);
-      return room ? WEIR_ROW_CHARGED : WEIR_ROW_OVER;
+      return 0;
     }
   }
   count(WEIR_COUNT_CAS_EXHAUSTED);
-  return observe ? WEIR_ROW_SKIPPED : WEIR_ROW_REFUSED;
+  return no_account(t, row, observe);
 }
 
 /* Takes back what a windowed word has not refilled by itself since `since`: giving back more would let
@@ -92,8 +105,8 @@ static __always_inline void give_back(struct weir_account *account, u64 cost, u6
 }
 
 /* Undoes charge_row() of the same packet. A window whose word nobody touched since gets it back as it was. */
-__attribute__((noinline)) int undo_row(struct charge *c, u32 row, struct words *w, u32 slot) {
-  if (!c || !w) return 0;
+__attribute__((noinline)) int undo_row(struct charge *c, u32 row, struct trail *t, u32 slot) {
+  if (!c || !t) return 0;
   const struct weir_limit *limit = bpf_map_lookup_elem(&limits, &row);
   if (!limit) return 0;
   struct weir_account_key key = {};
@@ -101,11 +114,13 @@ __attribute__((noinline)) int undo_row(struct charge *c, u32 row, struct words *
   struct weir_account *account = bpf_map_lookup_elem(&accounts, &key);
   if (!account) return 0;
   slot &= WEIR_CHARGES - 1;
-  u64 after = w->after[slot];
+  u64 before = t->before[slot];
+  u64 cost = cost_of(limit, c->bytes);
+  u64 after = moved(before, c->now * WEIR_Q4, cost);
   if (!limit->ns_per_byte_q4)
     __sync_fetch_and_sub(&account->word, c->bytes);
-  else if (__sync_val_compare_and_swap(&account->word, after, w->before[slot]) != after)
-    give_back(account, cost_of(limit, c->bytes), c->now);
+  else if (__sync_val_compare_and_swap(&account->word, after, before) != after)
+    give_back(account, cost, c->now);
   __sync_fetch_and_sub(&account->charged, c->bytes);
   return 0;
 }
@@ -163,30 +178,23 @@ static __always_inline u32 lowest_bit(u64 rows) {
  * -n - 1 has no room. */
 __attribute__((noinline)) int charge_rows(struct charge *c, u64 rows) {
   if (!c) return 1;
-  struct words w = {};
-  u64 left = rows, done = 0;
-  int refused = 0, over = 0;
+  struct trail t = {};
+  u64 left = rows;
   for (u32 slot = 0; slot < WEIR_CHARGES && left; slot++) {
-    u32 row = lowest_bit(left);
-    int result = charge_row(c, row, &w, slot);
-    if (result == WEIR_ROW_REFUSED) {
-      refused = 1 + row;
-      break;
-    }
+    charge_row(c, lowest_bit(left), &t, slot);
+    if (t.refused) break;
     left &= left - 1;
-    if (result != WEIR_ROW_SKIPPED) done |= 1ull << slot;
-    if (result == WEIR_ROW_OVER) over = -1 - (int)row;
   }
-  if (!left) return over;
-  if (!refused) {
+  if (!left) return t.over ? -(int)t.over : 0;
+  if (!t.refused) {
     count(WEIR_COUNT_TOO_MANY_LIMITS);
-    refused = 1 + lowest_bit(left);
+    t.refused = 1 + lowest_bit(left);
   }
   for (u32 slot = 0; slot < WEIR_CHARGES && rows; slot++) {
-    if (done & (1ull << slot)) undo_row(c, lowest_bit(rows), &w, slot);
+    if (t.done & (1u << slot)) undo_row(c, lowest_bit(rows), &t, slot);
     rows &= rows - 1;
   }
-  return refused;
+  return t.refused;
 }
 
 #endif

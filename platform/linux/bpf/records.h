@@ -5,7 +5,10 @@
 #include "accounts.h"
 #include "packet.h"
 
-#define WEIR_USAGE_STEP 65536u            /* bytes between two usage records of a socket */
+/* A socket's next usage record is due after 64 KiB out, or a sixteenth of what the last one told if that
+ * is more, up to 1 MiB: 1,200 records a second at 10 Gbit/s. Received bytes count a sixteenth. */
+#define WEIR_USAGE_STEP (64ull << 10)
+#define WEIR_USAGE_STEP_MOST (1ull << 20)
 #define WEIR_TELL_EVERY_NS 1000000000ull  /* a refusal of the same account is told once a second */
 
 static __always_inline void start_record(struct weir_record *r, u32 kind, u32 size,
@@ -29,8 +32,19 @@ static __always_inline void put_tuple(struct weir_tuple *t, const struct packet 
   t->pad = 0;
 }
 
+static __always_inline u64 usage_volume(const struct weir_socket *s) {
+  return s->bytes_out + s->bytes_in / 16;
+}
+
+static __always_inline int usage_is_due(const struct weir_socket *s) {
+  u64 step = s->told_bytes / 16;
+  if (step < WEIR_USAGE_STEP) step = WEIR_USAGE_STEP;
+  if (step > WEIR_USAGE_STEP_MOST) step = WEIR_USAGE_STEP_MOST;
+  return usage_volume(s) - s->told_bytes >= step;
+}
+
 static __always_inline void put_usage(struct weir_socket *s, const struct weir_tuple *tuple) {
-  s->told_bytes = s->bytes_out + s->bytes_in;
+  s->told_bytes = usage_volume(s);
   struct weir_usage *u = bpf_ringbuf_reserve(&events, sizeof(*u), 0);
   if (!u) {
     count(WEIR_COUNT_RING_LOST);

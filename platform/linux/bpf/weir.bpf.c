@@ -311,8 +311,7 @@ static __always_inline int leave(struct __sk_buff *skb, struct weir_socket *s, s
   }
   if (answer == WEIR_PASS && p->stream) advance(s, p);
   int closing = (s->flags & WEIR_SOCKET_CLOSED) && (p->tcp_flags & (WEIR_TCP_FIN | WEIR_TCP_RST));
-  u64 total = s->bytes_out + s->bytes_in;
-  if (classified || total - s->told_bytes >= WEIR_USAGE_STEP || (closing && total != s->told_bytes))
+  if (classified || usage_is_due(s) || (closing && usage_volume(s) != s->told_bytes))
     usage_of_packet(s, p, family);
   return answer;
 }
@@ -365,8 +364,7 @@ int weir_ingress(struct __sk_buff *skb) {
   __sync_fetch_and_add(&s->bytes_in, p.payload);
   if (!p.stream) __sync_fetch_and_add(&s->datagrams_in, 1);
   if (is_dns_port(p.remote_port)) put_head(skb, s, 1);
-  if (s->bytes_out + s->bytes_in - s->told_bytes >= WEIR_USAGE_STEP)
-    usage_of_packet(s, &p, sk->family);
+  if (usage_is_due(s)) usage_of_packet(s, &p, sk->family);
   return WEIR_PASS;
 }
 

@@ -87,7 +87,7 @@ struct weir_tuple {   /* network order addresses, host order ports */
 struct weir_socket {
   w_u64 cookie, tree, limits, dest;
   w_u64 bytes_out, bytes_in, refused;
-  w_u64 told_bytes;   /* out + in at the last usage record */
+  w_u64 told_bytes;   /* out + in / 16 at the last usage record */
   w_u64 first_flight; /* bytes sent before the verdict, charged to every row of `limits` */
   w_u64 first_ns;     /* boot time of the first of them */
   w_u64 wait_ns;      /* boot time since which it waits for its verdict, 0: it doesn't */
