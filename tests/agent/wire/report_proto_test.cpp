@@ -60,7 +60,7 @@ TEST(report_proto, a_report_is_one_line_with_the_names_and_forms_of_the_contract
       R"("bytesOut":"262144","bytesIn":"1234","customers":77,)"
       R"("decision":{"action":"block","rule":"no-personal-cloud","policyNumber":3,)"
       R"("enforced":true,"because":[]},"customerKeys":[],)"
-            R"("time":"2026-03-04T05:06:07.089Z","updated":"2026-03-04T05:06:08.089Z"})");
+      R"("time":"2026-03-04T05:06:07.089Z","updated":"2026-03-04T05:06:08.089Z"})");
 }
 
 TEST(report_proto, the_text_of_every_reason_is_the_renderers) {
