@@ -1,5 +1,5 @@
-// Rows of the kernel part. With burst b = B/2 and T ns a byte, T >= W / (B - b), no window of
-// length W passes more than b + W / T <= B bytes.
+// Rows of the kernel part. With burst b = B/2 and T ns a byte, T >= W / b, no window of length W
+// passes more than b + W / T <= B bytes.
 #include "core/policy/limit_table.h"
 
 #include <algorithm>
@@ -41,7 +41,7 @@ LimitRow limit_row(const Limit& limit, Mode mode) {
     row.bytes = *limit.bytes / 2;
     // 7 d in 1/16 ns is 9.7e15: far from the end of 64 bits.
     const auto window_q4 = static_cast<std::uint64_t>(limit.window_ns) * kQ4;
-    const std::uint64_t refill = std::max<std::uint64_t>(1, *limit.bytes - row.bytes);
+    const std::uint64_t refill = std::max<std::uint64_t>(1, row.bytes);
     row.ns_per_byte_q4 = (window_q4 + refill - 1) / refill;
   }
   if (mode == Mode::observe) row.flags |= kRowObserve;
