@@ -197,6 +197,8 @@ void* late_thread(void*) {
 }
 
 int leader_exits() {
+  int fd = connect_one(true);  // the leader sends too, so that a tree lost with it would show
+  send(fd, payload, options.udp ? options.size : 1400, MSG_NOSIGNAL);
   pthread_t thread;
   pthread_create(&thread, nullptr, late_thread, nullptr);
   syscall(SYS_exit, 0);  // this thread only

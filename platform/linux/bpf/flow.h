@@ -14,29 +14,29 @@ struct route { /* of one packet; the socket holds a copy of it while it has one 
 };
 
 /* The /24 or /48: what `per: destination` means where nothing gives a better key. */
-static __always_inline u64 default_dest(const u8 *a) {
-  if (*(const u64 *)a == 0 && *(const u32 *)(a + 8) == bpf_htonl(0x0000ffff))
+static __always_inline u64 default_dest(const u8* a) {
+  if (*(const u64*)a == 0 && *(const u32*)(a + 8) == bpf_htonl(0x0000ffff))
     return 4ull << 56 | (u64)a[12] << 16 | (u64)a[13] << 8 | a[14];
   return 6ull << 56 | (u64)a[0] << 40 | (u64)a[1] << 32 | (u64)a[2] << 24 | (u64)a[3] << 16 |
          (u64)a[4] << 8 | a[5];
 }
 
-static __always_inline int same_address(const u8 *a, const u8 *b) {
-  return ((const u64 *)a)[0] == ((const u64 *)b)[0] && ((const u64 *)a)[1] == ((const u64 *)b)[1];
+static __always_inline int same_address(const u8* a, const u8* b) {
+  return ((const u64*)a)[0] == ((const u64*)b)[0] && ((const u64*)a)[1] == ((const u64*)b)[1];
 }
 
-static __always_inline void route_by_address(struct route *r, const u8 *address,
-                                             const struct weir_state *now) {
+static __always_inline void route_by_address(struct route* r, const u8* address,
+                                             const struct weir_state* now) {
   struct weir_prefix_key key = {.length = 128};
   __builtin_memcpy(key.address, address, 16);
-  struct weir_prefix *p = bpf_map_lookup_elem(&prefixes, &key);
+  struct weir_prefix* p = bpf_map_lookup_elem(&prefixes, &key);
   r->limits = p ? p->limits : now->unclassified;
   r->dest = p && p->dest ? p->dest : default_dest(address);
   r->classified = p && p->final;
 }
 
 /* Moves the first flight of `s` from the rows that it was charged to to those of the verdict. */
-__attribute__((noinline)) int settle(struct weir_socket *s, u64 rows, u64 dest) {
+__attribute__((noinline)) int settle(struct weir_socket* s, u64 rows, u64 dest) {
   if (!s) return 0;
   u64 bytes = __sync_lock_test_and_set(&s->first_flight, 0);
   u64 old_rows = s->limits, old_dest = s->dest;
@@ -48,7 +48,7 @@ __attribute__((noinline)) int settle(struct weir_socket *s, u64 rows, u64 dest) 
     u32 row = lowest_bit(left);
     u64 bit = left & -left;
     left &= left - 1;
-    const struct weir_limit *limit = bpf_map_lookup_elem(&limits, &row);
+    const struct weir_limit* limit = bpf_map_lookup_elem(&limits, &row);
     int moved = limit && per_destination(limit->per) && old_dest != dest;
     if ((old_rows & bit) && (!(rows & bit) || moved)) {
       c.dest = old_dest;
@@ -64,9 +64,9 @@ __attribute__((noinline)) int settle(struct weir_socket *s, u64 rows, u64 dest) 
 }
 
 /* Takes the verdict for this socket if there is one of the policy in force. */
-static __always_inline int take_verdict(struct weir_socket *s, const struct weir_state *now) {
+static __always_inline int take_verdict(struct weir_socket* s, const struct weir_state* now) {
   u64 cookie = s->cookie;
-  struct weir_verdict *v = bpf_map_lookup_elem(&verdicts, &cookie);
+  struct weir_verdict* v = bpf_map_lookup_elem(&verdicts, &cookie);
   if (!v || v->generation != now->generation) return 0;
   u64 rows = v->limits | (s->limits & now->fixed);
   u64 dest = v->dest ? v->dest : s->dest;
@@ -77,9 +77,10 @@ static __always_inline int take_verdict(struct weir_socket *s, const struct weir
   return 1;
 }
 
-/* First packet of a socket, or a new policy. Charges under rows of an older policy stay where they are. */
-static __always_inline void look_up(struct weir_socket *s, const struct packet *p,
-                                    const struct weir_state *now, struct route *r) {
+/* First packet of a socket, or a new policy. Charges under rows of an older policy stay where they
+ * are. */
+static __always_inline void look_up(struct weir_socket* s, const struct packet* p,
+                                    const struct weir_state* now, struct route* r) {
   route_by_address(r, p->remote, now);
   s->first_flight = 0;
   s->wait_ns = 0;
@@ -93,11 +94,12 @@ static __always_inline void look_up(struct weir_socket *s, const struct packet *
     __sync_fetch_and_and(&s->flags, ~(WEIR_SOCKET_CLASSIFIED | WEIR_SOCKET_WAITED));
 }
 
-/* The rows of this packet. A datagram socket with several peers gets no verdict, and nothing of it is
- * kept: two threads could otherwise use an approved peer's rows for another peer. */
-__attribute__((noinline)) int find_route(struct weir_socket *s, struct packet *p, struct route *r, u8 family) {
+/* The rows of this packet. A datagram socket with several peers gets no verdict, and nothing of it
+ * is kept: two threads could otherwise use an approved peer's rows for another peer. */
+__attribute__((noinline)) int find_route(struct weir_socket* s, struct packet* p, struct route* r,
+                                         u8 family) {
   u32 zero = 0;
-  const struct weir_state *now = bpf_map_lookup_elem(&state, &zero);
+  const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
   if (!s || !p || !r || !now) return 0;
   u32 flags = s->flags;
   if (!(flags & WEIR_SOCKET_CLAIMED)) {
@@ -130,8 +132,8 @@ __attribute__((noinline)) int find_route(struct weir_socket *s, struct packet *p
 }
 
 /* 1: the flow has used its first flight and waits for its verdict. */
-static __always_inline int must_wait(struct weir_socket *s, const struct route *r, u64 bytes,
-                                     const struct weir_state *now, u64 time) {
+static __always_inline int must_wait(struct weir_socket* s, const struct route* r, u64 bytes,
+                                     const struct weir_state* now, u64 time) {
   if (r->classified || !r->limits || !now->first_flight) return 0;
   if (s->flags & (WEIR_SOCKET_MANY | WEIR_SOCKET_WAITED)) return 0;
   if (s->first_flight + bytes <= now->first_flight) return 0;
@@ -141,18 +143,19 @@ static __always_inline int must_wait(struct weir_socket *s, const struct route *
   return 0;
 }
 
-/* 1: no verdict can take this socket off its rows any more. A refusal begins the wait for one, as the end
- * of the first flight does. */
-static __always_inline int is_settled(struct weir_socket *s, const struct route *r,
-                                      const struct weir_state *now, u64 time) {
-  if (r->classified || !now->first_flight || (s->flags & (WEIR_SOCKET_MANY | WEIR_SOCKET_WAITED))) return 1;
+/* 1: no verdict can take this socket off its rows any more. A refusal begins the wait for one, as
+ * the end of the first flight does. */
+static __always_inline int is_settled(struct weir_socket* s, const struct route* r,
+                                      const struct weir_state* now, u64 time) {
+  if (r->classified || !now->first_flight || (s->flags & (WEIR_SOCKET_MANY | WEIR_SOCKET_WAITED)))
+    return 1;
   if (!s->wait_ns) s->wait_ns = time;
   return time - s->wait_ns >= now->verdict_wait_ns;
 }
 
 static __always_inline int lease_holds(u64 tree, u64 target, u64 time) {
   struct weir_account_key key = {.limit = WEIR_LIMITS, .who = tree, .dest = target};
-  struct weir_account *lease = bpf_map_lookup_elem(&accounts, &key);
+  struct weir_account* lease = bpf_map_lookup_elem(&accounts, &key);
   return lease && time < lease->until_ns;
 }
 

@@ -1,5 +1,6 @@
-/* The few kernel fields that the programs read, relocated by CO-RE against the running kernel's BTF:
- * names must match the kernel's, offsets need not. Smaller than a generated vmlinux.h of 2.8 MB. */
+/* The few kernel fields that the programs read, relocated by CO-RE against the running kernel's
+ * BTF: names must match the kernel's, offsets need not. Smaller than a generated vmlinux.h of 2.8
+ * MB. */
 #ifndef WEIR_KERNEL_TYPES_H
 #define WEIR_KERNEL_TYPES_H
 
@@ -25,10 +26,10 @@ struct task_struct {
   unsigned int flags;
   int pid, tgid;
   unsigned long long start_boottime; /* ns */
-  struct task_struct *real_parent;
-  const struct cred *cred;
+  struct task_struct* real_parent;
+  const struct cred* cred;
   kuid_t loginuid; /* CONFIG_AUDIT only: test for it */
-  struct signal_struct *signal;
+  struct signal_struct* signal;
 };
 
 struct super_block {
@@ -36,17 +37,17 @@ struct super_block {
 };
 
 struct inode {
-  struct super_block *i_sb;
+  struct super_block* i_sb;
   unsigned long i_ino;
 };
 
 struct file {
-  struct inode *f_inode;
+  struct inode* f_inode;
 };
 
 struct linux_binprm {
-  struct file *file;
-  const char *filename; /* as it was passed to exec */
+  struct file* file;
+  const char* filename; /* as it was passed to exec */
 };
 
 struct sock_common {

@@ -1,5 +1,6 @@
-/* The tables of the kernel part. Those that hold what was spent or who is who are pinned and adopted by
- * a restarted guard; sizes come from weir_abi.h, the loader may make them smaller for tests. */
+/* The tables of the kernel part. Those that hold what was spent or who is who are pinned and
+ * adopted by a restarted guard; sizes come from weir_abi.h, the loader may make them smaller for
+ * tests. */
 #ifndef WEIR_MAPS_H
 #define WEIR_MAPS_H
 
@@ -14,10 +15,10 @@ typedef w_u16 u16;
 typedef w_u32 u32;
 typedef w_u64 u64;
 
-#define WEIR_VERDICTS 65536u          /* sockets with a verdict at once; more: they stay unclassified */
-#define WEIR_LAUNCHERS 256u           /* declared launchers: a desk has about twenty */
-#define WEIR_EVENTS_BYTES (8u << 20)  /* 2 s of 2,000 new flows a second with a 2 KiB head each */
-#define WEIR_TOLD_BYTES (256u << 10)  /* 1,500 refusals that the guard has not read yet */
+#define WEIR_VERDICTS 65536u /* sockets with a verdict at once; more: they stay unclassified */
+#define WEIR_LAUNCHERS 256u  /* declared launchers: a desk has about twenty */
+#define WEIR_EVENTS_BYTES (8u << 20) /* 2 s of 2,000 new flows a second with a 2 KiB head each */
+#define WEIR_TOLD_BYTES (256u << 10) /* 1,500 refusals that the guard has not read yet */
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -42,7 +43,8 @@ struct {
 
 struct {
   __uint(type, BPF_MAP_TYPE_SK_STORAGE);
-  __uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE); /* clone: accepted sockets are their listener's */
+  __uint(map_flags,
+         BPF_F_NO_PREALLOC | BPF_F_CLONE); /* clone: accepted sockets are their listener's */
   __type(key, int);
   __type(value, struct weir_socket);
 } sockets SEC(".maps");
@@ -99,7 +101,7 @@ volatile const u32 scope_level = 0;  /* its depth below the root */
 volatile const u32 known_trees_only = 0;
 
 static __always_inline void count(u32 which) {
-  u64 *n = bpf_map_lookup_elem(&counters, &which);
+  u64* n = bpf_map_lookup_elem(&counters, &which);
   if (n) *n += 1;
 }
 

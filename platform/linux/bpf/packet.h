@@ -1,5 +1,5 @@
-/* One packet as a cgroup_skb program sees it, from the IP header on: who it goes to, what it carries,
- * what it costs. A packet that can't be read to its end costs its whole length. */
+/* One packet as a cgroup_skb program sees it, from the IP header on: who it goes to, what it
+ * carries, what it costs. A packet that can't be read to its end costs its whole length. */
 #ifndef WEIR_PACKET_H
 #define WEIR_PACKET_H
 
@@ -9,7 +9,8 @@
 
 #define WEIR_TCP 6
 #define WEIR_UDP 17
-#define WEIR_EXTENSIONS 6 /* IPv6 extension headers that are walked; real packets have at most three */
+#define WEIR_EXTENSIONS \
+  6 /* IPv6 extension headers that are walked; real packets have at most three */
 #define WEIR_AF_INET6 10
 #define WEIR_SOCK_STREAM 1
 #define WEIR_LOOPBACK 1 /* ifindex of lo in every network namespace */
@@ -50,22 +51,22 @@ struct tcp_header {
   u16 window, check, urgent;
 };
 
-static __always_inline void put_ip4(u8 *to, u32 address) {
-  *(u64 *)to = 0;
-  *(u32 *)(to + 8) = bpf_htonl(0x0000ffff);
-  *(u32 *)(to + 12) = address;
+static __always_inline void put_ip4(u8* to, u32 address) {
+  *(u64*)to = 0;
+  *(u32*)(to + 8) = bpf_htonl(0x0000ffff);
+  *(u32*)(to + 12) = address;
 }
 
-static __always_inline int is_loopback_address(const u8 *a) {
-  if (*(const u64 *)a) return 0;
-  if (*(const u32 *)(a + 8) == bpf_htonl(0x0000ffff)) return a[12] == 127;
-  return *(const u32 *)(a + 8) == 0 && *(const u32 *)(a + 12) == bpf_htonl(1);
+static __always_inline int is_loopback_address(const u8* a) {
+  if (*(const u64*)a) return 0;
+  if (*(const u32*)(a + 8) == bpf_htonl(0x0000ffff)) return a[12] == 127;
+  return *(const u32*)(a + 8) == 0 && *(const u32*)(a + 12) == bpf_htonl(1);
 }
 
 /* Reads the network header; returns the offset of the next one, 0 if there is none to read. */
-static __always_inline u32 read_ip(struct __sk_buff *skb, struct packet *p) {
-  u8 *source = p->incoming ? p->remote : p->local;
-  u8 *destination = p->incoming ? p->local : p->remote;
+static __always_inline u32 read_ip(struct __sk_buff* skb, struct packet* p) {
+  u8* source = p->incoming ? p->remote : p->local;
+  u8* destination = p->incoming ? p->local : p->remote;
   u8 first = 0;
   bpf_skb_load_bytes(skb, 0, &first, 1);
   if (first >> 4 == 4) {
@@ -99,13 +100,14 @@ static __always_inline u32 read_ip(struct __sk_buff *skb, struct packet *p) {
 }
 
 /* Headers that segmentation will add to a datagram that the stack holds as one. */
-static __always_inline u32 added_headers(struct __sk_buff *skb, u32 headers) {
+static __always_inline u32 added_headers(struct __sk_buff* skb, u32 headers) {
   u32 size = skb->gso_size;
   if (!size || skb->len <= headers) return 0;
   return (skb->len - headers - 1) / size * headers;
 }
 
-static __always_inline void read_packet(struct __sk_buff *skb, struct bpf_sock *sk, struct packet *p) {
+static __always_inline void read_packet(struct __sk_buff* skb, struct bpf_sock* sk,
+                                        struct packet* p) {
   p->length = skb->len;
   p->payload = skb->len;
   u32 at = read_ip(skb, p);
@@ -135,6 +137,8 @@ static __always_inline void read_packet(struct __sk_buff *skb, struct bpf_sock *
   }
 }
 
-static __always_inline int is_dns_port(u16 port) { return port == 53 || port == 853; }
+static __always_inline int is_dns_port(u16 port) {
+  return port == 53 || port == 853;
+}
 
 #endif

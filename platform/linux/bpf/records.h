@@ -5,14 +5,15 @@
 #include "accounts.h"
 #include "packet.h"
 
-/* A socket's next usage record is due after 64 KiB out, or a sixteenth of what the last one told if that
- * is more, up to 1 MiB: 1,200 records a second at 10 Gbit/s. Received bytes count a sixteenth. */
+/* A socket's next usage record is due after 64 KiB out, or a sixteenth of what the last one told if
+ * that is more, up to 1 MiB: 1,200 records a second at 10 Gbit/s. Received bytes count a sixteenth.
+ */
 #define WEIR_USAGE_STEP (64ull << 10)
 #define WEIR_USAGE_STEP_MOST (1ull << 20)
-#define WEIR_TELL_EVERY_NS 1000000000ull  /* a refusal of the same account is told once a second */
+#define WEIR_TELL_EVERY_NS 1000000000ull /* a refusal of the same account is told once a second */
 
-static __always_inline void start_record(struct weir_record *r, u32 kind, u32 size,
-                                         const struct weir_socket *s) {
+static __always_inline void start_record(struct weir_record* r, u32 kind, u32 size,
+                                         const struct weir_socket* s) {
   r->kind = kind;
   r->size = size;
   r->boot_ns = bpf_ktime_get_boot_ns();
@@ -22,7 +23,7 @@ static __always_inline void start_record(struct weir_record *r, u32 kind, u32 si
   r->pid = s->pid;
 }
 
-static __always_inline void put_tuple(struct weir_tuple *t, const struct packet *p, u8 family) {
+static __always_inline void put_tuple(struct weir_tuple* t, const struct packet* p, u8 family) {
   __builtin_memcpy(t->local, p->local, 16);
   __builtin_memcpy(t->remote, p->remote, 16);
   t->local_port = p->local_port;
@@ -32,20 +33,20 @@ static __always_inline void put_tuple(struct weir_tuple *t, const struct packet 
   t->pad = 0;
 }
 
-static __always_inline u64 usage_volume(const struct weir_socket *s) {
+static __always_inline u64 usage_volume(const struct weir_socket* s) {
   return s->bytes_out + s->bytes_in / 16;
 }
 
-static __always_inline int usage_is_due(const struct weir_socket *s) {
+static __always_inline int usage_is_due(const struct weir_socket* s) {
   u64 step = s->told_bytes / 16;
   if (step < WEIR_USAGE_STEP) step = WEIR_USAGE_STEP;
   if (step > WEIR_USAGE_STEP_MOST) step = WEIR_USAGE_STEP_MOST;
   return usage_volume(s) - s->told_bytes >= step;
 }
 
-static __always_inline void put_usage(struct weir_socket *s, const struct weir_tuple *tuple) {
+static __always_inline void put_usage(struct weir_socket* s, const struct weir_tuple* tuple) {
   s->told_bytes = usage_volume(s);
-  struct weir_usage *u = bpf_ringbuf_reserve(&events, sizeof(*u), 0);
+  struct weir_usage* u = bpf_ringbuf_reserve(&events, sizeof(*u), 0);
   if (!u) {
     count(WEIR_COUNT_RING_LOST);
     return;
@@ -60,35 +61,37 @@ static __always_inline void put_usage(struct weir_socket *s, const struct weir_t
   bpf_ringbuf_submit(u, 0);
 }
 
-static __always_inline void usage_of_packet(struct weir_socket *s, const struct packet *p, u8 family) {
+static __always_inline void usage_of_packet(struct weir_socket* s, const struct packet* p,
+                                            u8 family) {
   struct weir_tuple tuple;
   put_tuple(&tuple, p, family);
   put_usage(s, &tuple);
 }
 
-/* Slots of three sizes: the ring reserves constants only, and 2 KiB for a DNS query would waste it. */
-#define WEIR_PUT_HEAD(room)                                                              \
-  do {                                                                                   \
-    struct weir_head *h = bpf_ringbuf_reserve(&events, sizeof(*h) + (room), 0);          \
-    if (!h) {                                                                            \
-      count(WEIR_COUNT_RING_LOST);                                                       \
-      return 0;                                                                          \
-    }                                                                                    \
-    start_record(&h->record, WEIR_REC_HEAD, sizeof(*h) + (room), s);                     \
-    h->wire_length = skb->len;                                                           \
-    h->incoming = incoming;                                                              \
-    __builtin_memset(h->pad, 0, sizeof(h->pad));                                         \
-    /* This form of the bound is the one that the verifier of 6.1 follows. */            \
-    u32 last = (length - 1) & ((room) - 1);                                              \
-    h->captured = last + 1;                                                              \
-    if (bpf_skb_load_bytes(skb, 0, h + 1, last + 1)) h->captured = 0;                    \
-    bpf_ringbuf_submit(h, 0);                                                            \
-    return 0;                                                                            \
+/* Slots of three sizes: the ring reserves constants only, and 2 KiB for a DNS query would waste it.
+ */
+#define WEIR_PUT_HEAD(room)                                                     \
+  do {                                                                          \
+    struct weir_head* h = bpf_ringbuf_reserve(&events, sizeof(*h) + (room), 0); \
+    if (!h) {                                                                   \
+      count(WEIR_COUNT_RING_LOST);                                              \
+      return 0;                                                                 \
+    }                                                                           \
+    start_record(&h->record, WEIR_REC_HEAD, sizeof(*h) + (room), s);            \
+    h->wire_length = skb->len;                                                  \
+    h->incoming = incoming;                                                     \
+    __builtin_memset(h->pad, 0, sizeof(h->pad));                                \
+    /* This form of the bound is the one that the verifier of 6.1 follows. */   \
+    u32 last = (length - 1) & ((room)-1);                                       \
+    h->captured = last + 1;                                                     \
+    if (bpf_skb_load_bytes(skb, 0, h + 1, last + 1)) h->captured = 0;           \
+    bpf_ringbuf_submit(h, 0);                                                   \
+    return 0;                                                                   \
   } while (0)
 
-/* The packet's first bytes, from the IP header on. The rest of a slot is not cleared: a reader takes
- * `captured` bytes. */
-__attribute__((noinline)) int put_head(struct __sk_buff *skb, struct weir_socket *s, u8 incoming) {
+/* The packet's first bytes, from the IP header on. The rest of a slot is not cleared: a reader
+ * takes `captured` bytes. */
+__attribute__((noinline)) int put_head(struct __sk_buff* skb, struct weir_socket* s, u8 incoming) {
   if (!s) return 0;
   u32 length = skb->len;
   if (!length) return 0;
@@ -104,9 +107,9 @@ struct refusal {
   u8 family, settled;
 };
 
-static __always_inline void put_refused(void *ring, u32 lost, const struct weir_socket *s,
-                                        const struct packet *p, const struct refusal *what) {
-  struct weir_refused *r = bpf_ringbuf_reserve(ring, sizeof(*r), 0);
+static __always_inline void put_refused(void* ring, u32 lost, const struct weir_socket* s,
+                                        const struct packet* p, const struct refusal* what) {
+  struct weir_refused* r = bpf_ringbuf_reserve(ring, sizeof(*r), 0);
   if (!r) {
     count(lost);
     return;
@@ -123,18 +126,19 @@ static __always_inline void put_refused(void *ring, u32 lost, const struct weir_
 
 #define WEIR_TELL(row, family, settled) ((row) | (u32)(family) << 8 | (u32)(settled) << 16)
 
-/* Once a second for an account, and for each socket the first time and the first time that it is settled:
- * the guard ends sockets by that. `what_row`: see WEIR_TELL. */
-__attribute__((noinline)) int tell_row(struct weir_socket *s, struct charge *c, struct packet *p,
+/* Once a second for an account, and for each socket the first time and the first time that it is
+ * settled: the guard ends sockets by that. `what_row`: see WEIR_TELL. */
+__attribute__((noinline)) int tell_row(struct weir_socket* s, struct charge* c, struct packet* p,
                                        u32 what_row) {
   u32 row = what_row & (WEIR_LIMITS - 1);
-  const struct weir_limit *limit = bpf_map_lookup_elem(&limits, &row);
+  const struct weir_limit* limit = bpf_map_lookup_elem(&limits, &row);
   if (!s || !c || !p || !limit) return 0;
-  struct refusal what = {.length = c->bytes, .family = what_row >> 8, .settled = what_row >> 16 & 1};
+  struct refusal what = {
+      .length = c->bytes, .family = what_row >> 8, .settled = what_row >> 16 & 1};
   u32 once = WEIR_SOCKET_TOLD | (what.settled ? WEIR_SOCKET_TOLD_SETTLED : 0);
   int known = (s->flags & once) == once;
   make_key(&what.key, row, limit->per, c);
-  struct weir_account *account = bpf_map_lookup_elem(&accounts, &what.key);
+  struct weir_account* account = bpf_map_lookup_elem(&accounts, &what.key);
   if (account) {
     u64 told_ns = account->told_ns;
     int due = !told_ns || (long long)(c->now - told_ns) >= (long long)WEIR_TELL_EVERY_NS;

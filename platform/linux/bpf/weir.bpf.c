@@ -1,6 +1,6 @@
-/* The kernel part: who sends (fork, exec, exit, socket creation) and what may leave (egress). Each program
- * is loaded by itself; what a kernel doesn't take is left out and reported (kernel_part.cpp names what is
- * lost). Dual BSD/GPL: the kernel offers some helpers to GPL programs only. */
+/* The kernel part: who sends (fork, exec, exit, socket creation) and what may leave (egress). Each
+ * program is loaded by itself; what a kernel doesn't take is left out and reported (kernel_part.cpp
+ * names what is lost). Dual BSD/GPL: the kernel offers some helpers to GPL programs only. */
 #include <linux/bpf.h>
 
 #include <bpf/bpf_core_read.h>
@@ -27,10 +27,10 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* ---- tasks ---------------------------------------------------------------------------------- */
 
 SEC("tp_btf/sched_process_fork")
-int BPF_PROG(weir_fork, struct task_struct *parent, struct task_struct *child) {
+int BPF_PROG(weir_fork, struct task_struct* parent, struct task_struct* child) {
   u32 parent_tgid = parent->tgid, tgid = child->tgid;
   if (parent_tgid == tgid) return 0; /* a thread */
-  struct weir_task *p = current_of_tracepoint(parent_tgid);
+  struct weir_task* p = current_of_tracepoint(parent_tgid);
   if (!p) return 0;
   struct weir_task value = *p;
   value.flags = 0;
@@ -45,13 +45,14 @@ int BPF_PROG(weir_fork, struct task_struct *parent, struct task_struct *child) {
 }
 
 SEC("tp_btf/sched_process_exec")
-int BPF_PROG(weir_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm) {
+int BPF_PROG(weir_exec, struct task_struct* task, int old_pid, struct linux_binprm* bprm) {
   u32 tgid = task->tgid;
-  struct weir_task *t = current_of_tracepoint(tgid);
+  struct weir_task* t = current_of_tracepoint(tgid);
   if (!t) return 0;
   t->uid = uid_of(task);
   if (t->flags & WEIR_TASK_FRESH) {
-    /* What a launcher sets up (login uid, user) is set by now; what the program does later moves nothing. */
+    /* What a launcher sets up (login uid, user) is set by now; what the program does later moves
+     * nothing. */
     t->person = person_of(task);
     t->flags &= ~WEIR_TASK_FRESH;
   }
@@ -59,7 +60,7 @@ int BPF_PROG(weir_exec, struct task_struct *task, int old_pid, struct linux_binp
     t->flags &= ~WEIR_TASK_LAUNCHER;
     if (is_launcher_file(bprm->file)) t->flags |= WEIR_TASK_LAUNCHER;
   }
-  struct weir_exec *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+  struct weir_exec* e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
   if (!e) {
     count(WEIR_COUNT_RING_LOST);
     return 0;
@@ -81,13 +82,14 @@ int BPF_PROG(weir_exec, struct task_struct *task, int old_pid, struct linux_binp
 }
 
 SEC("tp_btf/sched_process_exit")
-int BPF_PROG(weir_exit, struct task_struct *task) {
+int BPF_PROG(weir_exit, struct task_struct* task) {
   /* A leader that exits while a thread of its still sends must not lose its tree. */
   if (BPF_CORE_READ(task, signal, live.counter) != 0) return 0;
   u32 tgid = task->tgid;
-  struct weir_task *t = bpf_map_lookup_elem(&tasks, &tgid);
+  struct weir_task* t = bpf_map_lookup_elem(&tasks, &tgid);
   if (!t) return 0;
-  struct weir_record r = {.kind = WEIR_REC_EXIT, .size = sizeof(r), .boot_ns = bpf_ktime_get_boot_ns()};
+  struct weir_record r = {
+      .kind = WEIR_REC_EXIT, .size = sizeof(r), .boot_ns = bpf_ktime_get_boot_ns()};
   r.tree = t->tree;
   r.person = t->person;
   r.pid = tgid;
@@ -98,7 +100,7 @@ int BPF_PROG(weir_exit, struct task_struct *task) {
 
 /* ---- sockets -------------------------------------------------------------------------------- */
 
-static __always_inline void own(struct weir_socket *s, const struct weir_task *t) {
+static __always_inline void own(struct weir_socket* s, const struct weir_task* t) {
   s->tree = t->tree;
   s->person = t->person;
   s->labels = t->labels;
@@ -110,10 +112,10 @@ static __always_inline void own(struct weir_socket *s, const struct weir_task *t
 }
 
 /* In process context, on a socket that the current task makes or uses. */
-static __always_inline void claim(struct bpf_sock *sk, u64 cookie) {
-  struct weir_task *t = current_of_hook();
+static __always_inline void claim(struct bpf_sock* sk, u64 cookie) {
+  struct weir_task* t = current_of_hook();
   if (!t) return;
-  struct weir_socket *s = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+  struct weir_socket* s = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (!s) return;
   if (s->cookie && s->tree && !(s->flags & WEIR_SOCKET_PROVISIONAL)) return;
   s->cookie = cookie;
@@ -121,19 +123,19 @@ static __always_inline void claim(struct bpf_sock *sk, u64 cookie) {
 }
 
 SEC("cgroup/sock_create")
-int weir_sock_create(struct bpf_sock *sk) {
+int weir_sock_create(struct bpf_sock* sk) {
   claim(sk, bpf_get_socket_cookie(sk));
   return WEIR_PASS;
 }
 
 /* A connection or datagram that would be refused anyway: the program hears it at once. */
-static __always_inline int may_address(struct bpf_sock_addr *ctx, const u8 *address) {
+static __always_inline int may_address(struct bpf_sock_addr* ctx, const u8* address) {
   u32 zero = 0;
-  const struct weir_state *now = bpf_map_lookup_elem(&state, &zero);
+  const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
   if (!ctx->sk) return WEIR_PASS;
   claim(ctx->sk, bpf_get_socket_cookie(ctx));
   if (!now || !now->blocks) return WEIR_PASS;
-  struct weir_socket *s = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
+  struct weir_socket* s = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
   if (!s) return WEIR_PASS;
   int blocked = is_blocked(s->tree, bpf_ntohs(ctx->user_port), 0, is_loopback_address(address),
                            bpf_ktime_get_boot_ns());
@@ -141,45 +143,54 @@ static __always_inline int may_address(struct bpf_sock_addr *ctx, const u8 *addr
   return blocked ? WEIR_REFUSE : WEIR_PASS;
 }
 
-static __always_inline int may_address4(struct bpf_sock_addr *ctx) {
+static __always_inline int may_address4(struct bpf_sock_addr* ctx) {
   u8 address[16] __attribute__((aligned(8)));
   put_ip4(address, ctx->user_ip4);
   return may_address(ctx, address);
 }
 
-static __always_inline int may_address6(struct bpf_sock_addr *ctx) {
-  u32 address[4] __attribute__((aligned(8))) = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2],
-                                                ctx->user_ip6[3]};
-  return may_address(ctx, (const u8 *)address);
+static __always_inline int may_address6(struct bpf_sock_addr* ctx) {
+  u32 address[4] __attribute__((aligned(8))) = {ctx->user_ip6[0], ctx->user_ip6[1],
+                                                ctx->user_ip6[2], ctx->user_ip6[3]};
+  return may_address(ctx, (const u8*)address);
 }
 
 SEC("cgroup/connect4")
-int weir_connect4(struct bpf_sock_addr *ctx) { return may_address4(ctx); }
+int weir_connect4(struct bpf_sock_addr* ctx) {
+  return may_address4(ctx);
+}
 
 SEC("cgroup/connect6")
-int weir_connect6(struct bpf_sock_addr *ctx) { return may_address6(ctx); }
+int weir_connect6(struct bpf_sock_addr* ctx) {
+  return may_address6(ctx);
+}
 
 SEC("cgroup/sendmsg4")
-int weir_sendmsg4(struct bpf_sock_addr *ctx) { return may_address4(ctx); }
+int weir_sendmsg4(struct bpf_sock_addr* ctx) {
+  return may_address4(ctx);
+}
 
 SEC("cgroup/sendmsg6")
-int weir_sendmsg6(struct bpf_sock_addr *ctx) { return may_address6(ctx); }
+int weir_sendmsg6(struct bpf_sock_addr* ctx) {
+  return may_address6(ctx);
+}
 
 /* Since 6.16. An inherited or passed socket that nobody owned yet belongs to who sends on it. */
 SEC("tp_btf/tcp_sendmsg_locked")
-int BPF_PROG(weir_tcp_sendmsg, struct sock *sk) {
+int BPF_PROG(weir_tcp_sendmsg, struct sock* sk) {
   u32 tgid = bpf_get_current_pid_tgid() >> 32;
-  struct weir_task *t = bpf_map_lookup_elem(&tasks, &tgid);
+  struct weir_task* t = bpf_map_lookup_elem(&tasks, &tgid);
   if (!t) return 0;
-  struct weir_socket *s = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+  struct weir_socket* s = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (s && (!s->tree || (s->flags & WEIR_SOCKET_PROVISIONAL))) own(s, t);
   return 0;
 }
 
 /* ---- packets -------------------------------------------------------------------------------- */
 
-/* An accepted socket carries a copy of its listener's storage: the owner stays, the numbers start. */
-static __always_inline void start_socket(struct weir_socket *s, u64 cookie) {
+/* An accepted socket carries a copy of its listener's storage: the owner stays, the numbers start.
+ */
+static __always_inline void start_socket(struct weir_socket* s, u64 cookie) {
   struct weir_socket fresh = {};
   fresh.cookie = cookie;
   fresh.tree = s->tree;
@@ -191,8 +202,8 @@ static __always_inline void start_socket(struct weir_socket *s, u64 cookie) {
 }
 
 /* A socket that nobody was seen to make: older than the programs, or made by the kernel itself. */
-static __always_inline void own_unseen(struct __sk_buff *skb, struct weir_socket *s,
-                                       const struct weir_state *now) {
+static __always_inline void own_unseen(struct __sk_buff* skb, struct weir_socket* s,
+                                       const struct weir_state* now) {
   s->flags = WEIR_SOCKET_PROVISIONAL;
   if (known_trees_only) {
     s->tree = now->home_tree;
@@ -203,10 +214,10 @@ static __always_inline void own_unseen(struct __sk_buff *skb, struct weir_socket
   s->person = bpf_get_socket_uid(skb);
 }
 
-static __always_inline struct weir_socket *socket_of(struct __sk_buff *skb, struct bpf_sock *sk,
-                                                     const struct weir_state *now) {
+static __always_inline struct weir_socket* socket_of(struct __sk_buff* skb, struct bpf_sock* sk,
+                                                     const struct weir_state* now) {
   u64 cookie = bpf_get_socket_cookie(skb);
-  struct weir_socket *s = bpf_sk_storage_get(&sockets, sk, 0, 0);
+  struct weir_socket* s = bpf_sk_storage_get(&sockets, sk, 0, 0);
   if (!s) {
     if (known_trees_only &&
         (!now->home_cgroup || bpf_skb_ancestor_cgroup_id(skb, now->home_level) != now->home_cgroup))
@@ -222,7 +233,7 @@ static __always_inline struct weir_socket *socket_of(struct __sk_buff *skb, stru
 }
 
 /* Bytes of a TCP segment that were never sent before. A retransmission is free. */
-static __always_inline u32 new_bytes(const struct weir_socket *s, const struct packet *p) {
+static __always_inline u32 new_bytes(const struct weir_socket* s, const struct packet* p) {
   if (!p->payload) return 0;
   if (!(s->flags & WEIR_SOCKET_SEQ)) return p->payload;
   int ahead = (int)(p->sequence + p->payload - s->max_seq);
@@ -233,7 +244,7 @@ static __always_inline u32 new_bytes(const struct weir_socket *s, const struct p
   return ahead;
 }
 
-static __always_inline void advance(struct weir_socket *s, const struct packet *p) {
+static __always_inline void advance(struct weir_socket* s, const struct packet* p) {
   u32 end = p->sequence + p->payload;
   int ahead = (int)(end - s->max_seq);
   if (!(s->flags & WEIR_SOCKET_SEQ) || ahead > 0 || ahead < -(1 << 30)) {
@@ -242,8 +253,8 @@ static __always_inline void advance(struct weir_socket *s, const struct packet *
   }
 }
 
-static __always_inline int is_acknowledgement(struct weir_socket *s, const struct packet *p,
-                                              const struct weir_state *now) {
+static __always_inline int is_acknowledgement(struct weir_socket* s, const struct packet* p,
+                                              const struct weir_state* now) {
   if (p->stream) return 0;
   u32 received = s->datagrams_in;
   s->datagrams_in = 0;
@@ -252,10 +263,14 @@ static __always_inline int is_acknowledgement(struct weir_socket *s, const struc
 }
 
 /* Charges the packet to its rows, and says what becomes of it. */
-static __always_inline int pay(struct weir_socket *s, struct packet *p, const struct route *r,
-                               const struct weir_state *now, u32 bytes, u64 time, u8 family) {
-  struct charge c = {.tree = s->tree, .person = s->person, .labels = s->labels,
-                     .dest = r->dest, .bytes = bytes, .now = time};
+static __always_inline int pay(struct weir_socket* s, struct packet* p, const struct route* r,
+                               const struct weir_state* now, u32 bytes, u64 time, u8 family) {
+  struct charge c = {.tree = s->tree,
+                     .person = s->person,
+                     .labels = s->labels,
+                     .dest = r->dest,
+                     .bytes = bytes,
+                     .now = time};
   if (is_acknowledgement(s, p, now) && charge_rows(&c, now->acknowledgements) <= 0) {
     count(WEIR_COUNT_ACKNOWLEDGEMENTS);
     __sync_fetch_and_add(&s->bytes_out, bytes);
@@ -278,8 +293,8 @@ static __always_inline int pay(struct weir_socket *s, struct packet *p, const st
   return WEIR_PASS;
 }
 
-static __always_inline void show_head(struct __sk_buff *skb, struct weir_socket *s, const struct packet *p,
-                                      const struct route *r) {
+static __always_inline void show_head(struct __sk_buff* skb, struct weir_socket* s,
+                                      const struct packet* p, const struct route* r) {
   if (!p->payload) return;
   if (!is_dns_port(p->remote_port)) {
     if (r->classified || s->head >= WEIR_HEAD_FLOW) return;
@@ -289,8 +304,8 @@ static __always_inline void show_head(struct __sk_buff *skb, struct weir_socket 
 }
 
 /* What leaves for another host. */
-static __always_inline int leave(struct __sk_buff *skb, struct weir_socket *s, struct packet *p,
-                                 const struct weir_state *now, u64 time, u8 family) {
+static __always_inline int leave(struct __sk_buff* skb, struct weir_socket* s, struct packet* p,
+                                 const struct weir_state* now, u64 time, u8 family) {
   struct route r = {};
   int classified = find_route(s, p, &r, family);
   if (now->blocks && is_blocked(s->tree, p->remote_port, r.dest, 0, time) &&
@@ -317,18 +332,19 @@ static __always_inline int leave(struct __sk_buff *skb, struct weir_socket *s, s
 }
 
 SEC("cgroup_skb/egress")
-int weir_egress(struct __sk_buff *skb) {
+int weir_egress(struct __sk_buff* skb) {
   u32 zero = 0;
-  const struct weir_state *now = bpf_map_lookup_elem(&state, &zero);
-  struct bpf_sock *sk = skb->sk;
+  const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
+  struct bpf_sock* sk = skb->sk;
   if (!now) return WEIR_PASS;
   if (sk) sk = bpf_sk_fullsock(sk);
   if (!sk) {
-    count(WEIR_COUNT_NO_SOCKET); /* a connection that is not one yet or no more: carries no payload */
+    count(
+        WEIR_COUNT_NO_SOCKET); /* a connection that is not one yet or no more: carries no payload */
     return WEIR_PASS;
   }
   int loopback = skb->ifindex == WEIR_LOOPBACK;
-  struct weir_socket *s = socket_of(skb, sk, now);
+  struct weir_socket* s = socket_of(skb, sk, now);
   if (!s) {
     if (known_trees_only || loopback) return WEIR_PASS;
     count(WEIR_COUNT_STORAGE_FULL);
@@ -349,12 +365,12 @@ int weir_egress(struct __sk_buff *skb) {
 }
 
 SEC("cgroup_skb/ingress")
-int weir_ingress(struct __sk_buff *skb) {
-  struct bpf_sock *sk = skb->sk;
+int weir_ingress(struct __sk_buff* skb) {
+  struct bpf_sock* sk = skb->sk;
   if (!sk) return WEIR_PASS;
   sk = bpf_sk_fullsock(sk);
   if (!sk) return WEIR_PASS;
-  struct weir_socket *s = bpf_sk_storage_get(&sockets, sk, 0, 0);
+  struct weir_socket* s = bpf_sk_storage_get(&sockets, sk, 0, 0);
   if (!s) return WEIR_PASS; /* its first packet out will make it */
   u64 cookie = bpf_get_socket_cookie(skb);
   if (s->cookie != cookie) start_socket(s, cookie);
@@ -371,10 +387,10 @@ int weir_ingress(struct __sk_buff *skb) {
 /* ---- the end of a socket -------------------------------------------------------------------- */
 
 SEC("cgroup/sock_release")
-int weir_sock_release(struct bpf_sock *sk) {
+int weir_sock_release(struct bpf_sock* sk) {
   u32 zero = 0;
-  const struct weir_state *now = bpf_map_lookup_elem(&state, &zero);
-  struct weir_socket *s = bpf_sk_storage_get(&sockets, sk, 0, 0);
+  const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
+  struct weir_socket* s = bpf_sk_storage_get(&sockets, sk, 0, 0);
   if (!s || !now) return WEIR_PASS;
   u32 flags = __sync_fetch_and_or(&s->flags, WEIR_SOCKET_CLOSED);
   if (!(flags & WEIR_SOCKET_LOOKED_UP)) return WEIR_PASS; /* sent nothing that counts */

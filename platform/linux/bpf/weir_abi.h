@@ -1,6 +1,7 @@
-/* What the kernel part and user space share: map keys and values, ring records, limits. C, because both
- * the BPF compiler and C++ read it; fixed widths, no padding that is not named. A change of any struct
- * that is pinned (maps) bumps WEIR_LAYOUT; a guard adopts only pins of its own layout. */
+/* What the kernel part and user space share: map keys and values, ring records, limits. C, because
+ * both the BPF compiler and C++ read it; fixed widths, no padding that is not named. A change of
+ * any struct that is pinned (maps) bumps WEIR_LAYOUT; a guard adopts only pins of its own layout.
+ */
 #ifndef WEIR_ABI_H
 #define WEIR_ABI_H
 
@@ -19,44 +20,55 @@ typedef unsigned long long w_u64;
 
 #define WEIR_LAYOUT 1u
 
-#define WEIR_LIMITS 64u        /* rows of the limit table: one bit each in a u64 (kMaxLimits) */
-#define WEIR_CHARGES 8u        /* accounts that one packet may touch; with more it is refused and counted */
+#define WEIR_LIMITS 64u /* rows of the limit table: one bit each in a u64 (kMaxLimits) */
+#define WEIR_CHARGES \
+  8u /* accounts that one packet may touch; with more it is refused and counted */
 #define WEIR_TASKS 65536u
 #define WEIR_ACCOUNTS 65536u
 #define WEIR_PREFIXES 65536u
 #define WEIR_INODES 65536u
-#define WEIR_HEAD_MAX 2048u    /* bytes of one packet that the ring carries: a post-quantum hello is about 1.8 kB */
-#define WEIR_HEAD_FLOW 8192u   /* payload bytes of one flow that the ring carries before it is classified */
+#define WEIR_HEAD_MAX \
+  2048u /* bytes of one packet that the ring carries: a post-quantum hello is about 1.8 kB */
+#define WEIR_HEAD_FLOW \
+  8192u /* payload bytes of one flow that the ring carries before it is classified */
 
 /* ---- limit table: ARRAY[WEIR_LIMITS] ------------------------------------------------------ */
-enum weir_per { WEIR_PER_NONE, WEIR_PER_TREE, WEIR_PER_PERSON, WEIR_PER_HOST,
-                WEIR_PER_PERSON_DEST, WEIR_PER_TREE_DEST, WEIR_PER_HOST_DEST };
+enum weir_per {
+  WEIR_PER_NONE,
+  WEIR_PER_TREE,
+  WEIR_PER_PERSON,
+  WEIR_PER_HOST,
+  WEIR_PER_PERSON_DEST,
+  WEIR_PER_TREE_DEST,
+  WEIR_PER_HOST_DEST
+};
 #define WEIR_LIMIT_OBSERVE 1u /* count and tell, never refuse */
 #define WEIR_LIMIT_FIXED 2u   /* no verdict may take a socket off this row */
 
 struct weir_limit {
-  w_u64 bytes;     /* total limits: all of it; windowed: the burst (half of the policy's number) */
+  w_u64 bytes; /* total limits: all of it; windowed: the burst (half of the policy's number) */
   w_u64 ns_per_byte_q4; /* windowed: refill, ns per byte in 1/16 ns, rounded up; 0: a total */
-  w_u32 per;       /* enum weir_per; NONE: row unused */
-  w_u32 labels;    /* applies only where socket or task carries one of them; 0: always */
+  w_u32 per;            /* enum weir_per; NONE: row unused */
+  w_u32 labels;         /* applies only where socket or task carries one of them; 0: always */
   w_u32 flags;
   w_u32 pad;
 };
 
 /* ---- account: HASH, never LRU (eviction would be a refill) -------------------------------- */
 struct weir_account_key {
-  w_u32 limit;     /* row; WEIR_LIMITS: a lease row (block), see weir_account.spent */
+  w_u32 limit; /* row; WEIR_LIMITS: a lease row (block), see weir_account.spent */
   w_u32 per;
-  w_u64 who;       /* tree id, person, 0 for the host */
-  w_u64 dest;      /* destination key, 0 where the limit has none */
+  w_u64 who;  /* tree id, person, 0 for the host */
+  w_u64 dest; /* destination key, 0 where the limit has none */
 };
 struct weir_account {
-  w_u64 word;      /* the one atomic word: total: bytes spent; windowed: theoretical arrival time in
-                      1/16 ns since boot, so that a charge and its undo are the same whole number */
-  w_u64 charged;   /* bytes charged for ever, added only after every level agreed */
-  w_u64 refused;   /* bytes refused */
-  w_u64 until_ns;  /* lease rows: boot time at which the row ends; their dest: 0 everything, 53 DNS, else a key */
-  w_u64 told_ns;   /* last time a refusal of this row was put into the ring */
+  w_u64 word;     /* the one atomic word: total: bytes spent; windowed: theoretical arrival time in
+                     1/16 ns since boot, so that a charge and its undo are the same whole number */
+  w_u64 charged;  /* bytes charged for ever, added only after every level agreed */
+  w_u64 refused;  /* bytes refused */
+  w_u64 until_ns; /* lease rows: boot time at which the row ends; their dest: 0 everything, 53 DNS,
+                     else a key */
+  w_u64 told_ns;  /* last time a refusal of this row was put into the ring */
 };
 
 /* Lease rows: what the tree loses; other numbers are destination keys. */
@@ -65,23 +77,24 @@ struct weir_account {
 
 /* ---- task: HASH tgid ----------------------------------------------------------------------- */
 struct weir_task {
-  w_u64 tree;      /* id: start time of the root's process, boot ns, or'ed unique */
+  w_u64 tree; /* id: start time of the root's process, boot ns, or'ed unique */
   w_u64 start_ns;
   w_u32 person;
   w_u32 labels;
   w_u32 uid;
-  w_u32 flags;     /* WEIR_TASK_LAUNCHER: its children are new trees */
+  w_u32 flags; /* WEIR_TASK_LAUNCHER: its children are new trees */
 };
 #define WEIR_TASK_LAUNCHER 1u
-#define WEIR_TASK_ROOT 2u      /* a launcher started it (or it was found): it may be a launcher itself */
-#define WEIR_TASK_FRESH 4u     /* has not called exec yet: its person is fixed then */
+#define WEIR_TASK_ROOT 2u  /* a launcher started it (or it was found): it may be a launcher itself \
+                            */
+#define WEIR_TASK_FRESH 4u /* has not called exec yet: its person is fixed then */
 
 /* ---- socket: SK_STORAGE -------------------------------------------------------------------- */
-struct weir_tuple {   /* network order addresses, host order ports */
+struct weir_tuple { /* network order addresses, host order ports */
   w_u8 local[16], remote[16];
   w_u16 local_port, remote_port;
-  w_u8 protocol;      /* IPPROTO_* */
-  w_u8 family;        /* AF_INET or AF_INET6, as the socket was made */
+  w_u8 protocol; /* IPPROTO_* */
+  w_u8 family;   /* AF_INET or AF_INET6, as the socket was made */
   w_u16 pad;
 };
 struct weir_socket {
@@ -91,25 +104,27 @@ struct weir_socket {
   w_u64 first_flight; /* bytes sent before the verdict, charged to every row of `limits` */
   w_u64 first_ns;     /* boot time of the first of them */
   w_u64 wait_ns;      /* boot time since which it waits for its verdict, 0: it doesn't */
-  struct weir_tuple tuple; /* of the first packet that left: `limits` and `dest` are for its remote */
+  struct weir_tuple
+      tuple; /* of the first packet that left: `limits` and `dest` are for its remote */
   w_u32 person, labels, pid, generation;
   w_u32 verdicts;     /* weir_state.verdicts when it last looked */
   w_u32 max_seq;      /* TCP: highest end of sequence that was charged */
   w_u32 datagrams_in; /* since our last datagram: acknowledgements are told from sending */
   w_u32 flags;
-  w_u32 head;         /* payload bytes already put into the ring */
+  w_u32 head; /* payload bytes already put into the ring */
   w_u32 pad;
 };
 #define WEIR_SOCKET_CLASSIFIED 1u
-#define WEIR_SOCKET_SEQ 2u         /* max_seq is valid */
-#define WEIR_SOCKET_LOOKED_UP 4u   /* limits, dest and tuple are valid */
-#define WEIR_SOCKET_MANY 8u        /* a datagram socket with more than one peer: no verdict is for it */
-#define WEIR_SOCKET_PROVISIONAL 16u /* made by a launcher or by nobody known: who sends on it owns it */
-#define WEIR_SOCKET_WAITED 32u     /* verdict_wait is over: goes on, charged to `unclassified` */
-#define WEIR_SOCKET_TOLD 64u       /* a refusal on it was put into the ring */
+#define WEIR_SOCKET_SEQ 2u       /* max_seq is valid */
+#define WEIR_SOCKET_LOOKED_UP 4u /* limits, dest and tuple are valid */
+#define WEIR_SOCKET_MANY 8u /* a datagram socket with more than one peer: no verdict is for it */
+#define WEIR_SOCKET_PROVISIONAL \
+  16u                          /* made by a launcher or by nobody known: who sends on it owns it */
+#define WEIR_SOCKET_WAITED 32u /* verdict_wait is over: goes on, charged to `unclassified` */
+#define WEIR_SOCKET_TOLD 64u   /* a refusal on it was put into the ring */
 #define WEIR_SOCKET_TOLD_SETTLED 512u /* and one that said that the row counts for good */
-#define WEIR_SOCKET_CLAIMED 256u   /* one packet is looking it up */
-#define WEIR_SOCKET_CLOSED 128u    /* closed by its last holder; TCP may still send what is queued */
+#define WEIR_SOCKET_CLAIMED 256u      /* one packet is looking it up */
+#define WEIR_SOCKET_CLOSED 128u /* closed by its last holder; TCP may still send what is queued */
 
 /* ---- verdict: HASH cookie → limits, written by the guard for the engine --------------------- */
 struct weir_verdict {
@@ -119,7 +134,7 @@ struct weir_verdict {
 
 /* ---- prefix: LPM over the 128-bit form ------------------------------------------------------ */
 struct weir_prefix_key {
-  w_u32 length;    /* bits, 0..128 */
+  w_u32 length; /* bits, 0..128 */
   w_u8 address[16];
 };
 struct weir_prefix {
@@ -128,22 +143,33 @@ struct weir_prefix {
 };
 
 /* ---- inode: HASH → labels (written from the issue on that watches files) -------------------- */
-struct weir_inode_key { w_u64 dev, ino; };
-struct weir_inode { w_u32 labels, weight; };
+struct weir_inode_key {
+  w_u64 dev, ino;
+};
+struct weir_inode {
+  w_u32 labels, weight;
+};
 
 /* ---- ring records: two rings. `told` (guard): refusals, fixed size, no foreign bytes.
  *      `events` (engine): everything, the packet heads among it. ------------------------------ */
-enum weir_record_kind { WEIR_REC_HEAD = 1, WEIR_REC_USAGE, WEIR_REC_REFUSED, WEIR_REC_EXEC, WEIR_REC_EXIT,
-                        WEIR_REC_FORK, WEIR_REC_LOST };
+enum weir_record_kind {
+  WEIR_REC_HEAD = 1,
+  WEIR_REC_USAGE,
+  WEIR_REC_REFUSED,
+  WEIR_REC_EXEC,
+  WEIR_REC_EXIT,
+  WEIR_REC_FORK,
+  WEIR_REC_LOST
+};
 
-struct weir_record {  /* starts every record */
+struct weir_record { /* starts every record */
   w_u32 kind;
-  w_u32 size;         /* of the whole record */
+  w_u32 size; /* of the whole record */
   w_u64 boot_ns;
   w_u64 cookie, tree;
   w_u32 person, pid;
 };
-struct weir_head {    /* then `captured` bytes, from the IP header on */
+struct weir_head { /* then `captured` bytes, from the IP header on */
   struct weir_record record;
   w_u32 wire_length, captured;
   w_u8 incoming, pad[7];
@@ -152,7 +178,8 @@ struct weir_usage {
   struct weir_record record;
   struct weir_tuple tuple;
   w_u64 bytes_out, bytes_in, refused; /* since it was opened */
-  w_u32 closed; /* nobody holds it any more; more such records may follow while TCP sends its queue */
+  w_u32
+      closed; /* nobody holds it any more; more such records may follow while TCP sends its queue */
   w_u32 pad;
 };
 struct weir_refused {
@@ -160,37 +187,50 @@ struct weir_refused {
   struct weir_tuple tuple;
   struct weir_account_key account;
   w_u64 charged, length;
-  w_u32 settled;      /* 1: by verdict, final prefix or time; 0: may yet be taken off this row */
+  w_u32 settled; /* 1: by verdict, final prefix or time; 0: may yet be taken off this row */
   w_u32 pad;
 };
-struct weir_exec {    /* also: found at start, by the guard */
+struct weir_exec { /* also: found at start, by the guard */
   struct weir_record record;
   w_u64 start_ns;
   w_u32 parent, uid;
-  char program[256];  /* as it was passed to exec, cut, NUL-terminated */
+  char program[256]; /* as it was passed to exec, cut, NUL-terminated */
 };
 
 /* ---- counters: PERCPU_ARRAY, one line each in the health report ------------------------------ */
-enum weir_counter { WEIR_COUNT_CHARGED_PACKETS, WEIR_COUNT_REFUSED_PACKETS, WEIR_COUNT_NO_SOCKET,
-                    WEIR_COUNT_UNATTRIBUTED, WEIR_COUNT_ACCOUNTS_FULL, WEIR_COUNT_TASKS_FULL,
-                    WEIR_COUNT_RING_LOST, WEIR_COUNT_TOLD_LOST, WEIR_COUNT_CAS_EXHAUSTED,
-                    WEIR_COUNT_TOO_MANY_LIMITS, WEIR_COUNT_UNPARSED, WEIR_COUNT_ACKNOWLEDGEMENTS,
-                    WEIR_COUNT_WAITED, WEIR_COUNT_BLOCKED, WEIR_COUNT_STORAGE_FULL,
-                    WEIR_COUNTERS };
+enum weir_counter {
+  WEIR_COUNT_CHARGED_PACKETS,
+  WEIR_COUNT_REFUSED_PACKETS,
+  WEIR_COUNT_NO_SOCKET,
+  WEIR_COUNT_UNATTRIBUTED,
+  WEIR_COUNT_ACCOUNTS_FULL,
+  WEIR_COUNT_TASKS_FULL,
+  WEIR_COUNT_RING_LOST,
+  WEIR_COUNT_TOLD_LOST,
+  WEIR_COUNT_CAS_EXHAUSTED,
+  WEIR_COUNT_TOO_MANY_LIMITS,
+  WEIR_COUNT_UNPARSED,
+  WEIR_COUNT_ACKNOWLEDGEMENTS,
+  WEIR_COUNT_WAITED,
+  WEIR_COUNT_BLOCKED,
+  WEIR_COUNT_STORAGE_FULL,
+  WEIR_COUNTERS
+};
 
-/* ---- state: ARRAY[1], written by the guard ---------------------------------------------------- */
+/* ---- state: ARRAY[1], written by the guard ----------------------------------------------------
+ */
 struct weir_state {
-  w_u64 unclassified;    /* limits of a flow that no prefix and no verdict names yet */
-  w_u64 acknowledgements;/* limits of small datagrams that answer (CONTRACT, "What is counted") */
-  w_u64 first_flight;    /* bytes a flow may send before its verdict */
-  w_u64 verdict_wait_ns; /* after that an unclassified flow goes on, charged to `unclassified` */
-  w_u64 fixed;           /* rows with WEIR_LIMIT_FIXED; the loader fills it in */
-  w_u32 generation;      /* of the policy: sockets look themselves up again */
-  w_u32 verdicts;        /* changes with every verdict; the loader fills it in */
-  w_u64 home_cgroup;     /* known trees only: a socket of this cgroup that no task was seen to make */
-  w_u64 home_tree;       /* belongs to this tree (the kernel's own, e.g. MPTCP subflows); 0: nobody's */
+  w_u64 unclassified;     /* limits of a flow that no prefix and no verdict names yet */
+  w_u64 acknowledgements; /* limits of small datagrams that answer (CONTRACT, "What is counted") */
+  w_u64 first_flight;     /* bytes a flow may send before its verdict */
+  w_u64 verdict_wait_ns;  /* after that an unclassified flow goes on, charged to `unclassified` */
+  w_u64 fixed;            /* rows with WEIR_LIMIT_FIXED; the loader fills it in */
+  w_u32 generation;       /* of the policy: sockets look themselves up again */
+  w_u32 verdicts;         /* changes with every verdict; the loader fills it in */
+  w_u64 home_cgroup; /* known trees only: a socket of this cgroup that no task was seen to make */
+  w_u64 home_tree;   /* belongs to this tree (the kernel's own, e.g. MPTCP subflows); 0: nobody's */
   w_u32 home_level, home_person;
-  w_u32 blocks;          /* number of lease rows: 0 saves the look-up; the loader fills it in */
+  w_u32 blocks; /* number of lease rows: 0 saves the look-up; the loader fills it in */
   w_u32 pad;
 };
 
