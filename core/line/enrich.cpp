@@ -19,8 +19,8 @@ Observation Line::State::enrich(const EventBody& body) {
         if constexpr (std::is_same_v<T, Packet> || std::is_same_v<T, FlowUsage>) {
           seen = flows.on(event, at);
           if (seen.flow == nullptr) return seen;
-          JudgedFlow& known_flow = known(seen);
-          known_flow.bytes = {seen.flow->record.bytes_out, seen.flow->record.bytes_in};
+          current = &known(seen);
+          current->bytes = {seen.flow->record.bytes_out, seen.flow->record.bytes_in};
           if constexpr (std::is_same_v<T, Packet>) {
             note_resolver(event, seen);
           }
@@ -53,7 +53,7 @@ JudgedFlow& Line::State::known(const Observation& seen) {
   if (flow.socket.cookie == 0) flow.socket = seen.flow->socket;
   if (flow.key != seen.flow->record.key) {
     flow.key = seen.flow->record.key;
-    serials[flow.key] = seen.flow->serial;
+    if (flow.socket.cookie != 0) serials[flow.key] = seen.flow->serial;
   }
   return flow;
 }

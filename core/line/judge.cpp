@@ -63,8 +63,8 @@ std::string shown(const Destination& destination, const std::string& group) {
 }  // namespace
 
 void Line::State::judge(const Event& event, const Observation& seen) {
-  if (seen.flow != nullptr) {
-    JudgedFlow& flow = judged.at(seen.flow->serial);
+  if (current != nullptr) {
+    JudgedFlow& flow = *current;
     const FlowRecord& record = seen.flow->record;
     const bool settled = seen.named_now || seen.flow->named;
     const bool hopeless = std::holds_alternative<FlowUsage>(event.body) || seen.closed ||
@@ -152,9 +152,11 @@ Place Line::State::place_of(const Signal& signal, const JudgedFlow* flow) {
 
 void Line::State::judge_signal(const Signal& signal, const Observation& seen) {
   JudgedFlow* flow = nullptr;
-  if (seen.flow != nullptr && signal.destination.zone.empty() &&
-      signal.destination.endpoint == seen.flow->record.key.server)
-    flow = &judged.at(seen.flow->serial);
+  if (current != nullptr && signal.destination.zone.empty() &&
+      signal.destination.endpoint == current->key.server &&
+      signal.actor.address == current->key.client.address &&
+      signal.socket.tree == current->socket.tree)
+    flow = current;
   const Place place = place_of(signal, flow);
   Facts facts = facts_of(place, processes.actor_of(signal.socket, signal.actor.address));
   facts.burst = signal.burst;

@@ -85,10 +85,8 @@ void Line::State::enforce() {
 void Line::State::report(const Observation& seen) {
   for (const Told& one : told) reports.tell(one, at);
   told.clear();
-  if (seen.flow != nullptr && !seen.closed) {
-    const auto found = judged.find(seen.flow->serial);
-    if (found != judged.end()) reports.follow(found->first, found->second.bytes, false, at);
-  }
+  if (current != nullptr) reports.follow(seen.flow->serial, current->bytes, false, at);
+  current = nullptr;
   for (const Flow& flow : ended) settle(flow);
   ended.clear();
 }

@@ -107,7 +107,8 @@ struct Line::State {
   std::set<TreeId> resolver_trees;
   std::unordered_map<std::string, Place> signal_places;
 
-  std::vector<Signal> signals;  // of the call in progress, as are these:
+  JudgedFlow* current = nullptr;  // of the call in progress, as are these:
+  std::vector<Signal> signals;
   std::vector<Order> orders;
   std::vector<Told> told;
   Counters counters;
