@@ -379,7 +379,8 @@ int weir_ingress(struct __sk_buff* skb) {
   if (!p.payload) return WEIR_PASS;
   __sync_fetch_and_add(&s->bytes_in, p.payload);
   if (!p.stream) __sync_fetch_and_add(&s->datagrams_in, 1);
-  if (is_dns_port(p.remote_port)) put_head(skb, s, 1);
+  /* Answers, and the questions that a resolver here gets: the engine must not block its tree. */
+  if (is_dns_port(p.remote_port) || is_dns_port(p.local_port)) put_head(skb, s, 1);
   if (usage_is_due(s)) usage_of_packet(s, &p, sk->family);
   return WEIR_PASS;
 }
