@@ -26,6 +26,10 @@ int parse_arguments(CLI::App& app, int argc, char** argv);
 
 int cmd_exec(int argc, char** argv);
 int cmd_run(int argc, char** argv);
+int cmd_doctor(int argc, char** argv);
+int cmd_release(int argc, char** argv);
+int cmd_status(int argc, char** argv);
+int cmd_why(int argc, char** argv);
 int cmd_replay(int argc, char** argv);
 
 }  // namespace weir

@@ -22,6 +22,10 @@ constexpr Command kCommands[] = {
     {"exec", cmd_exec, "run a command under a limit of bytes, kept by the kernel"},
     {"run", cmd_run, "bound and report what leaves this host"},
     {"replay", cmd_replay, "tell from captures and event logs what left, and why it matters"},
+    {"status", cmd_status, "say what is tight, why, until when"},
+    {"why", cmd_why, "print the path of a decision"},
+    {"doctor", cmd_doctor, "try every control on this host"},
+    {"release", cmd_release, "remove what holds without a program"},
 };
 
 void print_help(std::FILE* to) {

@@ -1,6 +1,7 @@
 // A policy as the kernel part's rows: see flatten.h.
 #include "agent/run/flatten.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "agent/guard/flat_policy.h"
@@ -17,6 +18,7 @@ constexpr std::uint64_t kVerdictWaitNs = 2'000'000'000;
 // Small datagrams that answer (CONTRACT, "What is counted"). 200 MB over HTTP/3 were acknowledged
 // with 474 kB: this is enough for 13 GB a day, and bounds what could be hidden in acknowledgements.
 constexpr std::uint64_t kAcknowledgementBytes = 32u << 20;
+constexpr std::uint16_t kDnsPort = 53;
 constexpr std::int64_t kDayNs = 24ll * 3600 * 1'000'000'000;
 
 weir_per per_of(Per per) {
@@ -55,9 +57,22 @@ std::uint64_t rows_without_hold(const Policy& policy) {
   return rows;
 }
 
+// Not final: what goes to other ports of that address gets a verdict like any flow.
+FlatPrefix prefix_of(const Policy& policy, const IpAddress& resolver) {
+  Facts facts;
+  facts.destination.endpoint = {resolver, kDnsPort};
+  facts.destination.channel = "dns";
+  facts.destination.name = "resolver";  // known, and no service's
+  FlatPrefix prefix;
+  prefix.key.length = 128;
+  std::copy(resolver.bytes.begin(), resolver.bytes.end(), prefix.key.address);
+  prefix.value.limits = possible_limits(policy, facts);
+  return prefix;
+}
+
 }  // namespace
 
-std::vector<std::uint8_t> flatten(const Policy& policy) {
+std::vector<std::uint8_t> flatten(const Policy& policy, const std::vector<IpAddress>& resolvers) {
   FlatHeader header;
   header.keep = policy.on_exit == OnExit::keep ? 1 : 0;
   header.enforce = policy.mode == Mode::enforce ? 1 : 0;
@@ -74,7 +89,11 @@ std::vector<std::uint8_t> flatten(const Policy& policy) {
         limit_row(kAcknowledgementBytes, kDayNs, WEIR_PER_PERSON, flags, 0);
     header.state.acknowledgements = 1ull << header.limits++;
   }
-  return write_flat_policy(header, {});
+  std::vector<FlatPrefix> prefixes;
+  for (const IpAddress& address : resolvers) prefixes.push_back(prefix_of(policy, address));
+  for (const Resolver& resolver : policy.resolvers)
+    prefixes.push_back(prefix_of(policy, resolver.address));
+  return write_flat_policy(header, prefixes);
 }
 
 }  // namespace weir

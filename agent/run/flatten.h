@@ -4,10 +4,13 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/event/address.h"
 #include "core/policy/policy.h"
 
 namespace weir {
 
-std::vector<std::uint8_t> flatten(const Policy& policy);
+// `resolvers`: the host's. A query must be able to leave although an account is spent that it can't
+// be about: nobody could browse, because a refused datagram is lost and not sent again.
+std::vector<std::uint8_t> flatten(const Policy& policy, const std::vector<IpAddress>& resolvers);
 
 }  // namespace weir

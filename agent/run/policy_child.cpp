@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -15,6 +16,7 @@
 #include "agent/run/flatten.h"
 #include "agent/run/policy_bytes.h"
 #include "agent/run/process.h"
+#include "agent/run/resolvers.h"
 #include "core/policy/default_policy.h"
 #include "core/policy/evaluate.h"
 #include "core/policy/surface/surface.h"
@@ -40,6 +42,16 @@ Result<std::string> read_file(const std::string& path) {
     return fail(fmt::format("{}: larger than {} bytes", path, kMaxPolicyBytes));
   text.resize(size);
   return text;
+}
+
+// The host's own resolvers: behind the stub of systemd-resolved, where there is one.
+std::vector<IpAddress> host_resolvers() {
+  std::vector<IpAddress> all;
+  for (const char* path : {"/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"})
+    if (Result<std::string> text = read_file(path))
+      for (const IpAddress& address : resolvers_in(*text))
+        if (std::find(all.begin(), all.end(), address) == all.end()) all.push_back(address);
+  return all;
 }
 
 Result<Policy> accept(Result<Policy> policy) {
@@ -72,6 +84,7 @@ bool write_all(int fd, const void* data, std::size_t size) {
   ::dup2(answer, fds::kRecord);  // a number that the seal lets it write to
   ::syscall(SYS_close_range, fds::kRecord + 1, ~0u, 0);
   Result<std::string> text = path.empty() ? std::string() : read_file(path);
+  std::vector<IpAddress> resolvers = host_resolvers();
   Result<SealReport> seal = seal_engine(kEngineUser);
   Result<Policy> policy = fail("");
   if (!text)
@@ -85,7 +98,7 @@ bool write_all(int fd, const void* data, std::size_t size) {
     write_all(fds::kRecord, sentence.data(), std::min(sentence.size(), kMaxSentence));
     ::_exit(kRefused);
   }
-  std::vector<std::uint8_t> flat = flatten(*policy);
+  std::vector<std::uint8_t> flat = flatten(*policy, resolvers);
   std::string bytes = bytes_of_policy(*policy);
   std::uint64_t sizes[2] = {flat.size(), bytes.size()};
   bool written = write_all(fds::kRecord, sizes, sizeof sizes) &&

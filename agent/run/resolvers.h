@@ -1,0 +1,16 @@
+// Addresses of the resolvers in a resolv.conf. Pure; the file is the host's.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "core/event/address.h"
+
+namespace weir {
+
+inline constexpr std::size_t kMaxResolvers = 16;  // glibc asks three
+
+// `nameserver` lines; loopback ones are left out (the stub behind them is not charged).
+std::vector<IpAddress> resolvers_in(std::string_view resolv_conf);
+
+}  // namespace weir

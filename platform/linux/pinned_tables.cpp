@@ -1,0 +1,57 @@
+// What a running or a former guard has pinned, read only: see pinned_tables.h.
+#include "platform/linux/pinned_tables.h"
+
+#include <bpf/bpf.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "platform/linux/kernel_state.h"
+
+namespace weir {
+namespace {
+
+constexpr std::uint64_t kQ4 = 16;  // a window's word counts 1/16 ns
+
+Descriptor open_map(const std::string& dir, const char* name) {
+  LIBBPF_OPTS(bpf_obj_get_opts, options, .file_flags = BPF_F_RDONLY);
+  return Descriptor(bpf_obj_get_opts((dir + "/maps/" + name).c_str(), &options));
+}
+
+}  // namespace
+
+Result<PinnedTables> read_pinned(const std::string& pin_dir) {
+  std::string dir = fmt::format("{}/weir/{}", pin_dir, WEIR_LAYOUT);
+  Descriptor limits = open_map(dir, "limits"), accounts = open_map(dir, "accounts"),
+             counters = open_map(dir, "counters");
+  if (!limits || !accounts || !counters)
+    return fail(fmt::format("nothing of Weir is pinned in {}", pin_dir));
+  PinnedTables tables;
+  tables.attached = access((dir + "/links/weir_egress").c_str(), F_OK) == 0;
+  tables.limits.resize(WEIR_LIMITS);
+  for (std::uint32_t row = 0; row < WEIR_LIMITS; row++)
+    bpf_map_lookup_elem(limits.get(), &row, &tables.limits[row]);
+  KernelAccount one;
+  const weir_account_key* before = nullptr;
+  while (tables.accounts.size() < WEIR_ACCOUNTS &&
+         !bpf_map_get_next_key(accounts.get(), before, &one.key)) {
+    if (!bpf_map_lookup_elem(accounts.get(), &one.key, &one.value)) tables.accounts.push_back(one);
+    before = &one.key;
+  }
+  std::vector<std::uint64_t> each(
+      static_cast<std::size_t>(std::max(libbpf_num_possible_cpus(), 1)));
+  for (std::uint32_t n = 0; n < WEIR_COUNTERS; n++)
+    if (!bpf_map_lookup_elem(counters.get(), &n, each.data()))
+      for (std::uint64_t part : each) tables.counters[n] += part;
+  return tables;
+}
+
+std::uint64_t spent_now(const weir_limit& row, const weir_account& account,
+                        std::uint64_t now_boot_ns) {
+  if (row.ns_per_byte_q4 == 0) return account.word;
+  std::uint64_t now = now_boot_ns * kQ4;
+  return account.word <= now ? 0 : (account.word - now) / row.ns_per_byte_q4;
+}
+
+}  // namespace weir

@@ -1,0 +1,27 @@
+// What a running or a former guard has pinned, read only: for `weir status`. Thread: any.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "platform/linux/kernel_part.h"
+
+namespace weir {
+
+struct PinnedTables {
+  std::vector<weir_limit> limits;  // all WEIR_LIMITS rows
+  std::vector<KernelAccount> accounts;
+  std::array<std::uint64_t, WEIR_COUNTERS> counters{};
+  bool attached = false;  // the egress program's link is pinned: the bound holds
+};
+
+// Nothing pinned there: an error that says so.
+Result<PinnedTables> read_pinned(const std::string& pin_dir);
+
+// Bytes of the row that are spent now: of a window, of its burst.
+std::uint64_t spent_now(const weir_limit& row, const weir_account& account,
+                        std::uint64_t now_boot_ns);
+
+}  // namespace weir

@@ -1,0 +1,67 @@
+// What a policy becomes in the kernel's table.
+#include "agent/run/flatten.h"
+
+#include <gtest/gtest.h>
+
+#include "agent/guard/flat_policy.h"
+#include "agent/run/resolvers.h"
+#include "core/policy/surface/surface.h"
+
+namespace weir {
+namespace {
+
+constexpr const char* kUploads = R"(apiVersion: weir/v1
+name: t
+mode: enforce
+on_exit: keep
+rules:
+  - id: uploads
+    when: {upload_to: [cloud_storage]}
+    then: {limit: {bytes: 256KiB, window: 24h, per: person}}
+)";
+
+TEST(flatten, a_limit_becomes_a_row_that_unclassified_flows_are_charged_to) {
+  Result<Policy> policy = parse_policy(kUploads, "t");
+  ASSERT_TRUE(policy) << policy.error().sentence;
+  std::vector<std::uint8_t> bytes = flatten(*policy, {});
+  Result<FlatPolicy> flat = read_flat_policy(bytes);
+  ASSERT_TRUE(flat) << flat.error().sentence;
+  EXPECT_EQ(flat->header->table[0].per, static_cast<std::uint32_t>(WEIR_PER_PERSON));
+  EXPECT_EQ(flat->header->table[0].bytes, 128u * 1024);  // the burst is half of a window's number
+  EXPECT_EQ(flat->header->table[0].flags & WEIR_LIMIT_OBSERVE, 0u);
+  EXPECT_EQ(flat->header->state.unclassified, 1u);
+  EXPECT_EQ(flat->header->no_hold_rows, 1u);
+  EXPECT_EQ(flat->header->keep, 1u);
+}
+
+TEST(flatten, in_observe_every_row_only_counts) {
+  std::string text = kUploads;
+  text.replace(text.find("enforce"), 7, "observe");
+  Result<Policy> policy = parse_policy(text, "t");
+  ASSERT_TRUE(policy);
+  std::vector<std::uint8_t> bytes = flatten(*policy, {});
+  Result<FlatPolicy> flat = read_flat_policy(bytes);
+  ASSERT_TRUE(flat) << flat.error().sentence;
+  for (std::uint32_t row = 0; row < flat->header->limits; ++row)
+    EXPECT_NE(flat->header->table[row].flags & WEIR_LIMIT_OBSERVE, 0u) << row;
+  EXPECT_EQ(flat->header->no_hold_rows, 0u);
+}
+
+TEST(flatten, a_resolver_is_never_charged_to_a_limit_on_uploads) {
+  Result<Policy> policy = parse_policy(kUploads, "t");
+  ASSERT_TRUE(policy);
+  std::vector<IpAddress> resolvers = resolvers_in(
+      "# a comment\nsearch example.com\nnameserver 192.0.2.53\nnameserver 127.0.0.53\n"
+      "nameserver fe80::1%eth0\nnameserver nonsense\n");
+  ASSERT_EQ(resolvers.size(), 2u);
+  std::vector<std::uint8_t> bytes = flatten(*policy, resolvers);
+  Result<FlatPolicy> flat = read_flat_policy(bytes);
+  ASSERT_TRUE(flat) << flat.error().sentence;
+  ASSERT_EQ(flat->prefixes.size(), 2u);
+  EXPECT_EQ(flat->prefixes[0].value.limits, 0u);
+  EXPECT_EQ(flat->prefixes[0].key.length, 128u);
+  EXPECT_EQ(flat->prefixes[0].value.final, 0u);  // other ports of it are still judged
+}
+
+}  // namespace
+}  // namespace weir
