@@ -27,8 +27,7 @@ constexpr std::size_t kMaxAccounts =
 
 struct Arguments {
   PrinterOptions printer;
-  bool record = false, ring = true;
-  std::uint8_t tier = 1;
+  bool record = false;
   uid_t user = kEngineUser;
 };
 
@@ -44,10 +43,7 @@ std::optional<Arguments> read_arguments(int argc, char** argv) {
       arguments.record = true;
     else if (word == "--user" && n + 1 < argc)
       arguments.user = static_cast<uid_t>(std::strtoul(argv[++n], nullptr, 10));
-    else if (word == "--packets") {
-      arguments.ring = false;
-      arguments.tier = 4;
-    } else
+    else
       return std::nullopt;
   }
   return arguments;
@@ -105,9 +101,11 @@ int run(int argc, char** argv) {
     fmt::print(stderr, "weir-engine is started by weir-guard\n");
     return kExitUsage;
   }
-  EngineFacts facts = gather_facts(arguments->tier);
+  // Without BPF the guard hands down a packet socket instead of the ring.
+  bool has_ring = !is_socket(fds::kSource);
+  EngineFacts facts = gather_facts(has_ring ? 1 : 4);
   std::optional<EventRing> ring;
-  if (arguments->ring) {
+  if (has_ring) {
     Result<EventRing> opened = EventRing::open(fds::kSource);
     if (!opened) return failed(opened.error().sentence);
     ring.emplace(std::move(*opened));

@@ -16,6 +16,7 @@
 
 #include "agent/guard/descriptors.h"
 #include "agent/guard/guard.h"
+#include "agent/guard/observer.h"
 
 namespace weir {
 namespace {
@@ -79,6 +80,25 @@ void print_counters(const GuardCounters& counters) {
       counters.blocks, counters.engines, nonsense, counters.silent);
 }
 
+// A policy that bounds is refused on such a host, never silently weakened.
+int observe_only(Spawner& spawner, const FlatPolicy& policy, int signals) {
+  if (policy.header->enforce != 0) {
+    fmt::print(
+        stderr,
+        "weir-guard: this kernel takes no BPF (tier 4): nothing can be bounded here, and the "
+        "policy says enforce; `weir doctor` says more\n");
+    return kExitFailed;
+  }
+  fmt::print(stderr,
+             "weir-guard: this kernel takes no BPF (tier 4): nothing is bounded, only "
+             "observed\n");
+  if (Result<void> ended = observe(spawner, policy, signals, fds::kReady); !ended) {
+    fmt::print(stderr, "weir-guard: {}\n", ended.error().sentence);
+    return kExitFailed;
+  }
+  return 0;
+}
+
 int run(int argc, char** argv) {
   for (int fd = fds::kFlatPolicy; fd <= fds::kLast; ++fd) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
   Arguments arguments;
@@ -101,6 +121,7 @@ int run(int argc, char** argv) {
   Result<FlatPolicy> policy = map_policy();
   Result<Guard> guard = policy ? Guard::load(arguments.guard, *policy)
                                : Result<Guard>(tl::unexpected(policy.error()));
+  if (!guard && policy && !kernel_takes_bpf()) return observe_only(*spawner, *policy, signals);
   if (!guard) {
     fmt::print(stderr, "weir-guard: {}\n", guard.error().sentence);
     return kExitFailed;

@@ -157,21 +157,21 @@ weir_account account_of(const Run& run) {
 }
 
 // The kernel goes on sending what the command had written before it ended. It is given time, within
-// the limit; what is left then is thrown away, because nothing bounds it after us.
+// the limit; what is left then is thrown away, because nothing bounds it after us. The ring loses
+// records of a command that opens thousands of connections; the kernel's own list has them all.
 void drain(Run& run) {
+  struct stat cgroup {};
+  bool listed = ::stat(run.cgroup.path().c_str(), &cgroup) == 0;
   for (std::uint64_t until = boot_now_ns() + kDrainNs; boot_now_ns() < until;) {
     take_told(run);
     take_events(run);
-    if (!run.places.any_open() || account_of(run).refused > 0) break;
+    bool unsent = listed ? unsent_of_cgroup(cgroup.st_ino) > 0 : run.places.any_open();
+    if (!unsent || account_of(run).refused > 0) break;
     ::usleep(kStepMs * 1000);
   }
   for (const weir_usage& open : run.places.open_sockets())
     (void)destroy_socket(open.tuple, open.record.cookie);
-  // The ring loses records of a command that opens thousands of connections; the kernel's own list
-  // has them all.
-  struct stat cgroup {};
-  if (::stat(run.cgroup.path().c_str(), &cgroup) == 0)
-    (void)destroy_sockets_of_cgroup(cgroup.st_ino);
+  if (listed) (void)destroy_sockets_of_cgroup(cgroup.st_ino);
   ::usleep(kStepMs * 1000);
   take_told(run);
   take_events(run);

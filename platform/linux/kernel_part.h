@@ -143,7 +143,11 @@ class KernelPart {
 Result<void> destroy_socket(const weir_tuple& tuple, std::uint64_t cookie);
 
 // Closes every TCP socket of this network namespace that was made in that cgroup (not those below
-// it), also those that no process holds any more. Returns how many.
+// it) and holds bytes that its peer has not acknowledged, also those that no process holds any
+// more. Returns how many.
 Result<std::size_t> destroy_sockets_of_cgroup(std::uint64_t cgroup_id);
+
+// Bytes that TCP sockets made in that cgroup hold unacknowledged, those nobody holds included.
+std::uint64_t unsent_of_cgroup(std::uint64_t cgroup_id);
 
 }  // namespace weir

@@ -49,6 +49,7 @@ Request make_request(const weir_tuple& tuple, std::uint64_t cookie) {
 struct Found {
   weir_tuple tuple{};
   std::uint64_t cookie = 0;
+  std::uint32_t unsent = 0;  // bytes that the peer has not acknowledged
 };
 
 bool made_in(const nlmsghdr& message, std::uint64_t cgroup_id) {
@@ -77,6 +78,7 @@ Found found_socket(const inet_diag_msg& m) {
   std::size_t from = m.idiag_family == AF_INET ? 12 : 0;
   std::memcpy(f.tuple.local + from, m.id.idiag_src, 16 - from);
   std::memcpy(f.tuple.remote + from, m.id.idiag_dst, 16 - from);
+  f.unsent = m.idiag_wqueue;
   f.cookie = m.id.idiag_cookie[0] | static_cast<std::uint64_t>(m.id.idiag_cookie[1]) << 32;
   return f;
 }
@@ -113,6 +115,14 @@ Result<std::vector<Found>> sockets_of_cgroup(std::uint8_t family, std::uint64_t 
 
 }  // namespace
 
+std::uint64_t unsent_of_cgroup(std::uint64_t cgroup_id) {
+  std::uint64_t bytes = 0;
+  for (std::uint8_t family : {AF_INET, AF_INET6})
+    if (Result<std::vector<Found>> found = sockets_of_cgroup(family, cgroup_id))
+      for (const Found& socket : *found) bytes += socket.unsent;
+  return bytes;
+}
+
 Result<std::size_t> destroy_sockets_of_cgroup(std::uint64_t cgroup_id) {
   std::size_t destroyed = 0;
   for (std::uint8_t family : {AF_INET, AF_INET6}) {
@@ -121,7 +131,7 @@ Result<std::size_t> destroy_sockets_of_cgroup(std::uint64_t cgroup_id) {
       if (!found) return tl::unexpected(found.error());
       std::size_t before = destroyed;
       for (const Found& socket : *found)
-        destroyed += destroy_socket(socket.tuple, socket.cookie).has_value();
+        if (socket.unsent > 0) destroyed += destroy_socket(socket.tuple, socket.cookie).has_value();
       if (found->size() < kMaxFound || destroyed == before) break;
     }
   }
