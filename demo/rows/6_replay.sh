@@ -4,7 +4,8 @@
 row_replay() {
   lab_say "6: the recorded event log, replayed"
   local live same=no
-  "$WEIR" replay --policy "$demo_here/demo.yaml" --format json "$LAB/events.log" >"$LAB/replayed.jsonl" 2>"$LAB/log/replay"
+  # No --policy: the log carries the one that it was recorded under.
+  "$WEIR" replay --format json "$LAB/events.log" >"$LAB/replayed.jsonl" 2>"$LAB/log/replay"
   holds "weir replay exits 0" same $? 0
   only_reports "$LAB/desk.jsonl" >"$LAB/reports.live"
   only_reports "$LAB/replayed.jsonl" >"$LAB/reports.replayed"

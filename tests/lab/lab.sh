@@ -3,13 +3,13 @@
 # (pdeathsig), namespaces with their last process, mounts with the private mount namespace; the cgroup is
 # killed and removed by lab_down, or by the next lab if this one was killed with -9.
 #
-#   desk 192.0.2.10 ── 192.0.2.1 outside (203.0.113.0/24: the services) ── 198.51.100.53 resolver
+#   desk 10.20.0.10 ── 10.20.0.1 outside (203.0.113.0/24: the services) ── 10.0.0.53 resolver
 #
 # shellcheck shell=bash
 
 lab_here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly lab_here
-readonly LAB_DESK=192.0.2.10 LAB_DESK6=2001:db8:1::10 LAB_RESOLVER=198.51.100.53
+readonly LAB_DESK=10.20.0.10 LAB_DESK6=2001:db8:1::10 LAB_RESOLVER=10.0.0.53
 readonly LAB_AUTHORITY=203.0.113.53 LAB_TUNNEL_SERVER=203.0.113.66
 readonly LAB_STORAGE=203.0.113.10 LAB_STORAGE6=2001:db8:2::10 LAB_PAGES=203.0.113.30 LAB_MIRROR=203.0.113.40
 readonly LAB_TUNNEL_DOMAIN=t.lab-tunnel.net LAB_TUNNEL_ZONE=lab-tunnel.net
@@ -122,8 +122,8 @@ lab_namespaces() {
   for ns in desk resolver outside; do lab_holder $ns; lab_net $ns ip link set lo up; done
   lab_net outside ip link add desk type veth peer name eth0 netns "$LAB_NS_desk"
   lab_net outside ip link add names type veth peer name eth0 netns "$LAB_NS_resolver"
-  lab_net outside ip addr add 192.0.2.1/24 dev desk
-  lab_net outside ip addr add 198.51.100.1/24 dev names
+  lab_net outside ip addr add 10.20.0.1/24 dev desk
+  lab_net outside ip addr add 10.0.0.1/24 dev names
   lab_net outside ip -6 addr add 2001:db8:1::1/64 dev desk nodad
   local address
   for address in $LAB_STORAGE $LAB_PAGES $LAB_MIRROR $LAB_AUTHORITY $LAB_TUNNEL_SERVER; do
@@ -136,11 +136,11 @@ lab_namespaces() {
   lab_net desk ip addr add $LAB_DESK/24 dev eth0
   lab_net desk ip -6 addr add $LAB_DESK6/64 dev eth0 nodad
   lab_net desk ip link set eth0 up
-  lab_net desk ip route add default via 192.0.2.1
+  lab_net desk ip route add default via 10.20.0.1
   lab_net desk ip -6 route add default via 2001:db8:1::1
   lab_net resolver ip addr add $LAB_RESOLVER/24 dev eth0
   lab_net resolver ip link set eth0 up
-  lab_net resolver ip route add default via 198.51.100.1
+  lab_net resolver ip route add default via 10.0.0.1
 }
 
 # lab_net NS CMD…: in that network namespace, in the cgroup of the caller.
