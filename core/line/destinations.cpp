@@ -135,6 +135,10 @@ void Destinations::forget_expired(const Stamp& at) {
   });
 }
 
+bool Destinations::is_resolver_flow(const Policy& policy, const Flow& flow) const {
+  return flow.record.key.server.port == kDnsPort && is_infrastructure(policy, flow);
+}
+
 const Destinations::Answered* Destinations::answered(const IpAddress& address,
                                                      std::string_view name, const Stamp& at) const {
   const auto names = answered_.find(address);

@@ -45,6 +45,8 @@ class Destinations {
   // about.
   std::vector<IpAddress> learn(const Policy& policy, const Flow& flow, const DnsMessage& message,
                                const Stamp& at);
+  // A flow of questions to a resolver that the policy names; where it names none, to a private one.
+  bool is_resolver_flow(const Policy& policy, const Flow& flow) const;
   std::vector<std::string> names_at(const IpAddress& address, const Stamp& at) const;
 
   // `live`: the host's own networks hold, so that a range over a named network can be proven there.

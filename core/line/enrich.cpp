@@ -60,6 +60,8 @@ JudgedFlow& Line::State::known(const Observation& seen) {
 
 // Answers name addresses, and tell the kernel early which limits can't be about a flow to them.
 void Line::State::learn(const Observation& seen) {
+  if (live && seen.dns != nullptr && destinations.is_resolver_flow(*policy, *seen.flow))
+    judge_resolver(seen.flow->record.key.server);
   for (std::size_t i = 0; seen.dns != nullptr && i < seen.dns_count; ++i)
     for (const IpAddress& address : destinations.learn(*policy, *seen.flow, seen.dns[i], at))
       if (live) judge_address(address);

@@ -304,8 +304,29 @@ void Line::State::judge_address(const IpAddress& address) {
   orders.push_back(order);
 }
 
+// Questions to the site's resolver are about no upload service and no unknown place: a person whose
+// limit for those is spent must still be able to look names up.
+void Line::State::judge_resolver(const Endpoint& resolver) {
+  if (resolvers_told.size() >= kMaxResolversTold) resolvers_told.clear();
+  std::int64_t& again = resolvers_told[resolver.address];
+  if (at.boot_ns < again) return;
+  again = at.boot_ns + kAnswerGraceNs / 2;
+  Facts facts;
+  facts.destination.endpoint = resolver;
+  facts.destination.name = resolver.address.text();  // the name of nothing else
+  facts.destination.channel = "dns";
+  facts.destination.trust = Trust::infrastructure;
+  ClassifyAddress order;
+  order.address = resolver.address;
+  order.limits = possible_limits(*policy, facts);
+  order.destination = destination_key(network_of(resolver.address));
+  order.until_boot_ns = at.boot_ns + kAnswerGraceNs;
+  orders.push_back(order);
+}
+
 // A new policy: what is open is judged by it at once, in the order in which it was opened.
 void Line::State::judge_again() {
+  resolvers_told.clear();
   std::vector<std::uint64_t> order;
   for (const auto& [serial, flow] : judged)
     if (flow.judged) order.push_back(serial);

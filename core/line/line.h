@@ -14,13 +14,14 @@ namespace weir {
 class Outlet {
  public:
   virtual ~Outlet() = default;
-  virtual void enforce(const Order& order) = 0;       // live: to the guard; replay: dropped
+  virtual void enforce(const Order& order) = 0;  // live: to the guard; replay: dropped
   virtual void report(const Report& report) = 0;
-  virtual void flow(const FlowRecord& flow) = 0;      // a flow ended, or the line is finished
-  virtual void usage(const UsageRow& row) = 0;        // an hour closed
+  virtual void flow(const FlowRecord& flow) = 0;  // a flow ended, or the line is finished
+  virtual void usage(const UsageRow& row) = 0;    // an hour closed
 };
 
-struct Counters;  // malformed by kind, dropped by limit, packets, bytes, flows: core/line/counters.h
+struct Counters;  // malformed by kind, dropped by limit, packets, bytes, flows:
+                  // core/line/counters.h
 
 class Line {
  public:

@@ -29,6 +29,8 @@ inline constexpr std::int64_t kBlockLeaseNs = 3'600'000'000'000;
 inline constexpr std::uint64_t kHopelessBytes = 8192;
 // Trees that answer DNS for others (a stub, a forwarder): their port 53 is never blocked.
 inline constexpr std::size_t kMaxResolverTrees = 64;
+inline constexpr std::size_t kMaxResolversTold =
+    256;  // a site has a handful; a full table starts anew
 // Places that findings were about: as many as the report book holds.
 inline constexpr std::size_t kMaxSignalPlaces = kMaxOpenReports;
 inline constexpr std::int64_t kTickNs = 1'000'000'000;
@@ -78,6 +80,7 @@ struct Line::State {
   Place place_of(const Signal& signal, const JudgedFlow* flow);
   void judge_spent(const AccountSpent& spent);
   void judge_address(const IpAddress& address);
+  void judge_resolver(const Endpoint& resolver);
   void simulate(JudgedFlow& known, std::uint64_t serial, std::uint64_t bytes);
   void tell_spent(const JudgedFlow& known, std::uint64_t serial, std::uint32_t row,
                   std::uint64_t spent);
@@ -105,6 +108,7 @@ struct Line::State {
   std::unordered_map<std::uint64_t, JudgedFlow> judged;  // by serial: bounded as Flows is
   std::unordered_map<FlowKey, std::uint64_t, FlowKeyHash> serials;
   std::set<TreeId> resolver_trees;
+  std::unordered_map<IpAddress, std::int64_t, IpAddressHash> resolvers_told;  // when again, boot
   std::unordered_map<std::string, Place> signal_places;
 
   JudgedFlow* current = nullptr;  // of the call in progress, as are these:

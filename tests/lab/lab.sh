@@ -245,7 +245,7 @@ lab_wait_for() {
 # Stops one process that lab_spawn started, by its id; returns when it is gone.
 lab_stop() {
   kill "$1" 2>/dev/null
-  local tries=60
+  local tries=400 # × 50 ms: a program that writes its last reports on a busy machine
   while ((tries-- > 0)) && kill -0 "$1" 2>/dev/null; do sleep 0.05; done
   kill -9 "$1" 2>/dev/null
   return 0

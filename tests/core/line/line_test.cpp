@@ -119,10 +119,24 @@ TEST(line, answer_tells_the_kernel_which_limits_can_not_be_about_its_address) {
   Host host(policy);
   host.look_up(kClient, kResolver, "www.nowhere.example", kServer.address, kSocket);
   const auto orders = host.out.all<ClassifyAddress>();
-  ASSERT_EQ(orders.size(), 1u);
-  EXPECT_EQ(orders[0].address, kServer.address);
-  EXPECT_EQ(orders[0].limits, 2u);
-  EXPECT_FALSE(orders[0].final);
+  ASSERT_EQ(orders.size(), 2u);
+  EXPECT_EQ(orders[1].address, kServer.address);
+  EXPECT_EQ(orders[1].limits, 2u);
+  EXPECT_FALSE(orders[1].final);
+}
+
+TEST(line, questions_to_the_sites_resolver_touch_no_limit_for_other_places) {
+  Policy policy = enforced();
+  add_limit(policy, "clouds", leaf(Field::upload_to, {"cloud_storage"}), 1000, Per::person);
+  add_limit(policy, "unknown-places", leaf(Field::trust, {"unknown"}), 1000, Per::destination);
+  add_limit(policy, "everything", Condition{}, 1000, Per::host);
+  Host host(policy);
+  host.look_up(kClient, kResolver, "www.nowhere.example", kServer.address, kSocket);
+  host.look_up(kClient, {ip("8.8.8.8"), 53}, "www.nowhere.example", kServer.address, kSocket);
+  const auto orders = host.out.all<ClassifyAddress>();
+  ASSERT_EQ(orders.size(), 2u);  // none for a public resolver that nobody named
+  EXPECT_EQ(orders[0].address, kResolver.address);
+  EXPECT_EQ(orders[0].limits, 4u);
 }
 
 TEST(line, spent_account_is_one_report_with_rule_program_person_and_the_bytes_that_left) {
