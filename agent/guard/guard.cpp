@@ -265,6 +265,7 @@ void Guard::hear_spawner(Spawner& spawner, std::uint64_t now) {
 void Guard::each_second(Spawner& spawner, std::uint64_t now) {
   second_ns_ = now + kSecondNs;
   (void)kernel_.expire_blocks(now);
+  (void)kernel_.forget_idle_accounts(now);
   while (std::optional<Prefix> ended = leases_->take_ended(now))
     (void)kernel_.remove_prefix(*ended);
   tell_losses();

@@ -119,6 +119,11 @@ class KernelPart {
 
   Result<std::vector<KernelAccount>> accounts() const;
   std::optional<weir_account> account(const weir_account_key& key) const;
+  // Keeps the table from filling up over months: removes accounts that nobody charged for `idle_ns`
+  // and that a fresh one would equal (a window that is full again), or that no task can reach any
+  // more (a tree without tasks). Looks once a minute, however often it is called; how many went.
+  std::size_t forget_idle_accounts(std::uint64_t now_boot_ns,
+                                   std::uint64_t idle_ns = 600'000'000'000);
   Result<void> forget_accounts_of_tree(std::uint64_t tree);  // after its last process and socket
   Result<void> forget_accounts_of_row(std::uint32_t limit);  // the row means something else now
   Result<std::vector<KernelTask>> tasks() const;

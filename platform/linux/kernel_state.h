@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -45,6 +46,10 @@ struct RingCloser {
   void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
 };
 
+struct Idle {  // an account as it was when it was last seen to change
+  std::uint64_t charged = 0, since_ns = 0;
+};
+
 struct KernelState {
   KernelOptions options;
   CgroupPlace place;
@@ -56,6 +61,8 @@ struct KernelState {
   std::unique_ptr<ring_buffer, RingCloser> told;
   std::function<void(const weir_refused&)> on_told;
   std::uint64_t trees = 0;  // made here, for their ids
+  std::map<std::tuple<std::uint32_t, std::uint64_t, std::uint64_t>, Idle> idle;  // (row, who, dest)
+  std::uint64_t next_idle_look_ns = 0;
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t> blocks;  // (tree, target) → end
 
   int map(const char* name) const;  // descriptor; a missing map is a bug

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <set>
 
 #include "platform/linux/kernel_state.h"
 
@@ -204,6 +205,37 @@ std::optional<weir_account> KernelPart::account(const weir_account_key& key) con
   weir_account value{};
   if (bpf_map_lookup_elem(state_->map("accounts"), &key, &value)) return std::nullopt;
   return value;
+}
+
+std::size_t KernelPart::forget_idle_accounts(std::uint64_t now, std::uint64_t idle_ns) {
+  constexpr std::uint64_t kLookEveryNs = 60'000'000'000;
+  if (now < state_->next_idle_look_ns) return 0;
+  state_->next_idle_look_ns = now + std::min(kLookEveryNs, idle_ns);
+  auto all = accounts();
+  auto rows = limits();
+  auto living = tasks();
+  if (!all || !rows || !living) return 0;
+  std::set<std::uint64_t> trees;
+  for (const KernelTask& t : *living) trees.insert(t.value.tree);
+  decltype(state_->idle) seen;  // accounts that are gone are not remembered
+  std::size_t removed = 0;
+  for (const KernelAccount& a : *all) {
+    if (a.key.limit >= WEIR_LIMITS) continue;
+    auto name = std::tuple(a.key.limit, a.key.who, a.key.dest);
+    auto known = state_->idle.find(name);
+    bool same = known != state_->idle.end() && known->second.charged == a.value.charged;
+    Idle idle = same ? known->second : Idle{a.value.charged, now};
+    bool of_tree = a.key.per == WEIR_PER_TREE || a.key.per == WEIR_PER_TREE_DEST;
+    bool full_again = (*rows)[a.key.limit].ns_per_byte_q4 != 0 && a.value.word <= now * kUnitsPerNs;
+    bool unreachable = of_tree && a.key.who != 0 && !trees.contains(a.key.who);
+    if (same && now - idle.since_ns >= idle_ns && (full_again || unreachable) &&
+        !bpf_map_delete_elem(state_->map("accounts"), &a.key))
+      removed++;
+    else
+      seen[name] = idle;
+  }
+  state_->idle = std::move(seen);
+  return removed;
 }
 
 Result<void> KernelPart::forget_accounts_of_tree(std::uint64_t tree) {

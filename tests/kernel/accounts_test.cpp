@@ -174,6 +174,39 @@ TEST_F(Accounts, data_in_a_fast_open_syn_is_charged_once) {
   EXPECT_EQ(k->charged(0), 50'000u);
 }
 
+TEST_F(Accounts, that_equal_fresh_ones_or_that_nobody_can_reach_are_forgotten_when_idle) {
+  k->load({limit_row(100'000, 0, WEIR_PER_PERSON), limit_row(kRoomy, kSecond, WEIR_PER_PERSON_DEST),
+           limit_row(kRoomy, 0, WEIR_PER_TREE), limit_row(100'000, 4000 * kSecond, WEIR_PER_HOST)});
+  pid_t stays = k->desk.start(tcp({"--shape", "stay", "--bytes", "1000", "--ms", "20000"}), "a");
+  k->desk.finish(k->desk.start(tcp({"--bytes", "1000"}), "b"));
+  EXPECT_TRUE(await([&] { return k->desk.received() == 2000; }, within(3000)));
+  EXPECT_EQ(k->part->forget_idle_accounts(boot_now(), 1), 0u) << "seen for the first time";
+  EXPECT_EQ(k->accounts_of(2).size(), 2u);
+  std::uint64_t later = boot_now() + 10 * kSecond;
+  EXPECT_EQ(k->part->forget_idle_accounts(later, kSecond), 2u);
+  EXPECT_EQ(k->accounts_of(0).size(), 1u) << "a total stays";
+  EXPECT_EQ(k->accounts_of(1).size(), 0u) << "a window that is full again";
+  ASSERT_EQ(k->accounts_of(2).size(), 1u) << "the tree that ended";
+  EXPECT_EQ(k->accounts_of(2)[0].key.who, k->part->task(static_cast<std::uint32_t>(stays))->tree);
+  EXPECT_EQ(k->accounts_of(3).size(), 1u) << "a window that is not full yet";
+}
+
+TEST_F(Accounts, a_verdict_is_taken_also_after_more_verdicts_than_the_table_holds) {
+  k->load({limit_row(kRoomy, 0, WEIR_PER_PERSON), limit_row(kRoomy, 0, WEIR_PER_HOST)});
+  for (std::uint64_t n = 0; n < 70'000; n++)
+    ASSERT_TRUE(k->part->put_verdict(1'000'000'000 + n, 1, 0));
+  k->desk.start(udp({"--ms", "5000"}));
+  std::vector<weir_head> heads;
+  EXPECT_TRUE(await(
+      [&] {
+        heads = k->records<weir_head>(WEIR_REC_HEAD);
+        return !heads.empty();
+      },
+      within(3000)));
+  ASSERT_TRUE(k->part->put_verdict(heads.at(0).record.cookie, 1, 0));
+  EXPECT_TRUE(await([&] { return k->charged(1) == 0 && k->charged(0) > 0; }, within(2000)));
+}
+
 TEST_F(Accounts, loopback_is_not_charged) {
   k->load({limit_row(1000, 0, WEIR_PER_HOST)});
   k->desk.finish(k->desk.start({"--to", "127.0.0.1", "--udp", "--bytes", "100000", "--ms", "300"}));

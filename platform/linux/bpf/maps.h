@@ -49,8 +49,10 @@ struct {
   __type(value, struct weir_socket);
 } sockets SEC(".maps");
 
+/* LRU: sockets keep what they took, so that the oldest may go; a guard can't know when each is
+ * closed. */
 struct {
-  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
   __uint(max_entries, WEIR_VERDICTS);
   __type(key, u64);
   __type(value, struct weir_verdict);

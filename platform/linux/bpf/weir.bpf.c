@@ -396,8 +396,10 @@ int weir_sock_release(struct bpf_sock* sk) {
   u32 flags = __sync_fetch_and_or(&s->flags, WEIR_SOCKET_CLOSED);
   if (!(flags & WEIR_SOCKET_LOOKED_UP)) return WEIR_PASS; /* sent nothing that counts */
   if (s->generation == now->generation && !(flags & WEIR_SOCKET_MANY)) {
+    u64 cookie = s->cookie;
     s->verdicts = now->verdicts;
     take_verdict(s, now);
+    bpf_map_delete_elem(&verdicts, &cookie);
   }
   put_usage(s, &s->tuple); /* of its first packet: this hook may not read the local address */
   return WEIR_PASS;
