@@ -48,7 +48,7 @@ std::string host_of_target(std::string_view method, std::string_view target) {
   if (target.empty() || target.front() == '/') return "";
   if (method == "CONNECT") return host_of(target);
   const auto scheme = target.find("://");
-  if (scheme == std::string_view::npos || scheme > 8) return "";
+  if (scheme > 8) return "";  // or there is none
   target.remove_prefix(scheme + 3);
   return host_of(target.substr(0, target.find_first_of("/?#")));
 }

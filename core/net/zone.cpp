@@ -38,7 +38,7 @@ std::string normal_host(std::string_view name) {
 }
 
 std::string registered_domain(std::string_view name) {
-  const std::string host = normal_host(name.substr(0, kMaxHost));
+  std::string host = normal_host(name.substr(0, kMaxHost));
   if (host.empty()) return "";
   const bool maybe_address =  // a cheap test first: names outnumber addresses
       host.find(':') != std::string::npos || (host.back() >= '0' && host.back() <= '9');

@@ -18,8 +18,8 @@ namespace {
 
 using Leaf = Condition::Field;
 
-std::string text(const Node* node, std::string fallback = "") {
-  return node ? node->text : std::move(fallback);
+std::string text(const Node* node, std::string_view fallback = "") {
+  return node ? node->text : std::string(fallback);
 }
 std::uint32_t count(const Node* node, std::uint32_t fallback) {
   if (node) std::from_chars(node->text.data(), node->text.data() + node->text.size(), fallback);
