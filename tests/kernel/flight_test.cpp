@@ -87,6 +87,17 @@ TEST_F(FirstFlight, of_datagrams_is_lost_not_refused_until_the_verdict) {
   EXPECT_EQ(k->charged(0), 0u);
 }
 
+TEST_F(FirstFlight, waits_also_where_the_address_is_charged_to_no_row) {
+  load({limit_row(kRoomy, 0, WEIR_PER_PERSON)});
+  ASSERT_TRUE(k->part->put_prefix(*Prefix::parse(std::string(kPeer4) + "/32"), {}));
+  k->desk.start(tcp({"--shape", "stay", "--bytes", "300000", "--ms", "20000"}));
+  std::uint64_t flow = cookie();
+  EXPECT_LE(k->desk.settled(milliseconds(700), milliseconds(3000)), kFlight)
+      << "the name that it says may still bring it under a row";
+  ASSERT_TRUE(k->part->put_verdict(flow, 0, 0));
+  EXPECT_TRUE(await([&] { return k->desk.received() == 300'000; }, within(6000)));
+}
+
 TEST_F(FirstFlight, moves_to_the_destination_that_the_verdict_names) {
   load({limit_row(kRoomy, 0, WEIR_PER_PERSON_DEST)});
   // It stays: the kernel gives up on a closed socket whose bytes wait for more than a few seconds.
