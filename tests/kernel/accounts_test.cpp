@@ -65,6 +65,24 @@ TEST_F(Accounts, a_refused_packet_gives_a_window_back_what_it_took) {
   EXPECT_GE(a.value.word, most - 20ull * kSecond * 16 * static_cast<unsigned>(scale()));
 }
 
+TEST_F(Accounts, eight_rows_may_count_for_a_packet_and_nine_refuse_it) {
+  std::vector<weir_limit> rows(8, limit_row(kRoomy, 0, WEIR_PER_HOST));
+  k->load(rows);
+  k->desk.finish(k->desk.start(tcp({"--bytes", "5000"})));
+  EXPECT_TRUE(await([&] { return k->desk.received() == 5000; }, within(2000)));
+  for (std::uint32_t row = 0; row < 8; row++) EXPECT_EQ(k->charged(row), 5000u);
+  rows.push_back(limit_row(kRoomy, 0, WEIR_PER_HOST));
+  ASSERT_TRUE(k->part->set_limits(rows));
+  weir_state state = k->part->state();
+  state.unclassified = 0x1ff;
+  state.generation++;
+  ASSERT_TRUE(k->part->set_state(state));
+  k->desk.finish(k->desk.start(udp({"--bytes", "5000", "--ms", "300"})));
+  EXPECT_EQ(k->desk.received(), 5000u);
+  EXPECT_GT(k->count(WEIR_COUNT_TOO_MANY_LIMITS), 0u);
+  for (std::uint32_t row = 0; row < 8; row++) EXPECT_EQ(k->charged(row), 5000u) << "undone";
+}
+
 TEST_F(Accounts, no_window_passes_more_than_its_number) {
   constexpr std::uint64_t kBytes = 256 << 10;
   constexpr std::uint64_t kWindow = 2 * kSecond;

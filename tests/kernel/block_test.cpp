@@ -125,6 +125,22 @@ TEST_F(Block, a_destroyed_socket_fails_at_once_and_its_queue_is_gone) {
   EXPECT_LE(k->desk.received(), 100'000u);
 }
 
+TEST_F(Block, an_ipv6_socket_is_destroyed_as_well) {
+  k->load({limit_row(100'000, 0, WEIR_PER_TREE)});
+  pid_t pid = k->desk.start({"--to", kPeer6, "--ms", std::to_string(20'000)});
+  std::vector<weir_refused> told;
+  ASSERT_TRUE(await(
+      [&] {
+        k->part->poll_told([&](const weir_refused& r) { told.push_back(r); });
+        return !told.empty();
+      },
+      within(3000)));
+  auto destroyed = destroy_socket(told[0].tuple, told[0].record.cookie);
+  ASSERT_TRUE(destroyed) << destroyed.error().sentence;
+  EXPECT_EQ(k->desk.finish(pid).status, 3);
+  EXPECT_LE(k->desk.received(), 100'000u);
+}
+
 TEST_F(Block, every_socket_that_is_refused_is_told) {
   k->load({limit_row(10'000, 0, WEIR_PER_TREE)});
   k->desk.start(tcp({"--count", "20", "--ms", "20000"}));
