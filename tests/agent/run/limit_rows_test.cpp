@@ -26,7 +26,7 @@ TEST(limit_rows, of_a_flat_policy_are_those_of_the_compiler) {
     }
   for (Mode mode : {Mode::enforce, Mode::observe}) {
     policy.mode = mode;
-    const std::vector<std::uint8_t> bytes = flatten(policy);
+    const std::vector<std::uint8_t> bytes = flatten(policy, {});
     const auto flat = read_flat_policy(bytes);
     ASSERT_TRUE(flat) << flat.error().sentence;
     const auto table = limit_table(policy);
