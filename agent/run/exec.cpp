@@ -13,12 +13,15 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <map>
 #include <memory>
+#include <optional>
 
 #include "agent/guard/due_sockets.h"
 #include "agent/run/caller.h"
 #include "agent/run/cgroup.h"
 #include "agent/run/keeper.h"
+#include "agent/run/names.h"
 #include "agent/run/places.h"
 #include "agent/run/process.h"
 #include "platform/linux/event_ring.h"
@@ -42,6 +45,7 @@ struct Run {
   EventRing ring;
   std::uint64_t tree = 0;
   Places places;
+  std::optional<Names> names;  // none: addresses stay without a name
   std::unique_ptr<DueSockets> due = std::make_unique<DueSockets>();
   std::vector<Reason> notes;
 };
@@ -95,7 +99,9 @@ void take_events(Run& run) {
     weir_record head;
     if (record.size() < sizeof head) return;
     std::memcpy(&head, record.data(), sizeof head);
-    if (head.tree == run.tree) run.places.record(record);
+    if (head.tree != run.tree) return;
+    run.places.record(record);
+    if (run.names) run.names->record(record);
   });
 }
 
@@ -190,7 +196,12 @@ ExecSummary summarize(Run& run, const ExecOptions& options, int status) {
   summary.bytes_refused = account.refused;
   summary.stopped = account.refused > 0;
   summary.places = run.places.summed(summary.places_dropped);
-  for (const ExecPlace& place : summary.places) summary.bytes_in += place.bytes_in;
+  std::map<Endpoint, std::string> names;
+  if (run.names) names = run.names->finish();
+  for (ExecPlace& place : summary.places) {
+    summary.bytes_in += place.bytes_in;
+    if (auto known = names.find(place.endpoint); known != names.end()) place.name = known->second;
+  }
   summary.exit_status = status;
   std::uint64_t lost = records_lost(run);
   if (lost > 0) run.notes.push_back({"records_lost", {fmt::format("{}", lost)}});
@@ -258,6 +269,8 @@ Result<ExecSummary> run_limited(const ExecOptions& options) {
   SignalFd signals({SIGINT, SIGQUIT, SIGTERM, SIGHUP});
   Result<Keeper> keeper = Keeper::start(run.kernel, run.cgroup.path());
   if (!keeper) return tl::unexpected(keeper.error());
+  // After the keeper, which would otherwise hold the child's input open.
+  if (Result<Names> names = Names::start()) run.names.emplace(std::move(*names));
   Result<Process> command = start(run, options, *caller, signals);
   if (!command) return tl::unexpected(command.error());
   if (!watch(run, *command, keeper->process(), signals)) {
