@@ -172,14 +172,17 @@ TEST_F(Accounts, a_prefix_chooses_the_rows_and_the_destination) {
 
 TEST_F(Accounts, a_retransmission_is_free) {
   k->load({limit_row(kRoomy, 0, WEIR_PER_TREE)});
-  std::uint64_t before = k->desk.received(kLossyPort), sent_again = retransmitted();
-  k->desk.start(tcp({"--shape", "stay", "--bytes", "200000", "--ms", "20000", "--port",
-                     std::to_string(kLossyPort)}));
-  EXPECT_TRUE(
-      await([&] { return k->desk.received(kLossyPort) == before + 200'000; }, within(10000)))
-      << k->desk.received(kLossyPort) - before;
-  EXPECT_GT(retransmitted(), sent_again);
-  EXPECT_EQ(k->charged(0), 200'000u);
+  std::uint64_t before = k->desk.received(kLossyPort), sent_again = retransmitted(), sent = 0;
+  // Which packets are lost is chance: flow after flow, until some were.
+  for (int flow = 0; flow < 40 && retransmitted() < sent_again + 3; flow++) {
+    k->desk.start(tcp({"--shape", "stay", "--bytes", "200000", "--ms", "20000", "--port",
+                       std::to_string(kLossyPort)}));
+    sent += 200'000;
+    ASSERT_TRUE(await([&] { return k->desk.received(kLossyPort) == before + sent; }, within(10000)))
+        << k->desk.received(kLossyPort) - before;
+  }
+  EXPECT_GE(retransmitted(), sent_again + 3);
+  EXPECT_EQ(k->charged(0), sent);
 }
 
 TEST_F(Accounts, data_in_a_fast_open_syn_is_charged_once) {

@@ -208,8 +208,8 @@ World make_world() {
 }
 
 World& world() {
-  static World w = make_world();
-  return w;
+  static World* w = new World(make_world());  // outlives what ends with the process
+  return *w;
 }
 
 struct AtExit {
