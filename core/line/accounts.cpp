@@ -3,9 +3,7 @@
 
 #include <xxhash.h>
 
-#include <algorithm>
 #include <array>
-#include <limits>
 
 namespace weir {
 
@@ -33,26 +31,17 @@ Accounts::Key Accounts::key_of(const Limit& limit, std::uint32_t row, const Char
   return {row, 0, 0};
 }
 
-// A window holds half of its bytes as burst and refills the other half over its length, so that no
-// window of that length passes more than `bytes`.
-bool Accounts::has_room(const Limit& limit, const Account& account, std::uint64_t bytes,
-                        std::int64_t now, std::int64_t& arrival) {
-  if (limit.window_ns <= 0) return account.charged + bytes <= *limit.bytes;
-  const std::uint64_t burst = *limit.bytes / 2;
-  if (burst == 0 || bytes > burst)
-    return false;  // also keeps the product below small: at most one window
-  const std::int64_t per_byte =
-      limit.window_ns / static_cast<std::int64_t>(burst) + 1;  // rounded up
-  const std::int64_t room = per_byte * static_cast<std::int64_t>(burst);
-  arrival = std::max(account.arrival_ns, now) + per_byte * static_cast<std::int64_t>(bytes);
-  return arrival - now <= room;
+bool Accounts::has_room(const LimitRow& row, const Account& account, std::uint64_t bytes,
+                        std::uint64_t now_ns, std::uint64_t& word) {
+  if (row.ns_per_byte_q4 == 0) return account.charged + bytes <= row.bytes;
+  return charge_window(row, now_ns, bytes, word);
 }
 
 std::optional<Refusal> Accounts::charge(const Policy& policy, const Charge& charge,
                                         std::int64_t boot_ns) {
   struct Row {
     Account* account;
-    std::int64_t arrival;
+    std::uint64_t word;
   };
   std::array<Row, kMaxLimits> rows{};
   std::size_t count = 0;
@@ -68,14 +57,15 @@ std::optional<Refusal> Accounts::charge(const Policy& policy, const Charge& char
       }
       found = accounts_.emplace(key, Account{}).first;
     }
-    std::int64_t arrival = found->second.arrival_ns;
-    if (!has_room(limit, found->second, charge.bytes, boot_ns, arrival))
+    std::uint64_t word = found->second.word;
+    if (!has_room(limit_row(limit, policy.mode), found->second, charge.bytes,
+                  static_cast<std::uint64_t>(boot_ns), word))
       return Refusal{row, key.destination, found->second.charged};
-    rows[count++] = {&found->second, arrival};  // unordered_map: addresses of values stay
+    rows[count++] = {&found->second, word};  // unordered_map: addresses of values stay
   }
   for (std::size_t i = 0; i < count; ++i) {
     rows[i].account->charged += charge.bytes;
-    rows[i].account->arrival_ns = rows[i].arrival;
+    rows[i].account->word = rows[i].word;
   }
   return std::nullopt;
 }

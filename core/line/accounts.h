@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "core/event/event.h"
+#include "core/policy/limit_table.h"
 #include "core/policy/policy.h"
 
 namespace weir {
@@ -49,13 +50,13 @@ class Accounts {
     std::size_t operator()(const Key& key) const noexcept;
   };
   struct Account {
-    std::int64_t arrival_ns = 0;  // windowed: theoretical arrival time, boot ns (GCRA)
-    std::uint64_t charged = 0;    // for ever
+    std::uint64_t word = 0;     // windowed: theoretical arrival time (charge_window)
+    std::uint64_t charged = 0;  // for ever
   };
 
   static Key key_of(const Limit& limit, std::uint32_t row, const Charge& charge);
-  static bool has_room(const Limit& limit, const Account& account, std::uint64_t bytes,
-                       std::int64_t now, std::int64_t& arrival);
+  static bool has_room(const LimitRow& row, const Account& account, std::uint64_t bytes,
+                       std::uint64_t now_ns, std::uint64_t& word);
 
   std::unordered_map<Key, Account, KeyHash> accounts_;
   std::uint64_t dropped_ = 0;
