@@ -3,7 +3,7 @@
 # shellcheck shell=bash disable=SC2154
 readonly BIG_BYTES=200000000 BIG_RATE=12m # the mirror's rate: a 100 Mbit/s line, so that the rows overlap
 readonly PAGES=200
-readonly SLOWER_MAX=1.5 SLOWER_SLACK_S=2 # the machine is shared: time is shown, and bounded only loosely
+readonly SLOWER_MAX=3 SLOWER_SLACK_S=5 # 160 other processes run meanwhile: time is shown, and bounded only loosely
 
 # Pages of 20 to 100 kB and the big file; kept in build/demo between runs. Prints the folder.
 web_content() {
