@@ -1,7 +1,7 @@
 # What Weir costs: TCP throughput, 64-byte datagrams and connects of one program on the desk, with
 # `weir run` off and on, interleaved. Client, server and Weir share this machine's processors.
 # shellcheck shell=bash disable=SC2154
-readonly OVERHEAD_ROUNDS=5 LOAD_S=2
+readonly OVERHEAD_ROUNDS=3 LOAD_S=2
 
 start_bench_weir() {
   # shellcheck disable=SC2016

@@ -2,7 +2,7 @@
 # packets, four fifths of them DNS, among them floods of new names: the hardest there is) and generated
 # TLS-like bulk. Runs are interleaved, the median of the CPU time counts: the machine may be shared.
 # shellcheck shell=bash disable=SC2154
-readonly REPLAY_ROUNDS=5
+readonly REPLAY_ROUNDS=3
 readonly MERGE_COPIES=3 # of the corpus' captures: about a million packets
 readonly GENERATED_FLOWS=15000 # 270 MB
 readonly READER_MAX_S=90 # of one run; the slowest peer needs a few seconds where nothing else runs
