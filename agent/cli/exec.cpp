@@ -25,7 +25,7 @@ int cmd_exec(int argc, char** argv) {
       "weir exec --limit BYTES [OPTION]… -- COMMAND…",
       "weir exec");
   ExecOptions options;
-  std::string format = "text", window;
+  std::string format = "text", window, policy;
   app.add_option("--limit", options.limit, "bytes, or 256KiB, 1MiB …; TCP counts payload")
       ->required()
       ->transform(CLI::AsSizeValue(true))
@@ -33,6 +33,8 @@ int cmd_exec(int argc, char** argv) {
   app.add_option("--window", window, "1h, 24h or 7d; without it a total for the whole run")
       ->check(CLI::IsMember({"1h", "24h", "7d"}))
       ->type_name("");
+  app.add_option("--policy", policy, "a later version's: a policy's limits beside --limit")
+      ->type_name("FILE");
   app.add_option("--cgroup", options.cgroup, "where the hooks attach (default: the cgroup2 root)")
       ->type_name("PATH");
   app.add_option("--format", format, "how the summary is printed: text (stderr) or json (stdout)")
@@ -40,6 +42,13 @@ int cmd_exec(int argc, char** argv) {
       ->type_name("");
   app.prefix_command();
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
+  if (!policy.empty()) {
+    fmt::print(stderr,
+               "weir exec: --policy {}: this version can't put a policy beside --limit; `weir run "
+               "--policy` bounds by one\n",
+               policy);
+    return kExitUsage;
+  }
   options.command = app.remaining();
   if (!options.command.empty() && options.command[0] == "--")
     options.command.erase(options.command.begin());

@@ -26,6 +26,7 @@ constexpr std::uint64_t kLongestBackoffNs = 10 * kSecondNs;
 constexpr std::uint64_t kSteadyNs = 60 * kSecondNs;  // an engine that ran that long starts afresh
 // Policy, catalogue and seal take well below a second; a loaded machine gets ten.
 constexpr std::uint64_t kStartNs = 10 * kSecondNs;
+constexpr int kLastWordsMs = 5000;    // `weir run` gives us 8 s
 constexpr int kMessagesAtOnce = 256;  // between two looks at the refusals
 constexpr std::size_t kTasksAtOnce = 64;
 // Counters whose growth the line must know as a gap.
@@ -111,7 +112,12 @@ void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
     signalfd_siginfo signal{};
     if (wanted[0].revents != 0 && ::read(signal_fd, &signal, sizeof signal) == sizeof signal) break;
   }
-  tell(wire::Stop{});
+  // The engine flushes its last revisions; without it nobody waits for a verdict any more.
+  if (tell(wire::Stop{})) {
+    pollfd end{spawner.fd(), POLLIN, 0};
+    ::poll(&end, 1, kLastWordsMs);
+  }
+  engine_may_answer(false);
 }
 
 int Guard::wait_ms(std::uint64_t now) const {
