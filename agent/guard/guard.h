@@ -1,6 +1,7 @@
 // The guard: owns the kernel part, destroys sockets whose limit is spent, and does for the engine
-// what the policy's ceilings allow. Root; parses no foreign bytes; allocates nothing in its loop (a
-// failed map update, which makes a sentence, aside). Thread: one.
+// what the policy's ceilings allow. Root; parses no foreign bytes. Its loop allocates nothing for a
+// message or a refusal; what does: the counters once a second, the list of processes for a new
+// engine, the sentence of a table that took no row. Thread: one.
 #pragma once
 
 #include <cstdint>
