@@ -44,10 +44,10 @@ struct Run {
   Fd ring_fd;
   EventRing ring;
   std::uint64_t tree = 0;
-  Places places;
-  std::optional<Names> names;  // none: addresses stay without a name
+  Places places{};
+  std::optional<Names> names{};  // none: addresses stay without a name
   std::unique_ptr<DueSockets> due = std::make_unique<DueSockets>();
-  std::vector<Reason> notes;
+  std::vector<Reason> notes{};
 };
 
 Result<KernelPart> set_bound(const ExecOptions& options) {
