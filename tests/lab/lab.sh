@@ -54,7 +54,7 @@ lab_up() {
   export PATH=$PATH:/usr/sbin:/sbin
   trap 'lab_down' EXIT
   trap 'exit 130' INT TERM HUP
-  LAB=$(mktemp -d /tmp/weir-lab.XXXXXX)
+  LAB=$(mktemp -d /tmp/weir-lab.$$.XXXXXX)
   mount -t tmpfs -o size=512m,mode=755 weir-lab "$LAB"
   mkdir -p "$LAB"/{log,bpf,state,etc,www}
   # An instance of bpffs of its own: pins in it end with this mount namespace.
@@ -98,9 +98,13 @@ lab_remove_cgroup() {
   lab_say "could not remove $cg"
 }
 
-# Cgroups of labs whose script was killed with -9.
+# Cgroups and folders of labs whose script was killed with -9.
 lab_remove_leftovers() {
-  local old
+  local old pid
+  for old in /tmp/weir-lab.*.*; do
+    pid=${old#*weir-lab.}
+    [[ -d $old && ! -d /proc/${pid%%.*} ]] && rmdir "$old"
+  done
   for old in "$(lab_cgroup2)"/weir-lab-*; do
     [[ -d $old && ! -d /proc/${old##*-} ]] && lab_remove_cgroup "$old"
   done
