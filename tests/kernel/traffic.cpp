@@ -2,10 +2,12 @@
 // leader that exits before its thread, storms of short-lived processes. Small, without sanitizers.
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -99,6 +101,18 @@ int connect_one(bool block) {
   return fd;
 }
 
+// Until everything is acknowledged. Reads what came: closing with unread bytes would reset the
+// connection and throw away what is still queued.
+void drain(int fd) {
+  char answer[64];
+  for (int queued = 1; queued > 0 && now_ms() < deadline;) {
+    while (recv(fd, answer, sizeof answer, MSG_DONTWAIT) > 0) {
+    }
+    if (ioctl(fd, SIOCOUTQ, &queued)) return;
+    if (queued > 0) usleep(2000);
+  }
+}
+
 // All flows of this process in one loop, until the time is over or each has sent its bytes.
 int send_flows(int flows) {
   std::vector<pollfd> fds;
@@ -144,6 +158,9 @@ int send_flows(int flows) {
     }
     if (!open_flow) break;
   }
+  if (options.bytes >= 0 && !options.udp && !options.reply)
+    for (const pollfd& p : fds)
+      if (p.fd >= 0) drain(p.fd);
   if (options.reply) {
     char answer = 0;
     for (pollfd& p : fds) {
