@@ -203,7 +203,8 @@ server=$LAB_AUTHORITY
 server=/$LAB_TUNNEL_ZONE/$LAB_TUNNEL_SERVER
 CONF
   lab_spawn outside authority dnsmasq -k -C "$LAB/authority.conf" --pid-file=
-  lab_spawn resolver resolver dnsmasq -k -C "$LAB/resolver.conf" --pid-file=
+  # Under the desk's hooks: its own questions upstream must go on when a tunnel through it is stopped.
+  LAB_SPAWN_CG=$LAB_DESK_CG lab_spawn resolver resolver dnsmasq -k -C "$LAB/resolver.conf" --pid-file=
   lab_wait_for 5 lab_net desk getent ahostsv4 content.dropboxapi.com
 }
 
@@ -212,7 +213,7 @@ CONF
 lab_spawn() {
   local ns=LAB_NS_$1 name=$2
   (
-    echo $BASHPID >"$LAB_CG/outside/cgroup.procs"
+    echo $BASHPID >"${LAB_SPAWN_CG:-$LAB_CG/outside}/cgroup.procs"
     exec setsid setpriv --pdeathsig KILL -- nsenter "--net=/proc/${!ns}/ns/net" -- "${@:3}"
   ) </dev/null >"$LAB/log/$name" 2>&1 &
   LAB_PID=$!
