@@ -14,6 +14,10 @@ namespace weir {
 
 inline constexpr const char* kStateDir = "/var/lib/weir";
 
+// One agent to a folder: two would take each other's pins and mix their reports. Held until this
+// process ends, however it ends; a child does not inherit it.
+Result<Fd> lock_state(const std::string& dir);
+
 struct StateFiles {
   Fd reports, usage, sessions;
 };
