@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -23,6 +24,10 @@ enum Exit : int {
 // Parses; -1: go on. Else the exit status: 0 after --help, 2 after a wrong option (sentence on
 // stderr).
 int parse_arguments(CLI::App& app, int argc, char** argv);
+
+// An option whose value is one of a few words.
+void add_choice(CLI::App& app, const std::string& name, std::string& value,
+                const std::vector<std::string>& words, const std::string& text);
 
 int cmd_exec(int argc, char** argv);
 int cmd_run(int argc, char** argv);

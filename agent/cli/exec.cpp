@@ -8,6 +8,7 @@
 #include "agent/cli/commands.h"
 #include "agent/cli/printer.h"
 #include "agent/run/exec.h"
+#include "core/policy/units.h"
 
 namespace weir {
 namespace {
@@ -25,21 +26,18 @@ int cmd_exec(int argc, char** argv) {
       "weir exec --limit BYTES [OPTION]… -- COMMAND…",
       "weir exec");
   ExecOptions options;
-  std::string format = "text", window, policy;
-  app.add_option("--limit", options.limit, "bytes, or 256KiB, 1MiB …; TCP counts payload")
+  std::string format = "text", window, limit, policy;
+  app.add_option("--limit", limit, "4096, 256KiB, 10MB …; TCP counts payload")
       ->required()
-      ->transform(CLI::AsSizeValue(true))
       ->type_name("BYTES");
-  app.add_option("--window", window, "1h, 24h or 7d; without it a total for the whole run")
-      ->check(CLI::IsMember({"1h", "24h", "7d"}))
-      ->type_name("");
-  app.add_option("--policy", policy, "a later version's: a policy's limits beside --limit")
+  add_choice(app, "--window", window, {"1h", "24h", "7d"},
+             "half at once, the rest over this time (default: a total for the run)");
+  app.add_option("--policy", policy, "not built in this version: a policy beside --limit")
       ->type_name("FILE");
   app.add_option("--cgroup", options.cgroup, "where the hooks attach (default: the cgroup2 root)")
       ->type_name("PATH");
-  app.add_option("--format", format, "how the summary is printed: text (stderr) or json (stdout)")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->type_name("");
+  add_choice(app, "--format", format, {"text", "json"},
+             "the summary: text on stderr, or json on stdout");
   app.prefix_command();
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
   if (!policy.empty()) {
@@ -49,6 +47,12 @@ int cmd_exec(int argc, char** argv) {
                policy);
     return kExitUsage;
   }
+  Result<std::uint64_t> bytes = parse_size(limit);
+  if (!bytes) {
+    fmt::print(stderr, "weir exec: --limit: {}\n", bytes.error().sentence);
+    return kExitUsage;
+  }
+  options.limit = *bytes;
   options.command = app.remaining();
   if (!options.command.empty() && options.command[0] == "--")
     options.command.erase(options.command.begin());

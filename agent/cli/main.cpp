@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <iterator>
 #include <string_view>
 
 #include "agent/cli/commands.h"
@@ -27,6 +29,9 @@ constexpr Command kCommands[] = {
     {"doctor", cmd_doctor, "try every control on this host"},
     {"release", cmd_release, "remove what holds without a program"},
 };
+
+// Commands that scripts may expect one day: said plainly rather than taken for a mistake.
+constexpr std::string_view kLater[] = {"inspect", "my-events", "request"};
 
 void print_help(std::FILE* to) {
   fmt::print(to,
@@ -53,6 +58,10 @@ int run(int argc, char** argv) {
   }
   for (const Command& command : kCommands)
     if (command.name == name) return command.run(argc - 1, argv + 1);
+  if (std::find(std::begin(kLater), std::end(kLater), name) != std::end(kLater)) {
+    fmt::print(stderr, "weir: '{}' is not built in this version\n", name);
+    return kExitUsage;
+  }
   fmt::print(stderr, "weir: '{}' is no command; `weir --help` lists them\n", name);
   return kExitUsage;
 }
@@ -64,8 +73,18 @@ int parse_arguments(CLI::App& app, int argc, char** argv) {
     app.parse(argc, argv);
     return -1;
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitDone : kExitUsage;
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    fmt::print(stderr, "{0}: {1}; `{0} --help` lists what there is\n", app.get_name(),
+               error.what());
+    return kExitUsage;
   }
+}
+
+void add_choice(CLI::App& app, const std::string& name, std::string& value,
+                const std::vector<std::string>& words, const std::string& text) {
+  app.add_option(name, value, text)
+      ->check(CLI::IsMember(words).description(""))
+      ->type_name(fmt::format("{}", fmt::join(words, "|")));
 }
 
 }  // namespace weir

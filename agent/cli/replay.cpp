@@ -128,9 +128,8 @@ int cmd_replay(int argc, char** argv) {
                  "judge by this policy (YAML) instead of the recorded or built-in one")
       ->type_name("FILE");
   app.add_flag("--flows", options.flows, "print each flow too");
-  app.add_option("--format", options.format, "text, or json: one message a line")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->type_name("text|json");
+  add_choice(app, "--format", options.format, {"text", "json"},
+             "for people, or one JSON message a line");
   app.add_option("FILE", options.files, "captures and event logs, told apart by content")
       ->required()
       ->type_name("");

@@ -21,10 +21,10 @@ int cmd_run(int argc, char** argv) {
   bool no_restart = false;
   app.add_option("--policy", options.policy, "policy file (default: observe everything)")
       ->type_name("FILE");
-  app.add_option("--collector", collector, "a later version's")->type_name("HOST:PORT");
+  app.add_option("--collector", collector, "not built in this version")->type_name("HOST:PORT");
   app.add_option("--cgroup", options.cgroup, "where the hooks attach (default: the cgroup2 root)")
       ->type_name("PATH");
-  app.add_option("--interface", options.interfaces, "an interface to watch; may be repeated")
+  app.add_option("--interface", options.interfaces, "accepted, not used by this version")
       ->type_name("NAME");
   app.add_option("--state", options.state_dir, "folder for reports, usage rows, sessions")
       ->type_name("DIR")
@@ -37,18 +37,18 @@ int cmd_run(int argc, char** argv) {
       ->type_name("PATH");
   app.add_option("--user", options.user, "uid and gid of the engine")->type_name("UID");
   app.add_flag("--no-restart", no_restart, "end when the guard ends");
-  app.add_option("--format", format, "how reports are printed: text or json")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->type_name("");
+  add_choice(app, "--format", format, {"text", "json"}, "how reports are printed");
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
   if (::geteuid() != 0) {
-    fmt::print(stderr, "weir run: only root can set a bound in the kernel\n");
+    fmt::print(stderr, "weir run: only root can set a bound in the kernel: sudo weir run …\n");
     return kExitNotAllowed;
   }
   if (!collector.empty()) {
     fmt::print(stderr, "weir run: --collector: this version has no collector to report to\n");
     return kExitUsage;
   }
+  if (!options.interfaces.empty())
+    fmt::print(stderr, "weir run: --interface: this version bounds by cgroup and ignores it\n");
   options.restart = !no_restart;
   options.json = format == "json";
   options.chinese = language_of_caller() == Language::chinese;

@@ -272,6 +272,19 @@ TEST(replay, policy_of_the_caller_replaces_the_recorded_one) {
   EXPECT_TRUE(spent) << ran.out;
 }
 
+TEST(weir, what_this_version_has_not_is_said_and_a_wrong_option_names_its_command) {
+  for (const std::string command : {"inspect", "my-events", "request"}) {
+    const Ran ran = weir(command);
+    EXPECT_EQ(ran.status, 2);
+    EXPECT_NE(ran.err.find("not built in this version"), std::string::npos) << ran.err;
+  }
+  EXPECT_NE(weir("nonsense").err.find("is no command"), std::string::npos);
+  const Ran wrong = weir("replay --format xml x");
+  EXPECT_EQ(wrong.status, 2);
+  EXPECT_EQ(wrong.err.rfind("weir replay: --format", 0), 0u) << wrong.err;
+  EXPECT_EQ(std::count(wrong.err.begin(), wrong.err.end(), '\n'), 1) << wrong.err;
+}
+
 TEST(weir, help_version_and_wrong_use_say_what_to_do) {
   EXPECT_EQ(weir("--version").out.rfind("weir ", 0), 0u);
   EXPECT_NE(weir("--help").out.find("replay"), std::string::npos);
