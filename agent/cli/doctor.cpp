@@ -64,17 +64,23 @@ Findings examine() {
   return found;
 }
 
-void print_text(const Findings& found) {
+void print_text(const Findings& found, Language language) {
   for (const v1::Control& control : found.controls) {
     bool effective = control.state() == v1::Control::effective;
-    fmt::print("{}  {:<24} {}\n", effective ? "yes" : "no ", control.control(), control.detail());
-    for (const v1::Reason& lost : control.lost()) fmt::print("       lost: {}\n", lost.text());
+    fmt::print("{}  {:<24} {}\n",
+               effective ? either(language, "yes", "有效") : either(language, "no ", "无效"),
+               control.control(), control.detail());
+    for (const v1::Reason& lost : control.lost())
+      fmt::print("       {}{}\n", either(language, "lost: ", "缺失："), lost.text());
   }
-  fmt::print("tier {} on kernel {}: {}\n", found.summary.tier(), found.summary.kernel(),
-             found.summary.tier() == kTierBpf ? "the kernel holds the bound"
-                                              : "nothing can be bounded here, only observed");
+  fmt::print(fmt::runtime(either(language, "tier {} on kernel {}: {}\n", "级别 {}，内核 {}：{}\n")),
+             found.summary.tier(), found.summary.kernel(),
+             found.summary.tier() == kTierBpf
+                 ? either(language, "the kernel can hold a bound", "内核可以执行限额")
+                 : either(language, "nothing can be bounded here, only observed",
+                          "此处无法限额，只能观察"));
   for (const std::string& part : found.summary.unenforceable())
-    fmt::print("not enforced: {}\n", part);
+    fmt::print("{}{}\n", either(language, "not enforced: ", "不执行："), part);
 }
 
 }  // namespace
@@ -85,9 +91,7 @@ int cmd_doctor(int argc, char** argv) {
   std::string policy_file, format = "text";
   app.add_option("--policy", policy_file, "also: what of this policy can't be enforced here")
       ->type_name("FILE");
-  app.add_option("--format", format, "text or json")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->type_name("");
+  add_choice(app, "--format", format, {"text", "json"}, "how it is printed");
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
   if (::geteuid() != 0) {
     fmt::print(stderr, "weir doctor: only root can try the controls\n");
@@ -110,7 +114,7 @@ int cmd_doctor(int argc, char** argv) {
     for (const v1::Control& control : found.controls) fmt::print("{}\n", json_line(control));
     fmt::print("{}\n", json_line(found.summary));
   } else {
-    print_text(found);
+    print_text(found, language_of_caller());
   }
   return found.summary.degraded() ? kExitDegraded : kExitDone;
 }

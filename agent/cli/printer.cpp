@@ -93,18 +93,23 @@ std::string Printer::paint(Severity severity, std::string_view text) const {
 }
 
 void Printer::print(const Report& report) {
-  fmt::print(to_, "{}  {}  {} → {}  {} out, {} in\n",
+  const Language language = options_.language;
+  fmt::print(to_,
+             fmt::runtime(either(language, "{}  {}  {} → {}  {} out, {} in\n",
+                                 "{}  {}  {} → {}  发出 {}，收到 {}\n")),
              paint(report.finding.severity, severity_name(report.finding.severity)),
              report.finding.detector, who(report.actor), where(report.destination),
-             human_bytes(report.bytes_out), human_bytes(report.bytes_in));
-  const std::string text = explain(report, options_.language);
+             human_bytes(report.bytes_out, language), human_bytes(report.bytes_in, language));
+  const std::string text = explain(report, language);
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = std::min(text.find('\n', at), text.size());
     fmt::print(to_, "    {}\n", text.substr(at, end - at));
     at = end + 1;
   }
-  fmt::print(to_, "    report {} revision {}{}{}\n\n", report.id, report.revision,
-             report.capture.empty() ? "" : ", ", shown(report.capture));
+  fmt::print(to_,
+             fmt::runtime(either(language, "    report {} revision {}{}{}\n\n",
+                                 "    报告 {} 第 {} 版{}{}\n\n")),
+             report.id, report.revision, report.capture.empty() ? "" : ", ", shown(report.capture));
 }
 
 void Printer::flow(const FlowRecord& flow) {
@@ -123,8 +128,12 @@ void Printer::summary(const Counters& counters) {
     fmt::print(to_, "{}\n", json_line(counters));
     return;
   }
-  fmt::print(to_, "{} packets, {} on the wire, {} flows, {} reports\n", counters.net.packets,
-             human_bytes(counters.net.bytes), counters.net.flows, counters.reports);
+  const Language language = options_.language;
+  fmt::print(to_,
+             fmt::runtime(either(language, "packets {}, on the wire {}, flows {}, reports {}\n",
+                                 "数据包 {}，线路上共 {}，流 {}，报告 {}\n")),
+             counters.net.packets, human_bytes(counters.net.bytes, language), counters.net.flows,
+             counters.reports);
   std::string malformed, dropped;
   for (std::size_t kind = 0; kind < counters.net.malformed.size(); ++kind)
     if (counters.net.malformed[kind] != 0)
@@ -132,8 +141,10 @@ void Printer::summary(const Counters& counters) {
                                name_of(static_cast<Damage>(kind)), counters.net.malformed[kind]);
   for (const auto& [name, count] : dropped_by_limit(counters))
     if (count != 0) dropped += fmt::format("{}{} {}", dropped.empty() ? "" : ", ", name, count);
-  if (!malformed.empty()) fmt::print(to_, "malformed: {}\n", malformed);
-  if (!dropped.empty()) fmt::print(to_, "dropped by a limit: {}\n", dropped);
+  if (!malformed.empty())
+    fmt::print(to_, "{}{}\n", either(language, "malformed: ", "格式损坏："), malformed);
+  if (!dropped.empty())
+    fmt::print(to_, "{}{}\n", either(language, "dropped by a limit: ", "因上限丢弃："), dropped);
 }
 
 }  // namespace weir

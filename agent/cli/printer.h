@@ -28,6 +28,12 @@ struct PrinterOptions {
 
 // Chinese where LC_ALL, LC_MESSAGES or LANG says so (first that is set), else English.
 Language language_of_caller();
+
+// The text for the caller's language, where a sentence has no place in the tables of reasons.
+inline std::string_view either(Language language, std::string_view english,
+                               std::string_view chinese) {
+  return language == Language::chinese ? chinese : english;
+}
 // Colour only where `to` is a terminal and NO_COLOR is not set.
 bool wants_colour(std::FILE* to);
 

@@ -9,6 +9,7 @@
 
 #include "agent/cli/commands.h"
 #include "agent/cli/policy_file.h"
+#include "agent/cli/printer.h"
 #include "agent/run/process.h"
 #include "agent/run/state_dir.h"
 #include "agent/wire/report_proto.h"
@@ -28,9 +29,22 @@ struct Account {
   std::uint64_t charged = 0, spent = 0, refused = 0;
   double fill = 0;
   std::int64_t refilled_wall_ns = 0;  // 0: never by itself
+  std::uint64_t bytes = 0;  // what the rule allows; the kernel's row has half, for a window
+  std::int64_t window_ns = 0;
 };
 
-std::vector<Account> fullest(const PinnedTables& tables) {
+// The rule's numbers, unless the policy file was changed since and has other ones.
+void take_rule(Account& account, const Policy& policy) {
+  account.bytes = account.row.bytes;
+  if (account.key.limit >= policy.limits.size()) return;
+  const Limit& limit = policy.limits[account.key.limit];
+  std::uint64_t bytes = limit.bytes.value_or(0);
+  if (account.row.bytes != (limit.window_ns > 0 ? bytes / 2 : bytes)) return;
+  account.bytes = bytes;
+  account.window_ns = limit.window_ns;
+}
+
+std::vector<Account> fullest(const PinnedTables& tables, const Policy& policy) {
   std::vector<Account> accounts;
   std::uint64_t now = boot_now_ns();
   for (const KernelAccount& each : tables.accounts) {
@@ -44,6 +58,7 @@ std::vector<Account> fullest(const PinnedTables& tables) {
       account.refilled_wall_ns =
           wall_now_ns() +
           static_cast<std::int64_t>(account.spent * account.row.ns_per_byte_q4 / 16);
+    take_rule(account, policy);
     accounts.push_back(account);
   }
   std::sort(accounts.begin(), accounts.end(),
@@ -70,20 +85,43 @@ std::string who(const Account& account) {
   }
 }
 
+// "256 KiB", or "128 KiB at once (256 KiB in 24 hours)".
+std::string allowed(const Account& account, Language language) {
+  std::string at_once = human_bytes(account.row.bytes, language);
+  if (account.window_ns == 0) return at_once;
+  return fmt::format(
+      fmt::runtime(either(language, "{} at once ({} in {})", "{}（可一次发出；{} / {}）")), at_once,
+      human_bytes(account.bytes, language),
+      human_seconds(static_cast<std::uint64_t>(account.window_ns / 1'000'000'000), language));
+}
+
+// ", all of it back in 22 hours": rounded up, to hours where minutes say no more.
+std::string back_in(const Account& account, Language language) {
+  std::int64_t left_s = (account.refilled_wall_ns - wall_now_ns()) / 1'000'000'000;
+  if (account.refilled_wall_ns == 0 || left_s <= 0) return "";
+  const std::int64_t unit = left_s > 2 * 3600 ? 3600 : 60;
+  const auto rounded = static_cast<std::uint64_t>((left_s / unit + 1) * unit);
+  return fmt::format(fmt::runtime(either(language, ", all of it back in {}", "，{}后全部恢复")),
+                     human_seconds(rounded, language));
+}
+
 void print_text(const RunningAgent& agent, bool alive, const PinnedTables& tables,
-                const Policy& policy) {
-  fmt::print("{}{}, policy {}{}\n", alive ? "running, pid " : "not running",
-             alive ? fmt::to_string(agent.pid) : "", policy.name.empty() ? "built in" : policy.name,
-             tables.attached ? "; the bound holds" : "; nothing is attached");
-  for (const Account& account : fullest(tables)) {
-    std::int64_t left_s = account.refilled_wall_ns == 0
-                              ? 0
-                              : (account.refilled_wall_ns - wall_now_ns()) / 1'000'000'000;
-    fmt::print("{:4.0f} %  {:<24} {:<16} {} of {} spent, {} refused{}\n", account.fill * 100,
-               rule_of(policy, account.key.limit), who(account), human_bytes(account.spent),
-               human_bytes(account.row.bytes), human_bytes(account.refused),
-               left_s > 0 ? fmt::format(", all of it back in {} min", left_s / 60 + 1) : "");
-  }
+                const Policy& policy, Language language) {
+  std::string running =
+      alive ? fmt::format(fmt::runtime(either(language, "running, pid {}", "运行中，进程 {}")),
+                          agent.pid)
+            : std::string(either(language, "not running", "未运行"));
+  fmt::print(fmt::runtime(either(language, "{}, policy {}; {}\n", "{}，策略 {}；{}\n")), running,
+             policy.name.empty() ? either(language, "built in", "内置") : policy.name,
+             tables.attached ? either(language, "the bound holds", "限额有效")
+                             : either(language, "nothing is attached", "未挂载"));
+  for (const Account& account : fullest(tables, policy))
+    fmt::print(
+        fmt::runtime(either(language, "{:4.0f} %  {:<24} {:<16} {} of {} spent, {} refused{}\n",
+                            "{:4.0f} %  {:<24} {:<16} 已用 {}，额度 {}，已拒绝 {}{}\n")),
+        account.fill * 100, rule_of(policy, account.key.limit), who(account),
+        human_bytes(account.spent, language), allowed(account, language),
+        human_bytes(account.refused, language), back_in(account, language));
 }
 
 void fill(v1::Account& out, const Account& account, const Policy& policy) {
@@ -95,7 +133,8 @@ void fill(v1::Account& out, const Account& account, const Policy& policy) {
     out.mutable_person()->mutable_user()->set_uid(static_cast<std::uint32_t>(account.key.who));
   else
     out.set_tree(account.key.who);
-  out.set_bytes(account.row.bytes);
+  out.set_bytes(account.bytes);
+  out.set_window_s(static_cast<std::uint64_t>(account.window_ns / 1'000'000'000));
   out.set_bytes_spent(account.spent);
   out.set_bytes_refused(account.refused);
   out.set_refilled_wall_ns(account.refilled_wall_ns);
@@ -108,7 +147,8 @@ v1::Status message_of(const RunningAgent& agent, bool alive, const PinnedTables&
   status.set_policy(policy.name);
   status.set_policy_number(policy.number);
   status.set_mode(policy.mode == Mode::enforce ? v1::Mode::enforce : v1::Mode::observe);
-  for (const Account& account : fullest(tables)) fill(*status.add_accounts(), account, policy);
+  for (const Account& account : fullest(tables, policy))
+    fill(*status.add_accounts(), account, policy);
   if (alive) {
     v1::Status::Program* program = status.add_programs();
     program->set_name("run");
@@ -125,9 +165,7 @@ int cmd_status(int argc, char** argv) {
   app.add_option("--state", state_dir, "folder of the agent")
       ->type_name("DIR")
       ->capture_default_str();
-  app.add_option("--format", format, "text or json")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->type_name("");
+  add_choice(app, "--format", format, {"text", "json"}, "how it is printed");
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
   if (::geteuid() != 0) {
     fmt::print(stderr, "weir status: only root can read the accounts\n");
@@ -147,7 +185,7 @@ int cmd_status(int argc, char** argv) {
   if (format == "json")
     fmt::print("{}\n", json_line(message_of(*agent, alive, *tables, *policy)));
   else
-    print_text(*agent, alive, *tables, *policy);
+    print_text(*agent, alive, *tables, *policy, language_of_caller());
   return kExitDone;
 }
 

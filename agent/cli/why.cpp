@@ -3,12 +3,14 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <optional>
 
 #include "agent/cli/commands.h"
+#include "agent/cli/printer.h"
 #include "agent/run/state_dir.h"
 #include "agent/wire/report_proto.h"
 #include "core/policy/explain.h"
@@ -45,30 +47,46 @@ void add_step(v1::Explanation& path, const char* stage, const std::string& text,
   step->mutable_reason()->set_text(text);
 }
 
-v1::Explanation explain_path(const v1::Report& report) {
+// Such as a limit that is spent: what was found is why it was decided.
+bool stands_in_finding(const v1::Report& report, const v1::Reason& reason) {
+  return std::any_of(report.finding().because().begin(), report.finding().because().end(),
+                     [&](const v1::Reason& r) { return r.text() == reason.text(); });
+}
+
+v1::Explanation explain_path(const v1::Report& report, Language language) {
   v1::Explanation path;
   *path.mutable_report() = report;
   const v1::Destination& to = report.destination();
   const v1::Actor& actor = report.actor();
   add_step(path, "event",
-           fmt::format("{} (pid {}, uid {}) sent {} to {}:{} and received {}.", actor.program(),
-                       actor.pid(), actor.person().user().uid(), human_bytes(report.bytes_out()),
-                       to.address(), to.port(), human_bytes(report.bytes_in())),
+           fmt::format(fmt::runtime(either(
+                           language, "{} (pid {}, uid {}) sent {} to {} port {} and received {}.",
+                           "{}（进程 {}，用户 {}）发出 {}，去向 {} 端口 {}，收到 {}。")),
+                       actor.program(), actor.pid(), actor.person().user().uid(),
+                       human_bytes(report.bytes_out(), language), to.address(), to.port(),
+                       human_bytes(report.bytes_in(), language)),
            "sent");
   add_step(path, "enrich",
-           fmt::format("That address is {}{}; its trust is {}.",
-                       to.name().empty() ? "not named" : to.name(),
-                       to.service().empty() ? "" : ", the service " + to.service(),
-                       v1::Trust::Value_Name(to.trust())),
+           fmt::format(fmt::runtime(either(language, "That address is {}{}{}; its trust is {}.",
+                                           "该地址为 {}{}{}；信任级别为 {}。")),
+                       to.name().empty() ? either(language, "not named", "未命名") : to.name(),
+                       to.service().empty() ? "" : either(language, ", the service ", "，服务 "),
+                       to.service(), v1::Trust::Value_Name(to.trust())),
            "destination");
   for (const v1::Reason& reason : report.finding().because())
     add_step(path, "detect", reason.text(), reason.code());
+  const std::string& rule = report.decision().rule();
+  if (!rule.empty()) path.add_matched(rule);
+  if (!rule.empty())
+    add_step(path, "decide", explain(Reason{"rule_matched", {rule}}, language), "rule_matched");
   for (const v1::Reason& reason : report.decision().because())
-    add_step(path, "decide", reason.text(), reason.code());
-  add_step(path, "enforce",
-           fmt::format("{}: {}.", v1::Action::Value_Name(report.decision().action()),
-                       report.decision().enforced() ? "enforced" : "only reported"),
-           report.decision().enforced() ? "enforced" : "observed");
+    if (!stands_in_finding(report, reason)) add_step(path, "decide", reason.text(), reason.code());
+  add_step(
+      path, "enforce",
+      fmt::format("{}: {}", v1::Action::Value_Name(report.decision().action()),
+                  report.decision().enforced() ? either(language, "enforced.", "已执行。")
+                                               : either(language, "only reported.", "仅报告。")),
+      report.decision().enforced() ? "enforced" : "observed");
   return path;
 }
 
@@ -83,26 +101,29 @@ int cmd_why(int argc, char** argv) {
   app.add_option("--state", state_dir, "folder of the agent")
       ->type_name("DIR")
       ->capture_default_str();
-  app.add_option("--format", format, "text or json")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->type_name("");
+  add_choice(app, "--format", format, {"text", "json"}, "how it is printed");
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
   bool readable = false;
   std::optional<v1::Report> report = find_report(state_dir, id, readable);
   if (!readable) {
-    fmt::print(stderr, "weir why: {}/reports.jsonl: {}\n", state_dir, std::strerror(errno));
+    fmt::print(stderr,
+               "weir why: {}/reports.jsonl: {}; --state names the folder that `weir run` uses\n",
+               state_dir, std::strerror(errno));
     return errno == EACCES ? kExitNotAllowed : kExitUsage;
   }
   if (!report) {
-    fmt::print(stderr, "weir why: no report {} in {}\n", id, state_dir);
+    fmt::print(stderr, "weir why: no report {} in {}/reports.jsonl\n", id, state_dir);
     return kExitFailed;
   }
-  v1::Explanation path = explain_path(*report);
+  const Language language = language_of_caller();
+  add_texts(language, *report);  // the agent wrote them in its own language
+  v1::Explanation path = explain_path(*report, language);
   if (format == "json") {
     fmt::print("{}\n", json_line(path));
     return kExitDone;
   }
-  fmt::print("report {} revision {}\n", report->id(), report->revision());
+  fmt::print(fmt::runtime(either(language, "report {} revision {}\n", "报告 {} 第 {} 版\n")),
+             report->id(), report->revision());
   for (const v1::Explanation::Step& step : path.steps())
     fmt::print("{:<8} {}\n", step.stage(), step.reason().text());
   return kExitDone;

@@ -20,12 +20,12 @@ struct Words {  // one sentence or column for each language
 };
 
 constexpr Words kStopped{
-    "weir: stopped: its limit of {} is spent; {} left this machine, {} more were refused.\n",
-    "weir：已被停止：{} 的额度已用完；已发出 {}，另有 {} 被拒绝。\n"};
+    "weir: stopped at its limit of {}: {} left this machine, {} more were refused.\n",
+    "weir：已在额度 {} 处停止：已发出 {}，另有 {} 被拒绝。\n"};
 constexpr Words kDone{"weir: done: {1} of at most {0} left this machine.\n",
                       "weir：完成：共发出 {1}，额度为 {0}。\n"};
-constexpr Words kWindow{"      The limit holds for every {} hours.\n",
-                        "      额度按每 {} 小时计算。\n"};
+constexpr Words kWindow{"      The limit is for any {} h: half of it may leave at once.\n",
+                        "      额度按任意 {} 小时计算，其中一半可一次发出。\n"};
 constexpr Words kNothing{"      Nothing was sent to any address.\n",
                          "      没有向任何地址发送数据。\n"};
 constexpr Words kHeader{"      {:>10} {:>10} {:>10}  where to\n",
