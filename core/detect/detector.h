@@ -22,8 +22,8 @@ struct Signal {
   SocketRef socket;
   std::uint64_t bytes_out = 0;  // what the detector counted so far, for this actor and destination
   std::uint64_t bytes_in = 0;
-  std::uint64_t burst = 0;      // of an upload burst, else 0
-  std::string key;              // what it is about: the zone, the service or name, the address
+  std::uint64_t burst = 0;  // of an upload burst, else 0
+  std::string key;          // what it is about: the zone, the service or name, the address
 };
 
 class Detector {
@@ -34,7 +34,8 @@ class Detector {
   // its numbers grew by a notable step (doubling), so that the report can be revised.
   virtual void on(const Observation& seen, const Stamp& at, std::vector<Signal>& out) = 0;
   virtual void tick(const Stamp& now, std::vector<Signal>& out) = 0;
-  virtual void finish(std::vector<Signal>& out) = 0;  // end of input: final numbers of what was signalled
+  virtual void finish(
+      std::vector<Signal>& out) = 0;  // end of input: final numbers of what was signalled
   virtual std::uint64_t dropped() const { return 0; }  // state forgotten because a table was full
 };
 

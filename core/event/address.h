@@ -1,4 +1,5 @@
-// Addresses as the line sees them: one 128-bit form for both families (IPv4 is v4-mapped), no OS types.
+// Addresses as the line sees them: one 128-bit form for both families (IPv4 is v4-mapped), no OS
+// types.
 #pragma once
 
 #include <array>
@@ -33,7 +34,8 @@ struct Prefix {
   IpAddress address;
   std::uint8_t length = 128;  // over the 128-bit form: an IPv4 /24 is 120
 
-  static Result<Prefix> parse(std::string_view text);  // "10.0.0.0/8", "2001:db8::/32", a bare address
+  static Result<Prefix> parse(
+      std::string_view text);  // "10.0.0.0/8", "2001:db8::/32", a bare address
   bool contains(const IpAddress& a) const;
   std::string text() const;
   auto operator<=>(const Prefix&) const = default;

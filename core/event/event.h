@@ -38,14 +38,22 @@ struct SocketRef {
 enum class Direction : std::uint8_t { unknown, outgoing, incoming };
 
 // Link types that decode knows (core/net/link.h), named as libpcap's DLT values are.
-enum class LinkType : std::uint8_t { unsupported, ethernet, raw_ip, linux_sll, linux_sll2, null, loop };
+enum class LinkType : std::uint8_t {
+  unsupported,
+  ethernet,
+  raw_ip,
+  linux_sll,
+  linux_sll2,
+  null,
+  loop
+};
 
 // A packet of a capture file, or from the kernel part (raw_ip): the first bytes of a flow and every
 // DNS message. Volume never comes from these packets when there is a ledger (FlowUsage).
 struct Packet {
   LinkType link = LinkType::unsupported;
   Direction direction = Direction::unknown;
-  Bytes bytes;                  // what was captured
+  Bytes bytes;                    // what was captured
   std::uint32_t wire_length = 0;  // what was on the wire, >= bytes.size()
   SocketRef socket;
 };
@@ -86,7 +94,16 @@ struct ProcessExited {
 };
 
 struct Session {  // login, lock, su, sudo … where the host tells
-  enum class Kind : std::uint8_t { login, failed_login, logout, lock, unlock, remote_login, su, sudo };
+  enum class Kind : std::uint8_t {
+    login,
+    failed_login,
+    logout,
+    lock,
+    unlock,
+    remote_login,
+    su,
+    sudo
+  };
   Kind kind = Kind::login;
   PersonId person = kNoPerson;
   std::uint32_t audit_session = 0;
@@ -100,9 +117,9 @@ struct PolicyChanged {
 };
 
 struct HostStarted {
-  std::string_view host;     // name, for people
+  std::string_view host;  // name, for people
   std::string_view boot_id;
-  std::uint8_t tier = 0;     // 1: cgroup BPF … 4: observe
+  std::uint8_t tier = 0;  // 1: cgroup BPF … 4: observe
 };
 
 struct Gap {  // events that were lost, by the counter that says so

@@ -26,7 +26,13 @@ enum class Severity : std::uint8_t { unspecified, info, low, medium, high, criti
 enum class Action : std::uint8_t { unspecified, allow, log, warn, limit, hold, block, isolate };
 
 enum class Trust : std::uint8_t {
-  unspecified, approved, known, unknown, upload, infrastructure, undeclared_udp
+  unspecified,
+  approved,
+  known,
+  unknown,
+  upload,
+  infrastructure,
+  undeclared_udp
 };
 
 // Where something goes. `name` is what approved or named it (SNI, resolver's answer, Host); `zone`
@@ -69,11 +75,11 @@ struct Decision {
 // One per (tree or client, destination, rule) and window; sent again with a higher revision and the
 // final bytes, never one per packet.
 struct Report {
-  std::string id;     // deterministic: hash of group and of the time of its first event
+  std::string id;  // deterministic: hash of group and of the time of its first event
   std::uint32_t revision = 0;
-  std::string group;  // grouping key, the same for every revision and for recurrences
-  Stamp at;           // first event
-  Stamp updated;      // event that made this revision
+  std::string group;    // grouping key, the same for every revision and for recurrences
+  Stamp at;             // first event
+  Stamp updated;        // event that made this revision
   std::string capture;  // file that was replayed, "" live
   Finding finding;
   Destination destination;

@@ -1,4 +1,5 @@
-// DNS messages (RFC 1035, EDNS): one bounded, pure parser for UDP payloads and for TCP's framed ones.
+// DNS messages (RFC 1035, EDNS): one bounded, pure parser for UDP payloads and for TCP's framed
+// ones.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,8 @@ struct DnsAnswer {
   std::string name;
   std::uint16_t type = 0;
   std::uint32_t ttl_s = 0;
-  IpAddress address;    // A, AAAA
-  std::string target;   // CNAME, NS, MX, SRV, PTR
+  IpAddress address;         // A, AAAA
+  std::string target;        // CNAME, NS, MX, SRV, PTR
   std::uint16_t length = 0;  // of the rdata on the wire
 };
 
@@ -40,8 +41,8 @@ struct DnsMessage {
                                    // stood before it are kept: a server reads them too
 };
 
-inline constexpr std::size_t kMaxDnsQuestions = 4;   // real traffic has one
-inline constexpr std::size_t kMaxDnsAnswers = 64;    // of each message; the rest is skipped
+inline constexpr std::size_t kMaxDnsQuestions = 4;  // real traffic has one
+inline constexpr std::size_t kMaxDnsAnswers = 64;   // of each message; the rest is skipped
 
 Parsed<DnsMessage> parse_dns(Bytes message);
 

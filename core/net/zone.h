@@ -1,4 +1,5 @@
-// Names of hosts: normal form, registered domain (public suffix list, ICANN part), label boundaries.
+// Names of hosts: normal form, registered domain (public suffix list, ICANN part), label
+// boundaries.
 #pragma once
 
 #include <string>

@@ -131,8 +131,8 @@ __attribute__((noinline)) int find_route(struct weir_socket* s, struct packet* p
   return classified;
 }
 
-/* 1: the flow has used its first flight and waits for its verdict. Also where its address is charged
- * to no row: the name that it says may still bring it under one. */
+/* 1: the flow has used its first flight and waits for its verdict. Also where its address is
+ * charged to no row: the name that it says may still bring it under one. */
 static __always_inline int must_wait(struct weir_socket* s, const struct route* r, u64 bytes,
                                      const struct weir_state* now, u64 time) {
   if (r->classified || !now->unclassified || !now->first_flight) return 0;

@@ -85,7 +85,8 @@ struct weir_task {
   w_u32 flags; /* WEIR_TASK_LAUNCHER: its children are new trees */
 };
 #define WEIR_TASK_LAUNCHER 1u
-#define WEIR_TASK_ROOT 2u  /* a launcher started it (or it was found): it may be a launcher itself \
+#define WEIR_TASK_ROOT                                                                             \
+  2u                       /* a launcher started it (or it was found): it may be a launcher itself \
                             */
 #define WEIR_TASK_FRESH 4u /* has not called exec yet: its person is fixed then */
 

@@ -16,8 +16,8 @@ TEST(address, text_comes_back_as_it_was_written) {
 }
 
 TEST(address, what_is_no_address_is_refused_with_the_text_in_the_sentence) {
-  for (const char* text : {"", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1..2.3", ":::", "1::2::3", "g::",
-                           "1:2:3:4:5:6:7:8:9", "1:", "12345::", "::1.2.3", "1.2.3.4 "}) {
+  for (const char* text : {"", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1..2.3", ":::", "1::2::3",
+                           "g::", "1:2:3:4:5:6:7:8:9", "1:", "12345::", "::1.2.3", "1.2.3.4 "}) {
     auto address = IpAddress::parse(text);
     EXPECT_FALSE(address) << text;
     if (!address) {

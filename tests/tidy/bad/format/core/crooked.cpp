@@ -1,0 +1,2 @@
+// A file that clang-format would lay out differently.
+int  f( ) { return 1;}

@@ -1,0 +1,4 @@
+// A file that clang-format would leave alone.
+int g() {
+  return 2;
+}
