@@ -18,14 +18,14 @@ int cmd_run(int argc, char** argv) {
   RunOptions options;
   options.state_dir = kStateDir;
   std::string collector, format = "text";
+  std::vector<std::string> interfaces;
   bool no_restart = false;
   app.add_option("--policy", options.policy, "policy file (default: observe everything)")
       ->type_name("FILE");
   app.add_option("--collector", collector, "not built in this version")->type_name("HOST:PORT");
   app.add_option("--cgroup", options.cgroup, "where the hooks attach (default: the cgroup2 root)")
       ->type_name("PATH");
-  app.add_option("--interface", options.interfaces, "accepted, not used by this version")
-      ->type_name("NAME");
+  app.add_option("--interface", interfaces, "not built in this version")->type_name("NAME");
   app.add_option("--state", options.state_dir, "folder for reports, usage rows, sessions")
       ->type_name("DIR")
       ->capture_default_str();
@@ -47,8 +47,12 @@ int cmd_run(int argc, char** argv) {
     fmt::print(stderr, "weir run: --collector: this version has no collector to report to\n");
     return kExitUsage;
   }
-  if (!options.interfaces.empty())
-    fmt::print(stderr, "weir run: --interface: this version bounds by cgroup and ignores it\n");
+  if (!interfaces.empty()) {
+    fmt::print(
+        stderr,
+        "weir run: --interface: this version bounds in cgroups; it has no floor on devices\n");
+    return kExitUsage;
+  }
   options.restart = !no_restart;
   options.json = format == "json";
   options.chinese = language_of_caller() == Language::chinese;

@@ -11,7 +11,6 @@ namespace weir {
 struct RunOptions {
   std::string policy;  // file; "": the built-in default, which observes
   std::string cgroup;  // "": the root of cgroup2
-  std::vector<std::string> interfaces;
   std::string state_dir;
   std::string pin_dir;  // "": the host's bpffs, where there is one
   std::string record;   // event log, "": none

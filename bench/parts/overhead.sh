@@ -6,7 +6,7 @@ readonly OVERHEAD_ROUNDS=3 LOAD_S=2
 start_bench_weir() {
   # shellcheck disable=SC2016
   lab_spawn desk weir-bench bash -c 'out=$1; shift; exec "$@" >"$out"' start "$LAB/bench.jsonl" \
-    "$WEIR" run --policy "$bench_here/bench.yaml" --cgroup "$LAB_DESK_CG" --interface eth0 --pin "$LAB/bpf/bench" \
+    "$WEIR" run --policy "$bench_here/bench.yaml" --cgroup "$LAB_DESK_CG" --pin "$LAB/bpf/bench" \
     --state "$LAB/state/bench" --format json
   weir_pid=$LAB_PID
   lab_wait_for 30 grep -qw ready "$LAB/log/weir-bench"

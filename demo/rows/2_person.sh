@@ -11,7 +11,7 @@ start_weir() {
   local name=$1
   # shellcheck disable=SC2016
   lab_spawn desk "weir-$name" bash -c 'out=$1; shift; exec "$@" >"$out"' start "$LAB/$name.jsonl" \
-    "$WEIR" run --policy "$demo_here/demo.yaml" --cgroup "$LAB_DESK_CG" --interface eth0 \
+    "$WEIR" run --policy "$demo_here/demo.yaml" --cgroup "$LAB_DESK_CG" \
     --pin "$LAB/bpf/$name" --state "$LAB/state/$name" --format json "${@:2}"
   weir_pid=$LAB_PID
   lab_wait_for $READY_S weir_ready "$LAB/log/weir-$name" && kill -0 "$weir_pid" 2>/dev/null
