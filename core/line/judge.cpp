@@ -89,7 +89,7 @@ void Line::State::judge_flow(JudgedFlow& flow, const Flow& told_flow, std::uint6
   flow.judged = true;
   flow.place = destinations.place_of(*policy, told_flow, live, at);
   flow.actor = processes.actor_of(flow.socket, flow.key.client.address);
-  Verdict verdict = evaluate(*policy, facts_of(flow.place, flow.actor));
+  Verdict verdict = judge_place(flow, told_flow);
   flow.limits = verdict.limits;
   if (live && flow.socket.cookie != 0) {
     if (flow.copy == nullptr || flow.copy.get() != &told_flow)
@@ -116,6 +116,36 @@ void Line::State::judge_flow(JudgedFlow& flow, const Flow& told_flow, std::uint6
   one.bytes_in = flow.bytes.in;
   block(one.decision, one.actor, "", flow.place.key);
   told.push_back(std::move(one));
+}
+
+// By the name that the flow says. Where no resolver answered that name for its address, or it says
+// none, the names that were answered count as well: a claim brings a flow under a rule, it never
+// takes it off one. An outer name of an encrypted hello is such a claim too.
+Verdict Line::State::judge_place(JudgedFlow& flow, const Flow& told_flow) {
+  Verdict verdict = evaluate(*policy, facts_of(flow.place, flow.actor));
+  const IpAddress& address = flow.key.server.address;
+  const std::vector<std::string> answered = destinations.names_at(address, at);
+  const std::string& said = flow.place.destination.name;
+  const bool says = !told_flow.record.server_name.empty() || !told_flow.http_host.empty();
+  if (says && std::find(answered.begin(), answered.end(), said) != answered.end()) return verdict;
+  Flow other = told_flow;
+  other.record.server_name.clear();
+  other.http_host.clear();
+  for (const std::string& name : answered) {
+    other.resolved_name = name;
+    Place place = destinations.place_of(*policy, other, live, at);
+    place.approved = flow.place.approved;
+    place.name_proven = false;  // it did not say this name
+    if (!place.approved && place.destination.trust == Trust::approved)
+      place.destination.trust = Trust::unknown;
+    Verdict also = evaluate(*policy, facts_of(place, flow.actor));
+    const std::uint64_t limits = verdict.limits | also.limits;
+    const bool stricter = also.decision.action > verdict.decision.action;
+    if (stricter || limits != verdict.limits) flow.place = std::move(place);
+    if (stricter) verdict = std::move(also);
+    verdict.limits = limits;
+  }
+  return verdict;
 }
 
 // Where a prefix decides, the kernel knows it already, and the guard knows the network.

@@ -75,6 +75,7 @@ struct Line::State {
   // judge.cpp
   bool simulated() const { return !live; }
   void judge_flow(JudgedFlow& known, const Flow& flow, std::uint64_t serial);
+  Verdict judge_place(JudgedFlow& known, const Flow& flow);
   void classify(const JudgedFlow& known);
   void judge_signal(const Signal& signal, const Observation& seen);
   Place place_of(const Signal& signal, const JudgedFlow* flow);

@@ -102,6 +102,27 @@ TEST(line, name_is_approved_only_where_a_resolver_of_the_policy_answered_it_for_
   EXPECT_EQ(trust_of("files.corp.example", kServer.address, {ip("10.0.0.66"), 53}), Trust::unknown);
 }
 
+TEST(line, claimed_name_never_takes_a_flow_off_a_rule_about_a_name_answered_for_its_address) {
+  Policy policy = enforced();
+  add_limit(policy, "clouds", leaf(Field::destination_domain, {"cloud.example"}), 1000,
+            Per::person);
+  Host host(policy);
+  host.look_up({kClient.address, 5353}, kResolver, "up.cloud.example", kServer.address, kSocket);
+  host.look_up({kClient.address, 5354}, kResolver, "www.shared.example", kServer.address, kSocket);
+  const auto limits_of = [&](const char* said, std::uint64_t cookie) {
+    const auto port = static_cast<std::uint16_t>(40000 + cookie);
+    host.hello({cookie, 7, 1000, 11}, {kClient.address, port}, kServer, said);
+    const auto orders = host.out.all<Classify>();
+    EXPECT_EQ(orders.back().cookie, cookie);
+    return orders.back().limits;
+  };
+  EXPECT_EQ(limits_of("harmless.example", 78), 1u);    // nobody answered it for this address
+  EXPECT_EQ(limits_of("www.shared.example", 79), 0u);  // two sites at one address
+  EXPECT_EQ(limits_of("up.cloud.example", 80), 1u);
+  host.ledger({81, 7, 1000, 11}, {{kClient.address, 40081}, kServer, Transport::tcp}, 70'000, 100);
+  EXPECT_EQ(host.out.all<Classify>().back().limits, 1u);  // says none; the newest answer is another
+}
+
 TEST(line, approved_range_is_left_to_the_kernels_prefixes) {
   Policy policy = enforced();
   policy.approved = {
