@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,16 +29,26 @@ Result<Fd> open_one(const std::string& path) {
 
 }  // namespace
 
+Result<Fd> lock_folder(const std::string& dir) {
+  Fd folder(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder) return fail(fmt::format("{}: {}", dir, std::strerror(errno)));
+  if (::flock(folder.get(), LOCK_EX | LOCK_NB) == 0) return folder;
+  if (errno == EWOULDBLOCK) return fail(fmt::format("{}: another weir run uses it", dir));
+  return fail(fmt::format("{}: cannot be locked: {}", dir, std::strerror(errno)));
+}
+
 Result<StateFiles> open_state(const std::string& dir) {
   std::error_code error;
   std::filesystem::create_directories(dir, error);
   if (error) return fail(fmt::format("{}: {}", dir, error.message()));
   ::chmod(dir.c_str(), 0700);  // what people did is for root
+  Result<Fd> lock = lock_folder(dir);
+  if (!lock) return tl::unexpected(lock.error());
   Result<Fd> reports = open_one(dir + "/reports.jsonl"), usage = open_one(dir + "/usage.jsonl"),
              sessions = open_one(dir + "/sessions.jsonl");
   for (const Result<Fd>* one : {&reports, &usage, &sessions})
     if (!*one) return tl::unexpected(one->error());
-  return StateFiles{std::move(*reports), std::move(*usage), std::move(*sessions)};
+  return StateFiles{std::move(*reports), std::move(*usage), std::move(*sessions), std::move(*lock)};
 }
 
 Result<Fd> lock_state(const std::string& dir) {

@@ -20,7 +20,11 @@ Result<Fd> lock_state(const std::string& dir);
 
 struct StateFiles {
   Fd reports, usage, sessions;
+  Fd lock;  // of the folder
 };
+
+// Nobody else's while the result is open: two agents would undo what the other one pinned or wrote.
+Result<Fd> lock_folder(const std::string& dir);
 
 Result<StateFiles> open_state(const std::string& dir);
 

@@ -232,6 +232,11 @@ int run_agent(const RunOptions& options) {
     fmt::print(stderr, "weir run: --pin {}: {}\n", pin_dir, error.message());
     return kFailed;
   }
+  Result<Fd> pins = pin_dir.empty() ? Result<Fd>(Fd()) : lock_folder(pin_dir);
+  if (!pins) {
+    fmt::print(stderr, "weir run: {}\n", pins.error().sentence);
+    return kFailed;
+  }
   Result<Inherited> all = prepare(options, *policy, pin_dir);
   if (!all) {
     fmt::print(stderr, "weir run: {}\n", all.error().sentence);
