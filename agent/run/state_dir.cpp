@@ -51,19 +51,6 @@ Result<StateFiles> open_state(const std::string& dir) {
   return StateFiles{std::move(*reports), std::move(*usage), std::move(*sessions), std::move(*lock)};
 }
 
-Result<Fd> lock_state(const std::string& dir) {
-  std::string path = dir + "/lock";
-  std::error_code error;
-  std::filesystem::create_directories(dir, error);  // open() says what is wrong
-  Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file) return fail(fmt::format("{}: {}", path, std::strerror(errno)));
-  struct flock whole {};
-  whole.l_type = F_WRLCK;
-  whole.l_whence = SEEK_SET;
-  if (::fcntl(file.get(), F_SETLK, &whole) == 0) return file;
-  return fail(fmt::format("an agent runs already with the state {}; --state names another", dir));
-}
-
 Result<void> write_running(const std::string& dir, const RunningAgent& agent) {
   std::ofstream file(dir + "/running");
   file << agent.pid << '\n'

@@ -14,16 +14,13 @@ namespace weir {
 
 inline constexpr const char* kStateDir = "/var/lib/weir";
 
-// One agent to a folder: two would take each other's pins and mix their reports. Held until this
-// process ends, however it ends; a child does not inherit it.
-Result<Fd> lock_state(const std::string& dir);
-
 struct StateFiles {
   Fd reports, usage, sessions;
   Fd lock;  // of the folder
 };
 
-// Nobody else's while the result is open: two agents would undo what the other one pinned or wrote.
+// One agent to a folder (of state, of pins): two would take each other's pins and mix their
+// reports. Held while the result is open, hence until this process ends, however it ends.
 Result<Fd> lock_folder(const std::string& dir);
 
 Result<StateFiles> open_state(const std::string& dir);

@@ -215,11 +215,6 @@ int run_agent(const RunOptions& options) {
     fmt::print(stderr, "weir run: {}\n", policy.error().sentence);
     return kUsage;
   }
-  Result<Fd> lock = lock_state(options.state_dir);
-  if (!lock) {
-    fmt::print(stderr, "weir run: {}\n", lock.error().sentence);
-    return kFailed;
-  }
   std::string pin_dir = options.pin_dir;
   if (pin_dir.empty() && is_bpffs(kHostBpffs)) pin_dir = kHostBpffs;
   if (pin_dir.empty())

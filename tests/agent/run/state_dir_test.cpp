@@ -14,7 +14,7 @@ namespace {
 int tried_by_another(const std::string& dir) {
   const pid_t child = ::fork();
   if (child == 0) {
-    Result<Fd> lock = lock_state(dir);
+    Result<Fd> lock = lock_folder(dir);
     ::_exit(lock ? 0 : lock.error().sentence.find(dir) != std::string::npos ? 1 : 2);
   }
   int status = 0;
@@ -24,8 +24,10 @@ int tried_by_another(const std::string& dir) {
 
 TEST(state_dir, one_agent_to_a_folder_and_the_next_once_it_is_gone) {
   const std::string dir = testing::TempDir() + "weir_state_dir_" + std::to_string(::getpid());
+  std::filesystem::create_directories(dir);
+  std::filesystem::create_directories(dir + "2");
   {
-    Result<Fd> lock = lock_state(dir);
+    Result<Fd> lock = lock_folder(dir);
     ASSERT_TRUE(lock) << lock.error().sentence;
     EXPECT_EQ(tried_by_another(dir), 1);
     EXPECT_EQ(tried_by_another(dir + "2"), 0);
