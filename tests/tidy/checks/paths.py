@@ -5,8 +5,8 @@ from tree import finding
 
 # Put together from pieces, so that this file does not find itself.
 MACHINE = re.compile("|".join([
-    "/wo" + r"rk/(?:wt|main|shared|\.)", "/ho" + r"me/(?!alice|bob|user|desk)[a-z]", "/Us" + r"ers/", "/ro" + r"ot/\w",
-    "C:" + r"\\\\Users", r"registry\." + "npmjs", r"bash_" + "jobs",
+    "/ho" + r"me/(?!alice|bob|user|desk)[a-z]", "/Us" + r"ers/", "/ro" + r"ot/\w",
+    "C:" + r"\\\\Users", r"registry\." + "npmjs",
 ]))
 TEXT = (".h", ".cpp", ".c", ".py", ".sh", ".proto", ".cmake", ".txt", ".md", ".json", ".yaml", ".yml", "Makefile", ".ci/run",
         "/run", "/install")

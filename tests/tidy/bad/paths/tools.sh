@@ -1,2 +1,2 @@
 # A tool.
-npm install --registry https://registry.npmjs.org
+npm install --registry https://registry.npmjs.example
