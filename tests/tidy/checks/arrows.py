@@ -10,6 +10,8 @@ ROWS = [
     ("core/", ("core/base/", "core/event/", "core/net/", "core/content/", "core/detect/", "core/policy/",
                "core/line/")),
     ("proto/map/", ("core/", "proto/map/", "weir/v1/")),
+    # A client of the Connect protocol: for whoever types a command or renews a certificate.
+    ("proto/connect/", ("core/base/", "proto/connect/")),
     ("platform/capture_file/", ("core/", "platform/capture_file/")),
     ("platform/event_log/", ("core/", "proto/map/", "weir/v1/", "platform/event_log/")),
     ("platform/linux/bpf/", ("platform/linux/bpf/",)),
@@ -18,8 +20,12 @@ ROWS = [
     ("agent/wire/", ("core/", "proto/map/", "weir/v1/", "agent/wire/")),
     # The guard parses nothing: no protobuf, no policy text, no capture.
     ("agent/guard/", ("core/base/", "core/event/", "core/policy/", "platform/linux/", "agent/guard/")),
+    ("agent/spool/", ("core/base/", "agent/spool/")),
+    # The uplink speaks with the collector: it sees the spool and the guard's messages, not the line.
+    ("agent/uplink/", ("core/base/", "proto/connect/", "weir/v1/", "agent/guard/", "agent/spool/", "agent/uplink/")),
     ("agent/engine/", ("core/", "platform/", "proto/map/", "weir/v1/", "agent/")),
-    ("agent/", ("core/", "platform/", "proto/map/", "weir/v1/", "agent/")),
+    ("agent/", ("core/", "platform/", "proto/connect/", "proto/map/", "weir/v1/", "agent/")),
+    ("collector/ctl/", ("core/", "proto/connect/", "proto/map/", "weir/v1/", "collector/ctl/")),
     ("collector/", ("core/", "proto/map/", "weir/v1/", "collector/")),
     ("tests/", OURS),
     ("bench/", OURS),
