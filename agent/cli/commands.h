@@ -29,6 +29,9 @@ int parse_arguments(CLI::App& app, int argc, char** argv);
 void add_choice(CLI::App& app, const std::string& name, std::string& value,
                 const std::vector<std::string>& words, const std::string& text);
 
+// --state and --format, as the commands that read what an agent left have them.
+void add_state_and_format(CLI::App& app, std::string& state_dir, std::string& format);
+
 int cmd_exec(int argc, char** argv);
 int cmd_run(int argc, char** argv);
 int cmd_doctor(int argc, char** argv);

@@ -87,6 +87,13 @@ void add_choice(CLI::App& app, const std::string& name, std::string& value,
       ->type_name(fmt::format("{}", fmt::join(words, "|")));
 }
 
+void add_state_and_format(CLI::App& app, std::string& state_dir, std::string& format) {
+  app.add_option("--state", state_dir, "folder of the agent")
+      ->type_name("DIR")
+      ->capture_default_str();
+  add_choice(app, "--format", format, {"text", "json"}, "how it is printed");
+}
+
 }  // namespace weir
 
 int main(int argc, char** argv) {

@@ -162,10 +162,7 @@ v1::Status message_of(const RunningAgent& agent, bool alive, const PinnedTables&
 int cmd_status(int argc, char** argv) {
   CLI::App app("Say what is tight on this host, why, and until when.", "weir status");
   std::string state_dir = kStateDir, format = "text";
-  app.add_option("--state", state_dir, "folder of the agent")
-      ->type_name("DIR")
-      ->capture_default_str();
-  add_choice(app, "--format", format, {"text", "json"}, "how it is printed");
+  add_state_and_format(app, state_dir, format);
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
   if (::geteuid() != 0) {
     fmt::print(stderr, "weir status: only root can read the accounts\n");

@@ -98,10 +98,7 @@ int cmd_why(int argc, char** argv) {
       "weir why");
   std::string id, state_dir = kStateDir, format = "text";
   app.add_option("ID", id, "id of a report")->required();
-  app.add_option("--state", state_dir, "folder of the agent")
-      ->type_name("DIR")
-      ->capture_default_str();
-  add_choice(app, "--format", format, {"text", "json"}, "how it is printed");
+  add_state_and_format(app, state_dir, format);
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
   bool readable = false;
   std::optional<v1::Report> report = find_report(state_dir, id, readable);

@@ -44,6 +44,6 @@ class KnownNames {
   std::unordered_map<std::string, std::vector<Grammar>> zones_;
 };
 
-extern const std::string_view kKnownNamesText;  // made at build time, see cmake/known_names.cmake
+extern const std::string_view kKnownNamesText;  // made at build time, see cmake/data_text.cmake
 
 }  // namespace weir

@@ -1,4 +1,4 @@
-// data/catalogue.txt as it was at build time; its definition is made by cmake/catalogue.cmake.
+// data/catalogue.txt as it was at build time; its definition is made by cmake/data_text.cmake.
 #pragma once
 
 #include <string_view>
