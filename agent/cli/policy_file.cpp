@@ -3,25 +3,17 @@
 
 #include <fmt/format.h>
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-
 #include "core/policy/surface/surface.h"
+#include "platform/input/input.h"
 
 namespace weir {
 
 Result<std::shared_ptr<const Policy>> read_policy_file(const std::string& path) {
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  std::string text(kMaxPolicyBytes + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.is_open() || file.bad())
-    return fail(fmt::format("{}: can't be read: {}", path, std::strerror(errno)));
-  text.resize(static_cast<std::size_t>(file.gcount()));
-  if (text.size() > kMaxPolicyBytes)
+  Result<std::string> text = read_input(path, kMaxPolicyBytes);
+  if (!text) return tl::unexpected(text.error());
+  if (text->size() > kMaxPolicyBytes)
     return fail(fmt::format("{}: larger than {} bytes", path, kMaxPolicyBytes));
-  auto policy = parse_policy(text, path);
+  auto policy = parse_policy(*text, path);
   if (!policy) return tl::unexpected(policy.error());
   return std::make_shared<const Policy>(*std::move(policy));
 }

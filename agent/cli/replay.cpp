@@ -5,7 +5,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -17,6 +16,7 @@
 #include "core/line/line.h"
 #include "platform/capture_file/capture_file.h"
 #include "platform/event_log/event_log.h"
+#include "platform/input/input.h"
 
 namespace weir {
 namespace {
@@ -42,7 +42,7 @@ class Replay {
   const Counters& counters() const { return sum_; }
 
  private:
-  bool capture(Line& line, const std::string& name);
+  bool capture(Line& line, const std::string& path, const std::string& name);
   bool log(Line& line, std::istream& input, const std::string& name);
   bool belongs(const Event& event) const;
 
@@ -52,13 +52,13 @@ class Replay {
 };
 
 bool Replay::file(const std::string& name) {
-  std::error_code error;
-  if (std::filesystem::is_directory(name, error)) {
-    complain(fmt::format("{}: is a directory; name the files in it", name));
+  Result<InputFile> given = InputFile::open(name);
+  if (!given) {
+    complain(given.error().sentence);
     return false;
   }
   errno = 0;
-  std::ifstream input(name, std::ios::binary);
+  std::ifstream input(given->path(), std::ios::binary);
   std::array<char, 16> start{};
   if (!input.read(start.data(), start.size()) && input.gcount() == 0) {
     complain(input.is_open() && errno == 0
@@ -74,15 +74,15 @@ bool Replay::file(const std::string& name) {
   printer_.capture(name);
   Line line(printer_);
   if (policy_ != nullptr) line.on({{}, PolicyChanged{policy_}});
-  const bool read = is_log ? log(line, input, name) : capture(line, name);
+  const bool read = is_log ? log(line, input, name) : capture(line, given->path(), name);
   line.finish();
   printer_.flush();
   add(sum_, line.counters());
   return read;
 }
 
-bool Replay::capture(Line& line, const std::string& name) {
-  auto file = CaptureFile::open(name);
+bool Replay::capture(Line& line, const std::string& path, const std::string& name) {
+  auto file = CaptureFile::open(path, name);
   if (!file) {
     complain(file.error().sentence);
     return false;

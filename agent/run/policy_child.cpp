@@ -1,7 +1,6 @@
 // Compiles a policy file in a child that gave up its rights first: see policy_child.h.
 #include "agent/run/policy_child.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,6 +19,7 @@
 #include "core/policy/default_policy.h"
 #include "core/policy/evaluate.h"
 #include "core/policy/surface/surface.h"
+#include "platform/input/input.h"
 
 namespace weir {
 namespace {
@@ -29,18 +29,9 @@ constexpr std::size_t kMaxSentence = 64 * 1024;  // twenty faults with their lin
 constexpr std::size_t kMaxAnswer = 2 * sizeof(std::uint64_t) + kMaxFlatBytes + (1u << 20);
 
 Result<std::string> read_file(const std::string& path) {
-  Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text(kMaxPolicyBytes + 1, '\0');
-  std::size_t size = 0;
-  ssize_t got = file ? 1 : -1;
-  while (got > 0 && size < text.size()) {
-    got = ::read(file.get(), text.data() + size, text.size() - size);
-    if (got > 0) size += static_cast<std::size_t>(got);
-  }
-  if (got < 0) return fail(fmt::format("{}: can't be read: {}", path, std::strerror(errno)));
-  if (size > kMaxPolicyBytes)
+  Result<std::string> text = read_input(path, kMaxPolicyBytes);
+  if (text && text->size() > kMaxPolicyBytes)
     return fail(fmt::format("{}: larger than {} bytes", path, kMaxPolicyBytes));
-  text.resize(size);
   return text;
 }
 

@@ -58,9 +58,9 @@ CaptureFile::CaptureFile(CaptureFile&&) noexcept = default;
 CaptureFile& CaptureFile::operator=(CaptureFile&&) noexcept = default;
 CaptureFile::~CaptureFile() = default;
 
-Result<CaptureFile> CaptureFile::open(const std::string& path) {
+Result<CaptureFile> CaptureFile::open(const std::string& path, const std::string& name) {
   auto state = std::make_unique<State>();
-  state->path = path;
+  state->path = name.empty() ? path : name;
   auto file = open_inflated(path, state->inflate);
   if (!file) return tl::unexpected(file.error());
   char error[PCAP_ERRBUF_SIZE] = "";
@@ -68,8 +68,8 @@ Result<CaptureFile> CaptureFile::open(const std::string& path) {
       pcap_fopen_offline_with_tstamp_precision(file->get(), PCAP_TSTAMP_PRECISION_NANO, error));
   if (!state->pcap) {
     const std::string& why = state->inflate.failure.empty() ? error : state->inflate.failure;
-    return fail(
-        fmt::format("{}: not a capture file (pcap or pcapng, also gzip or zstd): {}", path, why));
+    return fail(fmt::format("{}: not a capture file (pcap or pcapng, also gzip or zstd): {}",
+                            state->path, why));
   }
   file->release();  // pcap_close closes it
   state->link = link_of(pcap_datalink(state->pcap.get()));

@@ -13,8 +13,9 @@ namespace weir {
 
 class CaptureFile {
  public:
-  // Fails where the file can't be read or is no capture, with a sentence that names it.
-  static Result<CaptureFile> open(const std::string& path);
+  // Fails where the file can't be read or is no capture, with a sentence that names it: by `name`
+  // where the path is not what the caller knows it by.
+  static Result<CaptureFile> open(const std::string& path, const std::string& name = {});
   CaptureFile(CaptureFile&&) noexcept;
   CaptureFile& operator=(CaptureFile&&) noexcept;
   ~CaptureFile();

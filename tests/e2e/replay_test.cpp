@@ -104,6 +104,23 @@ TEST(replay, json_is_a_message_a_line_reports_then_one_summary) {
   EXPECT_GT(summary.packets(), 280u);
 }
 
+TEST(replay, capture_and_policy_may_come_from_pipes) {
+  const std::string path = upload();
+  const std::string policy = std::string(WEIR_SOURCE) + "/data/policies/support-desk.yaml";
+  const Ran file = weir("replay --format json --policy " + policy + " " + path);
+  const std::string out = scratch("piped");
+  const std::string piped = "bash -c 'cat " + path + " | timeout 60 " + WEIR_PROGRAM +
+                            " replay --format json --policy <(cat " + policy + ") /dev/stdin' >" +
+                            out;
+  ASSERT_EQ(std::system(piped.c_str()), 0);
+  const auto renamed = [](std::string text, const std::string& from) {
+    for (std::size_t at; (at = text.find(from)) != std::string::npos;)
+      text.replace(at, from.size(), "F");
+    return text;
+  };
+  EXPECT_EQ(renamed(contents(out), "/dev/stdin"), renamed(file.out, path));
+}
+
 TEST(replay, flows_are_printed_only_when_asked_for) {
   const Ran without = weir("replay --format json " + upload());
   const Ran with = weir("replay --flows --format json " + upload());
