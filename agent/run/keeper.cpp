@@ -71,7 +71,10 @@ Result<Keeper> Keeper::start(KernelPart& kernel, const std::string& cgroup) {
 }
 
 void Keeper::dismiss() {
+  // One that was killed has closed its end: a write there must not end us.
+  auto before = ::signal(SIGPIPE, SIG_IGN);
   (void)!::write(pipe_.writer(), "d", 1);
+  ::signal(SIGPIPE, before);
   (void)process_.wait();
 }
 
