@@ -113,6 +113,17 @@ Result<void> open_told(KernelState& state) {
   return {};
 }
 
+// A sanitized build is for tests, and a test that forgot its own cgroup must not bound the machine
+// it runs on. See platform/linux/CMakeLists.txt for the way around.
+Result<void> may_attach([[maybe_unused]] const CgroupPlace& place) {
+#ifdef WEIR_NOT_THE_ROOT_CGROUP
+  if (place.level == 0)
+    return fail(place.path +
+                " is the root of cgroup2, and this is a build for tests: give it a --cgroup");
+#endif
+  return {};
+}
+
 }  // namespace
 
 Descriptor::~Descriptor() {
@@ -176,6 +187,7 @@ Result<KernelPart> KernelPart::load(const KernelOptions& options) {
   state->options = options;
   auto place = find_cgroup(options.cgroup);
   if (!place) return tl::unexpected(place.error());
+  if (auto may = may_attach(*place); !may) return tl::unexpected(may.error());
   state->place = *place;
   std::string maps, links;
   if (!options.pin_dir.empty()) {

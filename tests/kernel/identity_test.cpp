@@ -144,5 +144,19 @@ TEST_F(Identity, two_trees_do_not_share_an_account) {
   }
 }
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+// The pin folder is none: were the root not refused, loading would fail before it attaches.
+TEST(build_for_tests, never_attaches_to_the_root_of_cgroup2) {
+  KernelOptions options;
+  options.pin_dir = "/proc";
+  auto part = KernelPart::load(options);
+  ASSERT_FALSE(part);
+  EXPECT_NE(part.error().sentence.find("root of cgroup2"), std::string::npos)
+      << part.error().sentence;
+}
+#endif
+#endif
+
 }  // namespace
 }  // namespace weir::test
