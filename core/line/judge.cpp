@@ -278,11 +278,15 @@ void Line::State::tell_spent(const JudgedFlow& flow, std::uint64_t serial, std::
                              ? Severity::medium
                              : rule->severity;
   one.finding.confidence = 100;
-  one.finding.because = {
-      {"limit_spent",
-       {limit.rule, std::to_string(limit.bytes.value_or(0)),
-        std::to_string(limit.window_ns / 1'000'000'000),
-        shown(flow.place.destination, flow.place.group), std::to_string(spent)}}};
+  const std::string bytes = std::to_string(limit.bytes.value_or(0));
+  const std::string where = shown(flow.place.destination, flow.place.group);
+  if (limit.window_ns > 0)
+    one.finding.because = {{"limit_spent",
+                            {limit.rule, bytes, std::to_string(limit.window_ns / 1'000'000'000),
+                             where, std::to_string(spent)}}};
+  else
+    one.finding.because = {
+        {"limit_total_spent", {limit.rule, bytes, where, std::to_string(spent)}}};
   one.destination = flow.place.destination;
   one.actor = flow.actor;
   one.decision.action = Action::limit;

@@ -35,6 +35,7 @@ std::string service_title(const std::string& id) {
 std::string formatted(std::string_view form, const std::string& argument, Language language) {
   const auto value = number(argument);
   if (form == "bytes" && value) return human_bytes(*value, language);
+  if (form == "half" && value) return human_bytes(*value / 2, language);
   if (form == "seconds" && value) return human_seconds(*value, language);
   if (form == "window")
     if (const auto window = parse_duration_ns(argument))

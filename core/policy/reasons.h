@@ -1,7 +1,8 @@
 // Every reason code of the tree with its sentence in both languages: the only list. A code that is
 // used and not here fails tests/core/policy/reasons_test.cpp.
-// In a template {0} is the first argument as it is; {0:bytes} a count of bytes, scaled; {0:seconds}
-// a time; {0:percent} a number with its sign; {0:per} the words for an account's key;
+// In a template {0} is the first argument as it is; {0:bytes} a count of bytes, scaled; {0:half}
+// half of such a count (what a limit with a window lets leave at once); {0:seconds} a time;
+// {0:percent} a number with its sign; {0:per} the words for an account's key;
 // {0:service} a service's title; {0:window} a duration such as 24h in words.
 #pragma once
 
@@ -34,8 +35,13 @@ inline constexpr ReasonText kReasonTexts[] = {
      "策略处于观察模式：没有阻止任何操作。"},
     // line: accounts
     {"limit_spent", 5,
-     "The limit of rule {0} ({1:bytes}, {2:seconds}) is spent: {4:bytes} went to {3}.",
-     "规则 {0} 的额度（{1:bytes}，{2:seconds}）已用完：已向 {3} 发出 {4:bytes}。"},
+     "Rule {0} lets {1:bytes} leave in {2:seconds}, {1:half} of it at once. That is used up: "
+     "{4:bytes} went to {3}; the rest comes back over {2:seconds}.",
+     "规则 {0} 允许 {2:seconds}内发出 {1:bytes}，其中 {1:half} 可一次发出。这部分已用完：已向 {3} "
+     "发出 {4:bytes}；其余额度在 {2:seconds}内逐步恢复。"},
+    {"limit_total_spent", 4,
+     "Rule {0} lets {1:bytes} leave in all. That is used up: {3:bytes} went to {2}.",
+     "规则 {0} 总共允许发出 {1:bytes}。已用完：已向 {2} 发出 {3:bytes}。"},
     // dns_tunnel
     {"dns_zone_bytes", 3,
      "Names asked for under {0} carried {1:bytes} of new data within {2:window}.",

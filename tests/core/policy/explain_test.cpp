@@ -33,12 +33,12 @@ Report spent() {
   Report r;
   r.id = "r-17";
   r.finding.detector = "limit";
-  r.finding.because = {{"limit_spent", {"cloud", "262144", "3600", "dropbox.com", "262100"}}};
+  r.finding.because = {{"limit_spent", {"cloud", "262144", "3600", "dropbox.com", "115800"}}};
   r.destination.name = "content.dropboxapi.com";
   r.destination.service = "dropbox";
   r.actor.program = "/usr/bin/curl";
   r.actor.person = 1000;
-  r.bytes_out = 262100;
+  r.bytes_out = 115800;
   r.decision.action = Action::limit;
   r.decision.rule = "cloud";
   r.decision.enforced = true;
@@ -48,15 +48,24 @@ Report spent() {
 TEST(explain, a_report_says_what_happened_why_what_was_done_and_what_next) {
   EXPECT_EQ(
       explain(spent(), Language::english),
-      "A limit is spent: curl (person 1000) sent 256 KiB to Dropbox (content.dropboxapi.com).\n"
-      "The limit of rule cloud (256 KiB, 1 hour) is spent: 256 KiB went to dropbox.com.\n"
+      "A limit is spent: curl (person 1000) sent 113.1 KiB to Dropbox (content.dropboxapi.com).\n"
+      "Rule cloud lets 256 KiB leave in 1 hour, 128 KiB of it at once. That is used up: 113.1 KiB "
+      "went to dropbox.com; the rest comes back over 1 hour.\n"
       "Rule cloud applies. More than the limit does not leave; everything else goes on.\n"
       "If you need this for your work, tell your administrator the number r-17.");
-  EXPECT_EQ(explain(spent(), Language::chinese),
-            "额度已用完：curl（用户 1000） 发出 256 KiB，去向 Dropbox (content.dropboxapi.com)。\n"
-            "规则 cloud 的额度（256 KiB，1 小时）已用完：已向 dropbox.com 发出 256 KiB。\n"
-            "适用规则 cloud。超出额度的部分不会发出，其他一切照常。\n"
-            "如工作需要，请将编号 r-17 告诉管理员。");
+  EXPECT_EQ(
+      explain(spent(), Language::chinese),
+      "额度已用完：curl（用户 1000） 发出 113.1 KiB，去向 Dropbox (content.dropboxapi.com)。\n"
+      "规则 cloud 允许 1 小时内发出 256 KiB，其中 128 KiB 可一次发出。这部分已用完：已向 "
+      "dropbox.com 发出 113.1 KiB；其余额度在 1 小时内逐步恢复。\n"
+      "适用规则 cloud。超出额度的部分不会发出，其他一切照常。\n"
+      "如工作需要，请将编号 r-17 告诉管理员。");
+}
+
+TEST(explain, a_total_that_is_spent_speaks_of_no_window) {
+  const Reason total = {"limit_total_spent", {"once", "1048576", "203.0.113.9", "1040000"}};
+  EXPECT_EQ(explain(total, Language::english),
+            "Rule once lets 1 MiB leave in all. That is used up: 1015.6 KiB went to 203.0.113.9.");
 }
 
 TEST(explain, a_report_that_stopped_nothing_says_so) {
