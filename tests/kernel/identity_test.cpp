@@ -67,6 +67,29 @@ TEST_F(Identity, with_known_trees_multipath_tcp_belongs_to_the_home_cgroup) {
   EXPECT_EQ(k->accounts_of(0)[0].key.who, *tree);
 }
 
+TEST_F(Identity,
+       with_known_trees_a_socket_that_nothing_can_be_stored_with_is_refused_at_home_only) {
+  KernelOptions options;
+  options.scope = KernelScope::known_trees;
+  k->load({limit_row(kRoomy, 0, WEIR_PER_TREE)}, options);
+  std::vector<std::string> a = {"--to", kPeer6, "--udp", "--shape", "way", "--", "without_memory"};
+  pid_t home = k->desk.start(a, "a"), away = k->desk.start(a, "b");
+  k->desk.await_line(home, "ready");
+  k->desk.await_line(away, "ready");
+  auto tree = k->part->put_task(static_cast<std::uint32_t>(home));  // after it made its socket
+  ASSERT_TRUE(tree);
+  ASSERT_TRUE(k->part->set_home(k->desk.place("a"), *tree));
+  k->desk.write_line(home);
+  Outcome refused = k->desk.finish(home);
+  EXPECT_NE(refused.output.find("refused 100 of 100"), std::string::npos) << refused.output;
+  EXPECT_EQ(k->desk.received(), 0u);
+  EXPECT_GE(k->count(WEIR_COUNT_STORAGE_FULL), 100u);
+  k->desk.write_line(away);
+  Outcome free = k->desk.finish(away);
+  EXPECT_NE(free.output.find("refused 0 of 100"), std::string::npos) << free.output;
+  EXPECT_TRUE(await([&] { return k->desk.received() == 100'000; }, within(2000)));
+}
+
 TEST_F(Identity, a_socket_older_than_the_programs_is_unattributed_but_charged) {
   pid_t pid = k->desk.start(
       {"--shape", "socket_first", "--udp", "--to", kPeer4, "--size", "1000", "--ms", "1000"});

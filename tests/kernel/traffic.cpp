@@ -22,6 +22,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/kernel/ways.h"
+
 namespace {
 
 constexpr std::size_t kMostSize = 65536;
@@ -63,36 +65,42 @@ bool enter(const std::string& cgroup) {
   return ok;
 }
 
-int connect_one(bool block) {
-  sockaddr_storage to{};
-  socklen_t size = 0;
-  bool six = options.address.find(':') != std::string::npos;
-  if (six) {
-    auto* a = reinterpret_cast<sockaddr_in6*>(&to);
+weir::test::Target target() {
+  weir::test::Target to;
+  to.udp = options.udp;
+  to.until_ms = deadline;
+  auto port = htons(static_cast<std::uint16_t>(options.port));
+  if (options.address.find(':') != std::string::npos) {
+    auto* a = reinterpret_cast<sockaddr_in6*>(&to.address);
     a->sin6_family = AF_INET6;
-    a->sin6_port = htons(static_cast<std::uint16_t>(options.port));
+    a->sin6_port = port;
     inet_pton(AF_INET6, options.address.c_str(), &a->sin6_addr);
-    size = sizeof *a;
+    to.size = sizeof *a;
   } else {
-    auto* a = reinterpret_cast<sockaddr_in*>(&to);
+    auto* a = reinterpret_cast<sockaddr_in*>(&to.address);
     a->sin_family = AF_INET;
-    a->sin_port = htons(static_cast<std::uint16_t>(options.port));
+    a->sin_port = port;
     inet_pton(AF_INET, options.address.c_str(), &a->sin_addr);
-    size = sizeof *a;
+    to.size = sizeof *a;
   }
-  int fd = socket(six ? AF_INET6 : AF_INET, (options.udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC,
+  return to;
+}
+
+int connect_one(bool block) {
+  const auto [to, size, udp, until_ms] = target();
+  int fd = socket(to.ss_family, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC,
                   options.multipath ? IPPROTO_MPTCP : 0);
   if (fd < 0) return -1;
   if (options.fast_open) {
     ssize_t n = sendto(fd, payload, options.size, MSG_FASTOPEN | MSG_NOSIGNAL,
-                       reinterpret_cast<sockaddr*>(&to), size);
+                       reinterpret_cast<const sockaddr*>(&to), size);
     std::printf("fast open took %zd\n", n);
     if (options.bytes > 0) options.bytes -= n;
     fcntl(fd, F_SETFL, O_NONBLOCK);
     return fd;
   }
   if (!block) fcntl(fd, F_SETFL, O_NONBLOCK);
-  if (connect(fd, reinterpret_cast<sockaddr*>(&to), size) && errno != EINPROGRESS) {
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&to), size) && errno != EINPROGRESS) {
     int e = errno;
     close(fd);
     errno = e;
@@ -390,6 +398,7 @@ int main(int argc, char** argv) {
   if (options.shape == "stay") return send_and_stay();
   if (options.shape == "serve") return serve();
   if (options.shape == "ping") return ping();
+  if (options.shape == "way") return weir::test::send_by(options.rest.at(0), target());
   if (options.shape == "socket_first") return socket_first();
   return send_flows(options.count);
 }

@@ -128,15 +128,23 @@ int weir_sock_create(struct bpf_sock* sk) {
   return WEIR_PASS;
 }
 
+/* A stream that connects begins at a sequence of its own, by TCP_REPAIR at any: what the former one
+ * reached says nothing about what is sent again. It gets no verdict of a former peer either. */
+static __always_inline void begin_stream(struct weir_socket* s) {
+  __sync_fetch_and_and(&s->flags, ~WEIR_SOCKET_SEQ);
+  if (s->bytes_out) __sync_fetch_and_or(&s->flags, WEIR_SOCKET_MANY);
+}
+
 /* A connection or datagram that would be refused anyway: the program hears it at once. */
 static __always_inline int may_address(struct bpf_sock_addr* ctx, const u8* address) {
   u32 zero = 0;
   const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
   if (!ctx->sk) return WEIR_PASS;
   claim(ctx->sk, bpf_get_socket_cookie(ctx));
-  if (!now || !now->blocks) return WEIR_PASS;
   struct weir_socket* s = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
   if (!s) return WEIR_PASS;
+  if (ctx->type == WEIR_SOCK_STREAM) begin_stream(s);
+  if (!now || !now->blocks) return WEIR_PASS;
   int blocked = is_blocked(s->tree, bpf_ntohs(ctx->user_port), 0, is_loopback_address(address),
                            bpf_ktime_get_boot_ns());
   if (blocked) count(WEIR_COUNT_BLOCKED);
@@ -214,14 +222,18 @@ static __always_inline void own_unseen(struct __sk_buff* skb, struct weir_socket
   s->person = bpf_get_socket_uid(skb);
 }
 
+/* With known trees only: is this socket of the cgroup of the one that is bounded? */
+static __always_inline int is_at_home(struct __sk_buff* skb, const struct weir_state* now) {
+  return now->home_cgroup && bpf_skb_ancestor_cgroup_id(skb, now->home_level) == now->home_cgroup;
+}
+
+/* 0: it is nobody's who is bounded, or there is no room to store anything with it. */
 static __always_inline struct weir_socket* socket_of(struct __sk_buff* skb, struct bpf_sock* sk,
                                                      const struct weir_state* now) {
   u64 cookie = bpf_get_socket_cookie(skb);
   struct weir_socket* s = bpf_sk_storage_get(&sockets, sk, 0, 0);
   if (!s) {
-    if (known_trees_only &&
-        (!now->home_cgroup || bpf_skb_ancestor_cgroup_id(skb, now->home_level) != now->home_cgroup))
-      return 0;
+    if (known_trees_only && !is_at_home(skb, now)) return 0;
     s = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
     if (!s) return 0;
     own_unseen(skb, s, now);
@@ -346,7 +358,7 @@ int weir_egress(struct __sk_buff* skb) {
   int loopback = skb->ifindex == WEIR_LOOPBACK;
   struct weir_socket* s = socket_of(skb, sk, now);
   if (!s) {
-    if (known_trees_only || loopback) return WEIR_PASS;
+    if (loopback || (known_trees_only && !is_at_home(skb, now))) return WEIR_PASS;
     count(WEIR_COUNT_STORAGE_FULL);
     return WEIR_REFUSE; /* nothing could be charged to anyone */
   }

@@ -1,0 +1,332 @@
+// Ways to send that do not look like send(): from files and pipes, without a copy, by a ring, on
+// shared ports, on a socket that is connected again or put into another connection by hand.
+#include "tests/kernel/ways.h"
+
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+namespace weir::test {
+namespace {
+
+constexpr int kNotHere = 77;
+constexpr std::size_t kFile = 1 << 20;
+constexpr std::size_t kDatagram = 1000;
+char bytes[65536];
+
+bool is_over(const Target& to) {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000 + t.tv_nsec / 1'000'000 >= to.until_ms;
+}
+
+const sockaddr* address_of(const Target& to) {
+  return reinterpret_cast<const sockaddr*>(&to.address);
+}
+
+int open_socket(const Target& to) {
+  int fd = socket(to.address.ss_family, (to.udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+  timeval patience{0, 200'000};
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+  return fd;
+}
+
+int connected(const Target& to) {
+  int fd = open_socket(to);
+  return connect(fd, address_of(to), to.size) ? -1 : fd;
+}
+
+// A file of any letters; a datagram takes at most kDatagram of it at once.
+int file_of_letters() {
+  int fd = memfd_create("letters", MFD_CLOEXEC);
+  for (std::size_t done = 0; done < kFile; done += sizeof bytes)
+    if (write(fd, bytes, sizeof bytes) < 0) return -1;
+  return fd;
+}
+
+int by_sendfile(const Target& to) {
+  int fd = connected(to), file = file_of_letters();
+  while (!is_over(to)) {
+    off_t at = 0;
+    if (sendfile(fd, file, &at, to.udp ? kDatagram : kFile) <= 0) usleep(500);
+  }
+  return 0;
+}
+
+int by_splice(const Target& to) {
+  int fd = connected(to), file = file_of_letters(), ends[2];
+  if (pipe2(ends, O_CLOEXEC)) return 3;
+  while (!is_over(to)) {
+    loff_t at = 0;
+    ssize_t n = splice(file, &at, ends[1], nullptr, to.udp ? kDatagram : 65536, SPLICE_F_MOVE);
+    while (n > 0 && !is_over(to)) {
+      ssize_t sent = splice(ends[0], nullptr, fd, nullptr, static_cast<std::size_t>(n), 0);
+      if (sent > 0) n -= sent;
+      if (sent <= 0) usleep(500);
+    }
+  }
+  return 0;
+}
+
+int without_copy(const Target& to) {
+  int fd = connected(to), on = 1;
+  if (setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof on)) return kNotHere;
+  char notice[512];
+  while (!is_over(to)) {
+    if (send(fd, bytes, to.udp ? kDatagram : sizeof bytes, MSG_ZEROCOPY | MSG_NOSIGNAL) <= 0)
+      usleep(500);
+    msghdr m{};  // what is finished is told on the error queue, which would fill up
+    m.msg_control = notice;
+    m.msg_controllen = sizeof notice;
+    while (recvmsg(fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT) >= 0) m.msg_controllen = sizeof notice;
+  }
+  return 0;
+}
+
+// Eight sockets on one local port.
+int on_a_shared_port(const Target& to) {
+  Target bound = to;
+  std::vector<int> fds;
+  for (int i = 0; i < 8; i++) {
+    int fd = open_socket(to), on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    if (i == 0) {
+      std::memset(&bound.address, 0, sizeof bound.address);
+      bound.address.ss_family = to.address.ss_family;
+    }
+    if (bind(fd, address_of(bound), bound.size)) return 3;
+    if (i == 0) {
+      getsockname(fd, reinterpret_cast<sockaddr*>(&bound.address), &bound.size);
+    }
+    // One TCP connection a pair of ends: the others fail, which is as well. Datagrams all go.
+    if (connect(fd, address_of(to), to.size) == 0) {
+      fcntl(fd, F_SETFL, O_NONBLOCK);
+      fds.push_back(fd);
+    }
+  }
+  while (!is_over(to)) {
+    bool any = false;
+    for (int fd : fds)
+      any = send(fd, bytes, to.udp ? kDatagram : sizeof bytes, MSG_NOSIGNAL) > 0 || any;
+    if (!any) usleep(500);
+  }
+  return 0;
+}
+
+// Connects the same socket again and again: each connection begins at a sequence of its own.
+int connected_again(const Target& to) {
+  int fd = open_socket(to);
+  sockaddr nowhere{};
+  nowhere.sa_family = AF_UNSPEC;
+  while (!is_over(to)) {
+    if (connect(fd, address_of(to), to.size) == 0)
+      for (int i = 0; i < 4; i++) (void)!send(fd, bytes, 16384, MSG_NOSIGNAL | MSG_DONTWAIT);
+    usleep(20'000);  // until it has left
+    connect(fd, &nowhere, sizeof nowhere);
+  }
+  return 0;
+}
+
+// Connection after connection, the first bytes of each with its SYN.
+int with_the_syn(const Target& to) {
+  while (!is_over(to)) {
+    int fd = open_socket(to);
+    (void)!sendto(fd, bytes, 1000, MSG_FASTOPEN | MSG_NOSIGNAL, address_of(to), to.size);
+    usleep(2000);
+    close(fd);
+  }
+  return 0;
+}
+
+// TCP_REPAIR: what one connection holds is put into a socket by hand, without a packet.
+struct Kept {
+  sockaddr_storage local{};
+  socklen_t size = sizeof local;
+  std::uint32_t sent = 0, received = 0;
+};
+
+bool repair(int fd, bool on) {
+  int value = on ? 1 : 0;
+  return setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &value, sizeof value) == 0;
+}
+
+std::uint32_t queue_sequence(int fd, int queue, const std::uint32_t* put) {
+  std::uint32_t sequence = 0;
+  socklen_t size = sizeof sequence;
+  setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, &queue, sizeof queue);
+  if (put != nullptr)
+    setsockopt(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, put, sizeof *put);
+  else
+    getsockopt(fd, IPPROTO_TCP, TCP_QUEUE_SEQ, &sequence, &size);
+  return sequence;
+}
+
+// Leaves the connection without a word and enters the one that `kept` tells of.
+bool put_into(int fd, const Kept& kept, const Target& to) {
+  sockaddr nowhere{};
+  nowhere.sa_family = AF_UNSPEC;
+  int on = 1;
+  if (!repair(fd, true) || connect(fd, &nowhere, sizeof nowhere)) return false;
+  if (!repair(fd, true)) return false;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  queue_sequence(fd, TCP_SEND_QUEUE, &kept.sent);
+  queue_sequence(fd, TCP_RECV_QUEUE, &kept.received);
+  // The second time it has its end already.
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&kept.local), kept.size) && errno != EINVAL)
+    return false;
+  return connect(fd, address_of(to), to.size) == 0 && repair(fd, false);
+}
+
+int repaired(const Target& to) {
+  int fd = connected(to);
+  Kept kept;
+  usleep(100'000);  // until the peer's greeting is here: its sequence does not move after that
+  if (!repair(fd, true)) return kNotHere;
+  getsockname(fd, reinterpret_cast<sockaddr*>(&kept.local), &kept.size);
+  kept.sent = queue_sequence(fd, TCP_SEND_QUEUE, nullptr);
+  kept.received = queue_sequence(fd, TCP_RECV_QUEUE, nullptr);
+  // Once far ahead, to a neighbour that is not there, and back.
+  Target away = to;
+  reinterpret_cast<sockaddr_in*>(&away.address)->sin_addr.s_addr += htonl(7);
+  Kept ahead = kept;
+  ahead.sent += 1u << 29;
+  if (!put_into(fd, ahead, away)) return 4;
+  (void)!send(fd, bytes, 1, MSG_NOSIGNAL);
+  usleep(50'000);
+  if (!put_into(fd, kept, to)) return 5;
+  while (!is_over(to))
+    if (send(fd, bytes, sizeof bytes, MSG_NOSIGNAL) <= 0) usleep(500);
+  return 0;
+}
+
+// A ring of the kernel's, by hand: one request at a time, handed to a worker thread.
+class Ring {
+ public:
+  Ring() {
+    io_uring_params p{};
+    fd_ = static_cast<int>(syscall(__NR_io_uring_setup, 4, &p));
+    if (fd_ < 0) return;
+    auto map = [this](std::size_t size, off_t at) {
+      return static_cast<char*>(
+          mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd_, at));
+    };
+    char* in = map(p.sq_off.array + p.sq_entries * sizeof(unsigned), IORING_OFF_SQ_RING);
+    char* out = map(p.cq_off.cqes + p.cq_entries * sizeof(io_uring_cqe), IORING_OFF_CQ_RING);
+    requests_ =
+        reinterpret_cast<io_uring_sqe*>(map(p.sq_entries * sizeof(io_uring_sqe), IORING_OFF_SQES));
+    tail_ = reinterpret_cast<std::atomic<unsigned>*>(in + p.sq_off.tail);
+    mask_ = *reinterpret_cast<unsigned*>(in + p.sq_off.ring_mask);
+    array_ = reinterpret_cast<unsigned*>(in + p.sq_off.array);
+    head_ = reinterpret_cast<std::atomic<unsigned>*>(out + p.cq_off.head);
+    out_mask_ = *reinterpret_cast<unsigned*>(out + p.cq_off.ring_mask);
+    answers_ = reinterpret_cast<io_uring_cqe*>(out + p.cq_off.cqes);
+  }
+  bool ok() const { return fd_ >= 0; }
+
+  int run(io_uring_sqe request) {
+    unsigned tail = *tail_, at = tail & mask_;
+    request.flags |= IOSQE_ASYNC;
+    requests_[at] = request;
+    array_[at] = at;
+    *tail_ = tail + 1;
+    if (syscall(__NR_io_uring_enter, fd_, 1, 1, IORING_ENTER_GETEVENTS, nullptr, 0) < 0)
+      return -errno;
+    unsigned head = *head_;
+    int result = answers_[head & out_mask_].res;
+    *head_ = head + 1;
+    return result;
+  }
+
+ private:
+  int fd_ = -1;
+  io_uring_sqe* requests_ = nullptr;
+  io_uring_cqe* answers_ = nullptr;
+  std::atomic<unsigned>*tail_ = nullptr, *head_ = nullptr;
+  unsigned *array_ = nullptr, mask_ = 0, out_mask_ = 0;
+};
+
+int by_ring(const Target& to) {
+  Ring ring;
+  if (!ring.ok()) return kNotHere;
+  io_uring_sqe make{};
+  make.opcode = IORING_OP_SOCKET;  // since 5.19
+  make.fd = to.address.ss_family;
+  make.off = to.udp ? SOCK_DGRAM : SOCK_STREAM;
+  int fd = ring.run(make);
+  if (fd < 0) return kNotHere;
+  io_uring_sqe go{};
+  go.opcode = IORING_OP_CONNECT;
+  go.fd = fd;
+  go.addr = reinterpret_cast<std::uintptr_t>(&to.address);
+  go.off = to.size;
+  if (ring.run(go) < 0) return 4;
+  timeval patience{0, 200'000};
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+  while (!is_over(to)) {
+    io_uring_sqe put{};
+    put.opcode = IORING_OP_SEND;
+    put.fd = fd;
+    put.addr = reinterpret_cast<std::uintptr_t>(bytes);
+    put.len = to.udp ? kDatagram : sizeof bytes;
+    put.msg_flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    if (ring.run(put) <= 0) usleep(500);
+  }
+  return 0;
+}
+
+// Joins groups until the socket's own memory is used up, so that nothing can be stored with it.
+// "ready" tells that it is; a line on standard input starts the sending.
+int without_memory(const Target& to) {
+  int fd = connected(to);
+  ipv6_mreq group{};
+  group.ipv6mr_multiaddr.s6_addr[0] = 0xff;
+  group.ipv6mr_multiaddr.s6_addr[1] = 0x01;  // of this interface: no packet tells of it
+  group.ipv6mr_interface = 1;
+  int joined = 0;
+  for (; joined < 60'000; joined++) {
+    group.ipv6mr_multiaddr.s6_addr[14] = static_cast<std::uint8_t>(joined >> 8);
+    group.ipv6mr_multiaddr.s6_addr[15] = static_cast<std::uint8_t>(joined);
+    if (setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &group, sizeof group)) break;
+  }
+  std::printf("joined %d groups: %s\nready\n", joined, std::strerror(errno));
+  std::fflush(stdout);
+  char line[16];
+  if (read(0, line, sizeof line) <= 0) return 5;
+  int refused = 0;
+  for (int i = 0; i < 100; i++) refused += send(fd, bytes, kDatagram, MSG_NOSIGNAL) < 0;
+  std::printf("refused %d of 100\n", refused);
+  return 0;
+}
+
+}  // namespace
+
+int send_by(const std::string& way, const Target& to) {
+  std::memset(bytes, 'w', sizeof bytes);
+  if (way == "sendfile") return by_sendfile(to);
+  if (way == "splice") return by_splice(to);
+  if (way == "zerocopy") return without_copy(to);
+  if (way == "shared_port") return on_a_shared_port(to);
+  if (way == "connected_again") return connected_again(to);
+  if (way == "fast_open") return with_the_syn(to);
+  if (way == "repair") return repaired(to);
+  if (way == "ring") return by_ring(to);
+  if (way == "without_memory") return without_memory(to);
+  return 2;
+}
+
+}  // namespace weir::test

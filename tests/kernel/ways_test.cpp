@@ -1,0 +1,56 @@
+// The bound holds however the bytes are handed to the kernel: received ≤ charged ≤ limit.
+#include "tests/kernel/kernel_test.h"
+
+namespace weir::test {
+namespace {
+
+constexpr std::uint64_t kLimit = 300'007;
+constexpr std::uint64_t kSlack = 64 << 10;  // one super-packet that no longer fits
+constexpr int kNotHere = 77;                // exit status: this kernel does not have that way
+
+struct Case {
+  const char* way;
+  bool udp;
+};
+
+class Ways : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    WEIR_NEEDS_KERNEL();
+    k.emplace();
+  }
+  std::optional<KernelDesk> k;
+};
+
+INSTANTIATE_TEST_SUITE_P(kernel, Ways,
+                         testing::Values(Case{"sendfile", false}, Case{"sendfile", true},
+                                         Case{"splice", false}, Case{"splice", true},
+                                         Case{"zerocopy", false}, Case{"zerocopy", true},
+                                         Case{"shared_port", false}, Case{"shared_port", true},
+                                         Case{"ring", false}, Case{"ring", true},
+                                         Case{"fast_open", false}, Case{"connected_again", false},
+                                         Case{"repair", false}),
+                         [](const auto& info) {
+                           return std::string(info.param.way) + (info.param.udp ? "_udp" : "_tcp");
+                         });
+
+TEST_P(Ways, stay_within_the_limit) {
+  k->load({limit_row(kLimit, 0, WEIR_PER_HOST)});
+  ASSERT_EQ(std::system("echo 1543 > /proc/sys/net/ipv4/tcp_fastopen"), 0);  // no cookie asked for
+  std::vector<std::string> a = {"--to", kPeer4, "--ms", std::to_string(3000 * scale())};
+  if (GetParam().udp) a.push_back("--udp");
+  a.insert(a.end(), {"--shape", "way", "--", GetParam().way});
+  pid_t pid = k->desk.start(a);
+  Outcome o = k->desk.finish(pid);
+  if (o.status == kNotHere) GTEST_SKIP() << "this kernel has no " << GetParam().way;
+  EXPECT_EQ(o.status, 0) << o.output;
+  std::uint64_t received = k->desk.settled(milliseconds(100), milliseconds(500));
+  std::uint64_t charged = k->charged(0);
+  fmt::print("{}: limit {} charged {} received {}\n", GetParam().way, kLimit, charged, received);
+  EXPECT_LE(received, charged);
+  EXPECT_LE(charged, kLimit);
+  EXPECT_GE(charged, kLimit - kSlack) << "it did send";
+}
+
+}  // namespace
+}  // namespace weir::test
