@@ -5,7 +5,7 @@ export WEIR_CORPUS ?= $(shell ../shared/corpus/unpack 2>/dev/null)
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 
-.PHONY: help setup build dev test lint kernels demo bench accuracy fuzz tsan clean
+.PHONY: help setup build dev test lint kernels demo bench accuracy fuzz fuzzers soak tsan fresh clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -36,11 +36,20 @@ accuracy: build ## what the detectors find in the labelled corpus: found, false 
 lint: dev ## clang-format and clang-tidy over our C++ (FILES=…)
 	@tests/tidy/lint $(FILES)
 
-fuzz: setup ## each fuzz target for 60 s (SECONDS_EACH=…)
-	@cmake --preset fuzz -Wno-dev >/dev/null && cmake --build --preset fuzz -j $(JOBS) && tests/fuzz/run $(or $(SECONDS_EACH),60)
+fuzzers: setup
+	@cmake --preset fuzz -Wno-dev >/dev/null && cmake --build --preset fuzz --target fuzzers -j $(JOBS)
+
+fuzz: fuzzers ## each fuzz target for 60 s (SECONDS_EACH=…)
+	@tests/fuzz/run $(or $(SECONDS_EACH),60)
+
+soak: build dev fuzzers ## the storms, kills, replays and fuzzers of the tests again and again (SOAK_SECONDS=300 each)
+	@tests/soak/run --self-test && tests/soak/run
 
 tsan: setup ## unit tests under the thread sanitizer
 	@cmake --preset tsan -Wno-dev >/dev/null && cmake --build --preset tsan -j $(JOBS) && ctest --test-dir build/tsan -L unit --output-on-failure
+
+fresh: ## tries `make demo` from a clone in a new Debian 12 (TARGET=test …)
+	@installers/dev/fresh "$(DIR)" $(or $(TARGET),demo)
 
 clean: ## remove build/
 	@rm -rf build

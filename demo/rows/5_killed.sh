@@ -2,6 +2,7 @@
 # `weir run` adopts what is pinned, and the account stays spent.
 # shellcheck shell=bash disable=SC2154
 readonly KILL_AT=$((32 * 1024)) # bytes that arrived when guard and engine are killed
+readonly KILLS=${WEIR_DEMO_KILLS:-1} # the soak kills more often, in the same account
 readonly SLOW=40k               # bytes a second of that upload: about three seconds to the account's end
 
 # Processes below $1, at any depth.
@@ -18,6 +19,19 @@ kill_programs() {
   done
   echo "killed: ${names[*]}" >>"$LAB/log/killed"
   holds "guard and engine were there to be killed (${names[*]})" grep -q 'weir-guard.*weir-engine\|weir-engine.*weir-guard' <<<"${names[*]}"
+}
+
+programs_run() { descendants "$weir_pid" | sed 's:.*:/proc/&/comm:' | xargs cat | grep -q weir-engine; }
+
+# Once more under traffic, with the supervisor there, which starts both again.
+kill_again() {
+  lab_wait_for $READY_S programs_run
+  upload_as chen -m 5 2>/dev/null &
+  local upload=$!
+  sleep 0.5
+  kill_programs
+  upload_as chen -m 3 2>/dev/null
+  wait $upload
 }
 
 arrived() { (($(lab_wire_bytes) >= $1)); }
@@ -42,6 +56,8 @@ row_killed() {
   start_weir kept || failed+=("weir run starts again on what is pinned")
   upload_as chen -m 5 2>/dev/null
   crowd_as chen
+  local kills
+  for ((kills = 1; kills < KILLS; kills++)); do kill_again; done
   lab_stop_receiver
   total=$(lab_wire_bytes)
   stop_weir kept
@@ -51,5 +67,5 @@ row_killed() {
     between $((total - before_restart)) 0 $((8 * 1024))
   holds "the wire's count is whole" same "$(lab_wire_dropped)" 0
   holds "weir release leaves no pin" same "$(find "$LAB/bpf/kept" -type f 2>/dev/null | wc -l)" 0
-  write_row 5 bytes="$total" customers="$(lab_customers)" after=$((before_restart - at_kill)) again=$((total - before_restart))
+  write_row 5 bytes="$total" customers="$(lab_customers)" after=$((before_restart - at_kill)) again=$((total - before_restart)) kills="$kills"
 }

@@ -137,5 +137,13 @@ TEST_P(Bound, children_that_set_their_own_login_uid_stay_the_services_person) {
   EXPECT_GE(logins.size(), 10u) << "those that were there by then really did";
 }
 
+// Not a test of Weir but of the soak (tests/soak/run --self-test): twice the limit passes, and must
+// be told.
+TEST_P(Bound, DISABLED_broken_bound_is_seen) {
+  k->load({limit_row(2 * kLimit, 0, WEIR_PER_TREE)});
+  k->desk.start(sender("flows", 1));
+  expect_bound("broken bound");
+}
+
 }  // namespace
 }  // namespace weir::test
