@@ -1,0 +1,121 @@
+// Inserts of a day.
+#include "collector/store/day_file.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "collector/store/schema.h"
+
+namespace weir {
+namespace {
+
+constexpr Sql kSetMark = "INSERT OR REPLACE INTO marks VALUES (?1, ?2, ?3, ?4, ?5)";
+
+bool bind_mark(Statement& statement, const LaneKey& key, const Watermark& mark) {
+  return statement
+      .bind(key.host, static_cast<int>(key.lane), mark.epoch, mark.sequence,
+            mark.chain ? Bytes(*mark.chain) : Bytes())
+      .run();
+}
+
+}  // namespace
+
+std::string day_path(const std::string& folder, std::int64_t day) {
+  const std::chrono::year_month_day date{std::chrono::sys_days{std::chrono::days{day}}};
+  return fmt::format("{}/days/{:04}-{:02}-{:02}.db", folder, static_cast<int>(date.year()),
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
+}
+
+Result<void> DayFile::create(const std::string& path, const std::string& store_id,
+                             const Watermarks& marks) {
+  return create_store_file(path, StoreFile::day, store_id, [&](Database& db) {
+    Statement set(db, kSetMark);
+    for (const auto& [key, lane] : marks)
+      for (const Watermark& mark : lane.all())
+        if (!bind_mark(set, key, mark)) return false;
+    return true;
+  });
+}
+
+Result<std::unique_ptr<DayFile>> DayFile::open(const std::string& path,
+                                               const std::string& store_id) {
+  Result<Database> db = open_store_file(path, StoreFile::day, store_id);
+  if (!db) return tl::unexpected(db.error());
+  return std::unique_ptr<DayFile>(new DayFile(std::move(*db)));
+}
+
+DayFile::DayFile(Database db)
+    : db_(std::move(db)),
+      begin_(db_, "BEGIN IMMEDIATE"),
+      commit_(db_, "COMMIT"),
+      record_(db_,
+              "INSERT INTO records (received_ms, host, lane, epoch, sequence, flags, "
+              "previous_hash, ciphertext, key_id, nonce) "
+              "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"),
+      gap_(db_,
+           "INSERT INTO gaps (received_ms, host, lane, epoch, first, last, why) "
+           "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
+      mark_(db_, kSetMark),
+      report_(db_, "INSERT INTO reports VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)") {}
+
+Result<Watermarks> DayFile::marks() {
+  Statement row(db_, "SELECT host, lane, epoch, sequence, chain FROM marks ORDER BY epoch");
+  Watermarks marks;
+  while (row.next()) {
+    LaneKey key{static_cast<std::uint32_t>(row.integer(0)), static_cast<StoreLane>(row.integer(1))};
+    Watermark* mark = marks[key].at(row.bits(2));
+    if (mark == nullptr) continue;  // more epochs than are kept: the newest count
+    mark->sequence = row.bits(3);
+    std::string chain = row.text(4);
+    mark->chain.reset();
+    if (chain.size() == std::tuple_size_v<Digest>)
+      std::copy(chain.begin(), chain.end(), mark->chain.emplace().begin());
+  }
+  if (!row.ok()) return fail(db_.error());
+  return marks;
+}
+
+bool DayFile::holds_records() {
+  Statement row(db_, "SELECT EXISTS (SELECT 1 FROM records) OR EXISTS (SELECT 1 FROM gaps)");
+  return row.next() && row.integer(0) != 0;
+}
+
+bool DayFile::begin() {
+  return begin_.bind().run();
+}
+bool DayFile::commit() {
+  return commit_.bind().run();
+}
+void DayFile::roll_back() {
+  (void)db_.run("ROLLBACK");
+}
+
+bool DayFile::add_record(const LaneKey& key, std::uint64_t epoch, std::uint64_t sequence,
+                         std::int64_t received_ms, const NewRecord& record, std::uint8_t flags) {
+  if (!record_
+           .bind(received_ms, key.host, static_cast<int>(key.lane), epoch, sequence,
+                 static_cast<int>(flags), Bytes(record.previous_hash), bytes_of(record.ciphertext),
+                 bytes_of(record.key_id), bytes_of(record.nonce))
+           .run())
+    return false;
+  if (!record.report) return true;
+  const ReportColumns& report = *record.report;
+  return report_
+      .bind(db_.last_row(), key.host, report.id, report.revision, report.time_ns, report.severity,
+            report.detector, report.rule, report.service, report.uid, report.person)
+      .run();
+}
+
+bool DayFile::add_gap(const LaneKey& key, std::uint64_t epoch, std::uint64_t first,
+                      std::uint64_t last, int why, std::int64_t received_ms) {
+  return gap_.bind(received_ms, key.host, static_cast<int>(key.lane), epoch, first, last, why)
+      .run();
+}
+
+bool DayFile::set_mark(const LaneKey& key, const Watermark& mark) {
+  return bind_mark(mark_, key, mark);
+}
+
+}  // namespace weir

@@ -1,0 +1,42 @@
+// One day of records: its file, and the statements that fill it. Thread: the writer's.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "collector/store/record_store.h"
+
+namespace weir {
+
+inline constexpr std::int64_t kDayNs = 86'400'000'000'000;
+
+std::string day_path(const std::string& folder, std::int64_t day);  // day: since 1970, UTC
+
+class DayFile {
+ public:
+  // Makes the file with all `marks` in it, if it is not there.
+  static Result<void> create(const std::string& path, const std::string& store_id,
+                             const Watermarks& marks);
+  static Result<std::unique_ptr<DayFile>> open(const std::string& path,
+                                               const std::string& store_id);
+
+  Result<Watermarks> marks();
+  bool holds_records();
+
+  bool begin();
+  bool add_record(const LaneKey& key, std::uint64_t epoch, std::uint64_t sequence,
+                  std::int64_t received_ms, const NewRecord& record, std::uint8_t flags);
+  bool add_gap(const LaneKey& key, std::uint64_t epoch, std::uint64_t first, std::uint64_t last,
+               int why, std::int64_t received_ms);
+  bool set_mark(const LaneKey& key, const Watermark& mark);
+  bool commit();
+  void roll_back();
+  std::string error() const { return db_.error(); }
+
+ private:
+  explicit DayFile(Database db);
+  Database db_;
+  Statement begin_, commit_, record_, gap_, mark_, report_;
+};
+
+}  // namespace weir

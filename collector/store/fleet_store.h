@@ -1,0 +1,118 @@
+// store.db: who belongs to the fleet and what it was told. Tokens, hosts, certificates, policies,
+// secrets. Everything here is rare and small; records have files of their own (record_store.h).
+// Every call is one transaction, on disk when it returns. Times are seconds since 1970, UTC.
+// Thread: any.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "collector/store/sqlite.h"
+#include "core/base/result.h"
+
+namespace weir {
+
+using Digest = std::array<std::uint8_t, 32>;  // SHA-256
+
+struct TokenRow {
+  std::string id, group, created_by;
+  std::uint32_t uses = 0, max_uses = 0;
+  std::int64_t created_s = 0, expires_s = 0;
+  bool revoked = false;
+};
+
+struct CertificateRow {
+  std::string serial;  // hex
+  std::uint32_t host = 0;
+  Digest key{};  // of its SubjectPublicKeyInfo
+  std::int64_t not_after_s = 0;
+};
+
+struct HostRow {
+  std::uint32_t number = 0;                   // the store's own, never reused; records carry it
+  std::string id;                             // UUID; stands in the certificate
+  std::string name, group, version, machine;  // machine: SHA-256 of the machine id, or empty
+  std::int64_t enrolled_s = 0, certificate_expires_s = 0, last_seen_s = 0;
+  std::uint32_t tier = 0;
+  bool revoked = false, cloned = false;
+  std::string revoke_reason;
+  std::string policy_state, health;  // serialized PolicyState and HostHealth; empty: none was told
+};
+
+struct PolicyRow {
+  std::string group;
+  std::uint32_t number = 0;
+  std::string signed_policy;  // serialized SignedPolicy
+  std::int64_t published_s = 0;
+  std::string published_by;
+};
+
+struct PolicyKeyRow {
+  std::string key_id, public_key;
+  std::int64_t expires_s = 0;
+};
+
+inline constexpr std::uint32_t kMaxHosts =
+    100'000;  // ten times the fleet that one collector is for
+inline constexpr std::uint32_t kMaxTokens =
+    10'000;  // kept; old ones are swept a month after their end
+
+enum class Redeemed : std::uint8_t { done, refused, full, failed };
+
+class FleetStore {
+ public:
+  // Makes the file if the folder has neither it nor records of an earlier one; refuses what is
+  // damaged or not ours with a sentence.
+  static Result<std::unique_ptr<FleetStore>> open(const std::string& folder);
+
+  const std::string& id() const { return id_; }  // random, stands in every file of this store
+  std::string sentence();                        // why the last call failed
+
+  // Days (since 1970) that have a file of records.
+  std::vector<std::int64_t> days();
+  bool add_day(std::int64_t day);
+
+  bool add_token(const TokenRow& token, const Digest& secret, std::int64_t now_s);
+  std::vector<TokenRow> tokens(std::string_view after_id, std::uint32_t limit);
+  std::optional<TokenRow> revoke_token(std::string_view id);
+  // Is there a use left? For an answer before the work of signing; redeem() decides.
+  bool token_usable(const Digest& secret, std::int64_t now_s);
+  // Counts one use and takes the host and its certificate in, all or nothing. Fills number and
+  // group.
+  Redeemed redeem(const Digest& secret, std::int64_t now_s, HostRow& host,
+                  const CertificateRow& certificate);
+
+  std::vector<HostRow> hosts();
+  bool save_hosts(std::span<const HostRow> hosts);
+  std::optional<CertificateRow> certificate(std::string_view serial);
+  // False and an empty sentence(): the nonce was used before.
+  bool renew(Bytes nonce, const CertificateRow& certificate, std::int64_t now_s);
+
+  // False and an empty sentence(): the group has this number or a higher one.
+  bool add_policy(const PolicyRow& policy);
+  std::optional<PolicyRow> policy(std::string_view group, std::uint32_t number);  // 0: newest
+  std::vector<PolicyRow> policies(std::string_view group);  // newest first, at most 100
+  std::vector<PolicyRow> newest_policies();                 // one a group
+
+  bool add_policy_key(const PolicyKeyRow& key);
+  std::vector<PolicyKeyRow> policy_keys();
+
+  bool add_secret(const Digest& secret, std::string_view principal);
+  std::optional<std::string> principal(const Digest& secret);
+
+ private:
+  FleetStore(Database db, std::string id) : db_(std::move(db)), id_(std::move(id)) {}
+  bool wrote(bool done);  // keeps the sentence of a failure
+
+  std::mutex mutex_;
+  Database db_;
+  std::string id_, sentence_;
+};
+
+}  // namespace weir

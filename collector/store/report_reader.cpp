@@ -1,0 +1,160 @@
+// Queries over the day files.
+#include "collector/store/report_reader.h"
+
+#include <algorithm>
+
+#include "collector/store/day_file.h"
+
+namespace weir {
+namespace {
+
+// A row of each query below: record, host, id, revision, ciphertext.
+StoredReport report_of(std::int64_t day, const Statement& row) {
+  return {.at = {day, row.integer(0)},
+          .host = static_cast<std::uint32_t>(row.integer(1)),
+          .id = row.text(2),
+          .revision = static_cast<std::uint32_t>(row.integer(3)),
+          .ciphertext = row.text(4)};
+}
+
+Statement& bind_query(Statement& statement, const ReportQuery& query, std::int64_t place,
+                      std::uint32_t limit) {
+  return statement.bind(place, query.from_ns, query.to_ns, query.host, query.least_severity,
+                        query.uid, query.person, query.detector, query.rule, query.service, limit);
+}
+
+}  // namespace
+
+struct ReportReader::Day {
+  explicit Day(Database opened)
+      : db(std::move(opened)),
+        newest_first(db, R"sql(
+SELECT r.record, r.host, r.id, r.revision, x.ciphertext FROM reports r JOIN records x USING (record)
+WHERE r.record < ?1 AND r.time_ns >= ?2 AND r.time_ns < ?3 AND (?4 = 0 OR r.host = ?4)
+  AND r.severity >= ?5 AND (?6 < 0 OR r.uid = ?6) AND (?7 = '' OR r.person = ?7)
+  AND (?8 = '' OR r.detector = ?8) AND (?9 = '' OR r.rule = ?9) AND (?10 = '' OR r.service = ?10)
+  AND NOT EXISTS (SELECT 1 FROM reports n WHERE n.id = r.id AND n.host = r.host
+    AND (n.revision > r.revision OR (n.revision = r.revision AND n.record > r.record)))
+ORDER BY r.record DESC LIMIT ?11)sql"),
+        as_they_came(db, R"sql(
+SELECT r.record, r.host, r.id, r.revision, x.ciphertext FROM reports r JOIN records x USING (record)
+WHERE r.record > ?1 AND r.time_ns >= ?2 AND r.time_ns < ?3 AND (?4 = 0 OR r.host = ?4)
+  AND r.severity >= ?5 AND (?6 < 0 OR r.uid = ?6) AND (?7 = '' OR r.person = ?7)
+  AND (?8 = '' OR r.detector = ?8) AND (?9 = '' OR r.rule = ?9) AND (?10 = '' OR r.service = ?10)
+ORDER BY r.record LIMIT ?11)sql"),
+        by_id(db,
+              "SELECT r.record, r.host, r.id, r.revision, x.ciphertext FROM reports r "
+              "JOIN records x USING (record) WHERE r.id = ?1 ORDER BY r.record"),
+        newer(db, "SELECT 1 FROM reports WHERE id = ?1 AND host = ?2 AND revision >= ?3"),
+        last(db, "SELECT max(record) FROM reports") {}
+
+  Database db;
+  Statement newest_first, as_they_came, by_id, newer, last;
+};
+
+ReportReader::ReportReader(FleetStore& fleet, std::string folder)
+    : fleet_(fleet), folder_(std::move(folder)) {}
+
+ReportReader::~ReportReader() = default;
+
+Result<ReportReader::Day*> ReportReader::open(std::int64_t day) {
+  if (auto found = open_.find(day); found != open_.end()) return found->second.get();
+  Result<Database> db = Database::open(day_path(folder_, day), Database::Mode::write);
+  if (!db) return tl::unexpected(db.error());
+  if (!db->run("PRAGMA query_only = 1")) return fail(db->error());
+  if (open_.size() == kMaxOpenDays) open_.erase(open_.begin());
+  return open_.emplace(day, std::make_unique<Day>(std::move(*db))).first->second.get();
+}
+
+Result<std::optional<StoredReport>> ReportReader::newest(std::string_view id) {
+  std::lock_guard lock(mutex_);
+  std::optional<StoredReport> found;
+  for (std::int64_t number : fleet_.days()) {
+    Result<Day*> day = open(number);
+    if (!day) return tl::unexpected(day.error());
+    Statement& row = (*day)->by_id;
+    for (row.bind(id); row.next();) {
+      StoredReport report = report_of(number, row);
+      if (!found || (report.host == found->host && report.revision >= found->revision))
+        found = std::move(report);
+    }
+    if (!row.ok()) return fail((*day)->db.error());
+    row.reset();
+  }
+  return found;
+}
+
+Result<bool> ReportReader::superseded(const StoredReport& report,
+                                      const std::vector<std::int64_t>& days) {
+  for (auto number = days.rbegin(); number != days.rend() && *number > report.at.day; ++number) {
+    Result<Day*> day = open(*number);
+    if (!day) return tl::unexpected(day.error());
+    bool newer = (*day)->newer.bind(report.id, report.host, report.revision).next();
+    (*day)->newer.reset();
+    if (newer) return true;
+  }
+  return false;
+}
+
+Result<std::vector<StoredReport>> ReportReader::list(const ReportQuery& query,
+                                                     RecordPosition before, std::uint32_t limit) {
+  std::lock_guard lock(mutex_);
+  const std::vector<std::int64_t> days = fleet_.days();
+  std::vector<StoredReport> reports;
+  for (auto number = days.rbegin(); number != days.rend() && reports.size() < limit; ++number) {
+    if (*number > before.day) continue;
+    std::int64_t place = *number == before.day ? before.record : INT64_MAX;
+    for (bool more = true; more && reports.size() < limit;) {
+      Result<Day*> day = open(*number);  // anew: superseded() may have closed it
+      if (!day) return tl::unexpected(day.error());
+      Statement& row = (*day)->newest_first;
+      std::vector<StoredReport> found;
+      for (bind_query(row, query, place, limit); row.next();)
+        found.push_back(report_of(*number, row));
+      if (!row.ok()) return fail((*day)->db.error());
+      row.reset();
+      more = found.size() == limit;
+      for (StoredReport& report : found) {
+        place = report.at.record;
+        Result<bool> old = superseded(report, days);
+        if (!old) return tl::unexpected(old.error());
+        if (!*old && reports.size() < limit) reports.push_back(std::move(report));
+      }
+    }
+  }
+  return reports;
+}
+
+Result<std::vector<StoredReport>> ReportReader::after(const ReportQuery& query,
+                                                      RecordPosition after, std::uint32_t limit) {
+  std::lock_guard lock(mutex_);
+  std::vector<StoredReport> reports;
+  for (std::int64_t number : fleet_.days()) {
+    if (number < after.day || reports.size() >= limit) continue;
+    Result<Day*> day = open(number);
+    if (!day) return tl::unexpected(day.error());
+    Statement& row = (*day)->as_they_came;
+    auto left = static_cast<std::uint32_t>(limit - reports.size());
+    for (bind_query(row, query, number == after.day ? after.record : 0, left); row.next();)
+      reports.push_back(report_of(number, row));
+    if (!row.ok()) return fail((*day)->db.error());
+    row.reset();
+  }
+  return reports;
+}
+
+Result<RecordPosition> ReportReader::last() {
+  std::lock_guard lock(mutex_);
+  std::vector<std::int64_t> days = fleet_.days();
+  for (auto number = days.rbegin(); number != days.rend(); ++number) {
+    Result<Day*> day = open(*number);
+    if (!day) return tl::unexpected(day.error());
+    Statement& row = (*day)->last;
+    std::int64_t record = row.bind().next() ? row.integer(0) : 0;
+    row.reset();
+    if (record != 0 || number + 1 == days.rend()) return RecordPosition{*number, record};
+  }
+  return RecordPosition{};
+}
+
+}  // namespace weir

@@ -1,0 +1,40 @@
+// The files of the store: how one is made, and how a damaged or foreign one is told from ours.
+#pragma once
+
+#include <string>
+
+#include "collector/store/sqlite.h"
+
+namespace weir {
+
+enum class StoreFile : std::uint8_t { fleet, day };
+
+// Made beside its place, filled by `fill`, put there whole: a crash leaves no half-made file behind
+// that could be taken for an empty store.
+template <class Fill>
+Result<void> create_store_file(const std::string& path, StoreFile kind, const std::string& store_id,
+                               Fill fill);
+
+Result<Database> begin_store_file(const std::string& path, StoreFile kind,
+                                  const std::string& store_id);  // at PATH.new
+Result<void> finish_store_file(Database db, const std::string& path);
+
+// Opens for writing in WAL, every commit on disk, and checks kind, version, structure, and that it
+// belongs to the store `store_id` (empty: not known yet).
+Result<Database> open_store_file(const std::string& path, StoreFile kind,
+                                 const std::string& store_id);
+std::string read_store_id(Database& db);
+
+template <class Fill>
+Result<void> create_store_file(const std::string& path, StoreFile kind, const std::string& store_id,
+                               Fill fill) {
+  Result<Database> db = begin_store_file(path, kind, store_id);
+  if (!db) return tl::unexpected(db.error());
+  {
+    Transaction transaction(*db);
+    if (!transaction.ok() || !fill(*db) || !transaction.commit()) return fail(db->error());
+  }
+  return finish_store_file(std::move(*db), path);
+}
+
+}  // namespace weir

@@ -1,0 +1,105 @@
+// A store in a folder of its own, and records to put into it.
+#pragma once
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <atomic>
+#include <filesystem>
+#include <future>
+#include <string>
+
+#include "collector/store/day_file.h"
+#include "collector/store/record_store.h"
+#include "collector/store/report_reader.h"
+
+namespace weir {
+
+class Folder {
+ public:
+  Folder() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "weir-store-XXXXXX").string();
+    path_ = ::mkdtemp(pattern.data());
+  }
+  ~Folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// Its hash stands for that of its content: the store compares, it does not compute.
+inline Digest digest_of(std::uint64_t number) {
+  Digest digest{};
+  for (int n = 0; n < 8; ++n) digest[n] = static_cast<std::uint8_t>(number >> (8 * n));
+  return digest;
+}
+
+inline Append batch_of(LaneKey key, std::uint64_t epoch, std::uint64_t first, std::size_t count) {
+  Append append{.key = key, .epoch = epoch, .first_sequence = first};
+  for (std::size_t n = 0; n < count; ++n) {
+    std::uint64_t sequence = first + n;
+    append.records.push_back({.previous_hash = digest_of(sequence - 1),
+                              .hash = digest_of(sequence),
+                              .ciphertext = fmt::format("{}/{}/{}", key.host, epoch, sequence)});
+  }
+  return append;
+}
+
+class StoreTest : public ::testing::Test {
+ protected:
+  void open() {
+    reader.reset();
+    records.reset();
+    fleet.reset();
+    auto opened = FleetStore::open(folder.path());
+    ASSERT_TRUE(opened) << opened.error().sentence;
+    fleet = std::move(*opened);
+    auto store = RecordStore::open(*fleet, {.folder = folder.path(),
+                                            .wall_ns = [this] { return now_ns.load(); },
+                                            .say = [this](const std::string& s) { said(s); }});
+    ASSERT_TRUE(store) << store.error().sentence;
+    records = std::move(*store);
+    reader = std::make_unique<ReportReader>(*fleet, folder.path());
+  }
+
+  void said(const std::string& sentence) {
+    std::lock_guard lock(mutex);
+    sentences.push_back(sentence);
+  }
+
+  Appended put(Append append) {
+    std::promise<Appended> promise;
+    append.done = [&](const Appended& appended) { promise.set_value(appended); };
+    EXPECT_TRUE(records->append(append));
+    return promise.get_future().get();
+  }
+
+  // Rows of one lane and epoch, over all days, in order: "sequence:flags …".
+  std::string rows(LaneKey key, std::uint64_t epoch) {
+    std::string text;
+    for (std::int64_t day : fleet->days()) {
+      auto db = Database::open(day_path(folder.path(), day), Database::Mode::write);
+      Statement row(*db,
+                    "SELECT sequence, flags FROM records WHERE host = ?1 AND lane = ?2 AND epoch "
+                    "= ?3 ORDER BY record");
+      for (row.bind(key.host, static_cast<int>(key.lane), epoch); row.next();)
+        text += fmt::format("{}{}:{}", text.empty() ? "" : " ", row.integer(0), row.integer(1));
+    }
+    return text;
+  }
+
+  Folder folder;
+  std::atomic<std::int64_t> now_ns = 20'000 * kDayNs + 1;
+  std::mutex mutex;
+  std::vector<std::string> sentences;
+  std::unique_ptr<FleetStore> fleet;
+  std::unique_ptr<RecordStore> records;
+  std::unique_ptr<ReportReader> reader;
+};
+
+}  // namespace weir
