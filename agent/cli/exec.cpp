@@ -32,21 +32,13 @@ int cmd_exec(int argc, char** argv) {
       ->type_name("BYTES");
   add_choice(app, "--window", window, {"1h", "24h", "7d"},
              "half at once, the rest over this time (default: a total for the run)");
-  app.add_option("--policy", policy, "not built in this version: a policy beside --limit")
-      ->type_name("FILE");
+  app.add_option("--policy", policy, "its rules count too, as under `weir run`")->type_name("FILE");
   app.add_option("--cgroup", options.cgroup, "where the hooks attach (default: the cgroup2 root)")
       ->type_name("PATH");
   add_choice(app, "--format", format, {"text", "json"},
              "the summary: text on stderr, or json on stdout");
   app.prefix_command();
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
-  if (!policy.empty()) {
-    fmt::print(stderr,
-               "weir exec: --policy {}: this version can't put a policy beside --limit; `weir run "
-               "--policy` bounds by one\n",
-               policy);
-    return kExitUsage;
-  }
   Result<std::uint64_t> bytes = parse_size(limit);
   if (!bytes) {
     fmt::print(stderr, "weir exec: --limit: {}\n", bytes.error().sentence);
@@ -69,6 +61,14 @@ int cmd_exec(int argc, char** argv) {
   if (::geteuid() != 0) {
     fmt::print(stderr, "weir exec: only root can set a limit in the kernel: sudo weir exec …\n");
     return kExitNotAllowed;
+  }
+  if (!policy.empty()) {
+    Result<CompiledPolicy> compiled = compile_policy(policy);
+    if (!compiled) {
+      fmt::print(stderr, "weir exec: {}\n", compiled.error().sentence);
+      return kExitUsage;
+    }
+    options.policy = std::move(*compiled);
   }
   Result<ExecSummary> summary = run_limited(options);
   if (!summary) {

@@ -20,6 +20,7 @@
 #include "agent/guard/due_sockets.h"
 #include "agent/run/caller.h"
 #include "agent/run/cgroup.h"
+#include "agent/run/exec_policy.h"
 #include "agent/run/keeper.h"
 #include "agent/run/names.h"
 #include "agent/run/places.h"
@@ -47,6 +48,7 @@ struct Run {
   Places places{};
   std::optional<Names> names{};  // none: addresses stay without a name
   std::unique_ptr<DueSockets> due = std::make_unique<DueSockets>();
+  std::optional<ExecPolicy> policy{};
   std::vector<Reason> notes{};
 };
 
@@ -117,11 +119,12 @@ int wait_ms(const Run& run) {
 // Until the command has ended. True: it ended by itself.
 bool watch(Run& run, Process& command, const Process& keeper, SignalFd& signals) {
   for (;;) {
-    std::array<pollfd, 5> wanted{{{command.pidfd(), POLLIN, 0},
+    std::array<pollfd, 6> wanted{{{command.pidfd(), POLLIN, 0},
                                   {keeper.pidfd(), POLLIN, 0},
                                   {signals.fd(), POLLIN, 0},
                                   {run.kernel.told_poll_fd(), POLLIN, 0},
-                                  {run.ring.poll_fd(), POLLIN, 0}}};
+                                  {run.ring.poll_fd(), POLLIN, 0},
+                                  {run.policy ? run.policy->pidfd() : -1, POLLIN, 0}}};
     if (::poll(wanted.data(), wanted.size(), wait_ms(run)) < 0 && errno != EINTR) return false;
     take_told(run);
     take_events(run);
@@ -129,7 +132,10 @@ bool watch(Run& run, Process& command, const Process& keeper, SignalFd& signals)
     while (std::optional<int> signal = signals.take())
       if (*signal == SIGTERM || *signal == SIGHUP) command.send(*signal);
     if (wanted[0].revents != 0) return true;
-    if (wanted[1].revents != 0) return false;
+    if (wanted[1].revents != 0 || wanted[5].revents != 0) {
+      run.notes.push_back({wanted[1].revents != 0 ? "guard_died" : "policy_died", {}});
+      return false;
+    }
   }
 }
 
@@ -203,6 +209,9 @@ ExecSummary summarize(Run& run, const ExecOptions& options, int status) {
     if (auto known = names.find(place.endpoint); known != names.end()) place.name = known->second;
   }
   summary.exit_status = status;
+  if (run.policy) summary.reports = run.policy->finish();
+  for (const ExecReport& report : summary.reports) summary.stopped |= report.stopped;
+  if (summary.stopped && account.refused == 0) run.notes.push_back({"refused_is_counted", {}});
   std::uint64_t lost = records_lost(run);
   if (lost > 0) run.notes.push_back({"records_lost", {fmt::format("{}", lost)}});
   run.notes.push_back({"resolver_outside", {}});
@@ -267,6 +276,12 @@ Result<ExecSummary> run_limited(const ExecOptions& options) {
           .ring = std::move(*ring)};
 
   SignalFd signals({SIGINT, SIGQUIT, SIGTERM, SIGHUP});
+  if (options.policy) {
+    Result<ExecPolicy> policy =
+        ExecPolicy::start(*options.policy, run.cgroup.path(), signals.fd(), signals.before());
+    if (!policy) return tl::unexpected(policy.error());
+    run.policy.emplace(std::move(*policy));
+  }
   Result<Keeper> keeper = Keeper::start(run.kernel, run.cgroup.path());
   if (!keeper) return tl::unexpected(keeper.error());
   // After the keeper, which would otherwise hold the child's input open.
@@ -274,7 +289,6 @@ Result<ExecSummary> run_limited(const ExecOptions& options) {
   Result<Process> command = start(run, options, *caller, signals);
   if (!command) return tl::unexpected(command.error());
   if (!watch(run, *command, keeper->process(), signals)) {
-    run.notes.push_back({"guard_died", {}});
     run.cgroup.kill();
     command->send(SIGKILL);
   }

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "agent/run/exec_summary.h"
+#include "agent/run/policy_child.h"
 #include "core/base/result.h"
 
 namespace weir {
@@ -15,6 +17,7 @@ struct ExecOptions {
   std::uint64_t limit = 0;
   std::int64_t window_ns = 0;  // 0: a total for the whole run
   std::string cgroup;          // hooks attach here, the child cgroup is made below; "": the root
+  std::optional<CompiledPolicy> policy;  // its rules count beside the limit
   std::vector<std::string> command;
 };
 

@@ -24,6 +24,12 @@ constexpr Words kStopped{
     "weir：已在额度 {} 处停止：已发出 {}，另有 {} 被拒绝。\n"};
 constexpr Words kDone{"weir: done: {1} of at most {0} left this machine.\n",
                       "weir：完成：共发出 {1}，额度为 {0}。\n"};
+constexpr Words kByRule{
+    "weir: stopped by a rule of the policy: at most {1} left this machine; the limit is {0}.\n",
+    "weir：被策略规则阻止：最多发出 {1}；额度为 {0}。\n"};
+constexpr Words kRule{"      Rule {} stopped it. {}\n", "      规则 {} 已阻止。{}\n"};
+constexpr Words kSaid{"      Rule {} is about it. {}\n", "      适用规则 {}。{}\n"};
+constexpr Words kMoreSaid{"      … and {} more reports\n", "      ……另有 {} 份报告\n"};
 constexpr Words kWindow{"      The limit is for any {} h: half of it may leave at once.\n",
                         "      额度按任意 {} 小时计算，其中一半可一次发出。\n"};
 constexpr Words kNothing{"      Nothing was sent to any address.\n",
@@ -46,6 +52,11 @@ constexpr Words kLeftBehind{"Processes that the command left behind were ended: 
                             "命令遗留的 {} 个进程已被结束。"};
 constexpr Words kGuardDied{"The part that sets the limit died, so the command was ended.",
                            "负责限额的部分已中止，因此该命令已被结束。"};
+constexpr Words kPolicyDied{"The part that keeps the policy died, so the command was ended.",
+                            "负责策略的部分已中止，因此该命令已被结束。"};
+constexpr Words kCountsTwice{
+    "What a rule refused was counted against the limit too: less left than is shown here.",
+    "被规则拒绝的数据也计入额度：实际发出的少于此处所示。"};
 constexpr Words kPlacesLost{"{} records about destinations were lost; the totals are exact.",
                             "有 {} 条去向记录丢失；总量仍然准确。"};
 
@@ -78,12 +89,31 @@ std::string places_text(const ExecSummary& summary, Language language) {
   return text;
 }
 
+std::string reports_text(const ExecSummary& summary, Language language) {
+  std::string text;
+  std::size_t shown = 0;
+  for (bool stopped : {true, false})
+    for (const ExecReport& report : summary.reports) {
+      if (report.stopped != stopped || report.rule.empty() || shown == kShownReports) continue;
+      ++shown;
+      std::string why = report.because.empty() ? "" : explain(report.because.front(), language);
+      text += fmt::format(fmt::runtime((stopped ? kRule : kSaid).in(language)),
+                          printable(report.rule), why);
+    }
+  std::size_t all = 0;
+  for (const ExecReport& report : summary.reports) all += report.rule.empty() ? 0 : 1;
+  if (all > shown) text += fmt::format(fmt::runtime(kMoreSaid.in(language)), all - shown);
+  return text;
+}
+
 }  // namespace
 
 std::string note_text(const Reason& note, Language language) {
   std::string first = note.args.empty() ? "" : note.args.front();
   if (note.code == "resolver_outside") return kResolver.in(language);
   if (note.code == "guard_died") return kGuardDied.in(language);
+  if (note.code == "policy_died") return kPolicyDied.in(language);
+  if (note.code == "refused_is_counted") return kCountsTwice.in(language);
   if (note.code == "left_behind") return fmt::format(fmt::runtime(kLeftBehind.in(language)), first);
   if (note.code == "records_lost")
     return fmt::format(fmt::runtime(kPlacesLost.in(language)), first);
@@ -95,7 +125,7 @@ std::uint64_t customers_at_most(std::uint64_t bytes) {
 }
 
 std::string text_of(const ExecSummary& summary, Language language) {
-  const Words& first = summary.stopped ? kStopped : kDone;
+  const Words& first = summary.bytes_refused > 0 ? kStopped : summary.stopped ? kByRule : kDone;
   std::string text =
       fmt::format(fmt::runtime(first.in(language)), human_bytes(summary.limit),
                   human_bytes(summary.bytes_out), human_bytes(summary.bytes_refused));
@@ -105,6 +135,7 @@ std::string text_of(const ExecSummary& summary, Language language) {
   if (summary.bytes_out > 0)
     text += fmt::format(fmt::runtime(kWorth.in(language)), human_bytes(summary.bytes_out),
                         grouped(customers_at_most(summary.bytes_out)));
+  text += reports_text(summary, language);
   for (const Reason& note : summary.notes)
     text += fmt::format("      {}\n", note_text(note, language));
   return text;

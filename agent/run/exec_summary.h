@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,16 @@ struct ExecPlace {
   std::uint64_t bytes_refused = 0;
 };
 
+// What a rule of --policy said about the command: the last revision of a report.
+struct ExecReport {
+  std::string id;
+  std::uint32_t revision = 0;
+  std::string rule;             // "" for the built-in default
+  bool stopped = false;         // something did not leave because of it
+  std::vector<Reason> because;  // finding's
+  std::string json;             // all of it, weir.v1.Report
+};
+
 struct ExecSummary {
   std::uint64_t limit = 0;
   std::int64_t window_ns = 0;  // 0: a total for the run
@@ -32,6 +43,7 @@ struct ExecSummary {
   bool stopped = false;
   int exit_status = 0;  // of the command; 128 + signal
   std::vector<Reason> notes;
+  std::vector<ExecReport> reports;  // with --policy
 };
 
 // Destinations that one summary keeps; a crawler has thousands and nobody reads them. The bytes of
@@ -44,6 +56,11 @@ inline constexpr std::size_t kShownPlaces = 12;  // in text: half a terminal
 // may be compressed, so the best of them is the bound that is told.
 inline constexpr std::uint64_t kRecordsPer64KiB = 2553;
 std::uint64_t customers_at_most(std::uint64_t bytes);
+
+inline constexpr std::size_t kShownReports = 8;  // in text; the JSON has all
+
+// From a line of the agent's reports; none: it is no report.
+std::optional<ExecReport> exec_report(const std::string& json);
 
 std::string note_text(const Reason& note, Language language);
 std::string text_of(const ExecSummary& summary, Language language);

@@ -1,9 +1,29 @@
 // ExecSummary as the canonical JSON of weir.v1.ExecSummary; apart, because of protobuf's headers.
 #include "agent/run/exec_summary.h"
+
+#include <google/protobuf/util/json_util.h>
+
 #include "agent/wire/report_proto.h"
 #include "weir/v1/report.pb.h"
 
 namespace weir {
+
+using google::protobuf::util::JsonStringToMessage;
+
+std::optional<ExecReport> exec_report(const std::string& json) {
+  v1::Report message;
+  if (!JsonStringToMessage(json, &message).ok() || message.id().empty()) return std::nullopt;
+  ExecReport report{.id = message.id(), .revision = message.revision(), .json = json};
+  const v1::Decision& decision = message.decision();
+  report.rule = decision.rule();
+  // A finding under a limit that still has room stops nothing.
+  bool stops = decision.action() == v1::Action::limit ? message.finding().detector() == "limit"
+                                                      : decision.action() >= v1::Action::hold;
+  report.stopped = decision.enforced() && stops;
+  for (const v1::Reason& reason : message.finding().because())
+    report.because.push_back({reason.code(), {reason.args().begin(), reason.args().end()}});
+  return report;
+}
 
 std::string json_of(const ExecSummary& summary, Language language) {
   weir::v1::ExecSummary message;
@@ -31,6 +51,10 @@ std::string json_of(const ExecSummary& summary, Language language) {
     reason->set_text(note_text(note, language));
   }
   message.set_places_dropped(summary.places_dropped);
+  for (const ExecReport& report : summary.reports) {
+    weir::v1::Report* row = message.add_reports();
+    if (JsonStringToMessage(report.json, row).ok()) add_texts(language, *row);
+  }
   return json_line(message);
 }
 

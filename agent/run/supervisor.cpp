@@ -1,26 +1,15 @@
 // `weir run`: see supervisor.h.
 #include "agent/run/supervisor.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <climits>
-#include <cstring>
 #include <filesystem>
-#include <optional>
 
-#include "agent/guard/descriptors.h"
-#include "agent/guard/flat_policy.h"
+#include "agent/run/guard_process.h"
 #include "agent/run/policy_child.h"
 #include "agent/run/process.h"
 #include "agent/run/state_dir.h"
@@ -34,110 +23,10 @@ constexpr std::uint64_t kFirstBackoffNs = 100'000'000;
 constexpr std::uint64_t kLongestBackoffNs = 30'000'000'000;
 constexpr std::uint64_t kSteadyNs = 60'000'000'000;  // a guard that ran that long starts afresh
 constexpr std::uint64_t kStopNs = 8'000'000'000;     // for the last revisions, then SIGKILL
-constexpr long kBpffsMagic = 0xcafe4a11;
-constexpr const char* kHostBpffs = "/sys/fs/bpf";
-constexpr const char* kUtmpPath = "/run/utmp";
-
-// Everything that a guard is started with. Kept for the next one.
-struct Inherited {
-  Fd flat, policy, record, utmp, null;
-  StateFiles state;
-  std::vector<std::string> command;
-  bool keep = false;
-};
-
-bool is_bpffs(const std::string& path) {
-  struct statfs fs {};
-  return ::statfs(path.c_str(), &fs) == 0 && static_cast<long>(fs.f_type) == kBpffsMagic;
-}
-
-std::string beside_us(const char* program) {
-  char path[PATH_MAX] = {};
-  if (::readlink("/proc/self/exe", path, sizeof path - 1) <= 0) return program;
-  std::string own = path;
-  return own.substr(0, own.rfind('/') + 1) + program;
-}
-
-// Memory that nobody can change any more, ourselves included.
-Result<Fd> sealed_memory(const char* name, const std::vector<std::uint8_t>& bytes) {
-  Fd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  bool written =
-      fd && ::write(fd.get(), bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size());
-  if (!written ||
-      ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
-    return fail(fmt::format("no memory for the policy: {}", std::strerror(errno)));
-  return fd;
-}
-
-std::vector<std::string> guard_command(const RunOptions& options, const std::string& pin_dir) {
-  std::vector<std::string> command{beside_us("weir-guard")};
-  auto add = [&](const char* name, const std::string& value) {
-    if (!value.empty()) command.insert(command.end(), {name, value});
-  };
-  add("--cgroup", options.cgroup);
-  add("--pin", pin_dir);
-  for (const std::string& path : options.launchers) add("--launcher", path);
-  command.insert(command.end(), {"--engine", beside_us("weir-engine")});
-  if (options.json) command.emplace_back("--json");
-  if (options.chinese) command.emplace_back("--chinese");
-  if (!options.record.empty()) command.emplace_back("--record");
-  if (options.user != 0) command.insert(command.end(), {"--user", fmt::to_string(options.user)});
-  return command;
-}
-
-Result<Inherited> prepare(const RunOptions& options, const CompiledPolicy& policy,
-                          const std::string& pin_dir) {
-  Inherited all;
-  Result<Fd> flat = sealed_memory("weir-flat-policy", policy.flat);
-  Result<Fd> bytes = sealed_memory("weir-policy", policy.bytes);
-  if (!flat) return tl::unexpected(flat.error());
-  if (!bytes) return tl::unexpected(bytes.error());
-  Result<StateFiles> state = open_state(options.state_dir);
-  if (!state) return tl::unexpected(state.error());
-  all.null = Fd(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  if (!options.record.empty()) {
-    all.record = Fd(
-        ::open(options.record.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    if (!all.record) return fail(fmt::format("{}: {}", options.record, std::strerror(errno)));
-  }
-  all.utmp = Fd(::open(kUtmpPath, O_RDONLY | O_CLOEXEC));  // not every host has one
-  all.flat = std::move(*flat);
-  all.policy = std::move(*bytes);
-  all.state = std::move(*state);
-  all.command = guard_command(options, pin_dir);
-  Result<FlatPolicy> checked = read_flat_policy(policy.flat);
-  if (!checked) return tl::unexpected(checked.error());
-  all.keep = checked->header->keep != 0;
-  return all;
-}
-
-// In the child: descriptors to their numbers, then the guard.
-[[noreturn]] void become_guard(const Inherited& all, int ready) {
-  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-  auto or_null = [&](const Fd& fd) { return fd ? fd.get() : all.null.get(); };
-  const std::array<int, fds::kLast - fds::kFlatPolicy + 1> wanted{
-      all.flat.get(),           all.policy.get(),        ready,
-      or_null(all.record),      all.state.reports.get(), all.state.usage.get(),
-      all.state.sessions.get(), or_null(all.utmp)};
-  std::array<int, wanted.size()> moved{};
-  for (std::size_t n = 0; n < wanted.size(); ++n)  // out of each other's way first
-    moved[n] = ::fcntl(wanted[n], F_DUPFD, fds::kLast + 1);
-  for (std::size_t n = 0; n < wanted.size(); ++n)
-    ::dup2(moved[n], fds::kFlatPolicy + static_cast<int>(n));
-  ::syscall(SYS_close_range, fds::kLast + 1, ~0u, 0);
-  ::dup2(::open("/dev/null", O_RDONLY), 0);
-  std::vector<char*> arguments;
-  for (const std::string& word : all.command) arguments.push_back(const_cast<char*>(word.c_str()));
-  arguments.push_back(nullptr);
-  ::execv(arguments[0], arguments.data());
-  int cause = errno;
-  fmt::print(stderr, "weir run: {}: {}\n", all.command[0], std::strerror(cause));
-  ::_exit(127);
-}
 
 class Supervisor {
  public:
-  Supervisor(const Inherited& all, bool restart)
+  Supervisor(const GuardInputs& all, bool restart)
       : all_(all), restart_(restart), signals_({SIGTERM, SIGINT, SIGHUP}) {}
 
   // Until a signal, or until the guard is gone and is not to be started again.
@@ -145,10 +34,7 @@ class Supervisor {
     while (!stopping_) {
       Result<Pipe> ready = Pipe::make();
       if (!ready) return say(ready.error().sentence);
-      Result<Process> guard = Process::fork([&] {
-        ::sigprocmask(SIG_SETMASK, &signals_.before(), nullptr);
-        become_guard(all_, ready->writer());
-      });
+      Result<Process> guard = start_guard(all_, ready->writer(), signals_.before());
       if (!guard) return say(guard.error().sentence);
       ready->close_writer();
       std::uint64_t began = boot_now_ns();
@@ -200,7 +86,7 @@ class Supervisor {
     backoff_ns_ = std::min(backoff_ns_ * 2, kLongestBackoffNs);
   }
 
-  const Inherited& all_;
+  const GuardInputs& all_;
   bool restart_;
   bool stopping_ = false, ever_ready_ = false;
   std::uint64_t backoff_ns_ = kFirstBackoffNs;
@@ -232,7 +118,9 @@ int run_agent(const RunOptions& options) {
     fmt::print(stderr, "weir run: {}\n", pins.error().sentence);
     return kFailed;
   }
-  Result<Inherited> all = prepare(options, *policy, pin_dir);
+  GuardStart start{options.cgroup,    pin_dir,      options.state_dir, options.record,
+                   options.launchers, options.user, options.json,      options.chinese};
+  Result<GuardInputs> all = prepare_guard(start, *policy);
   if (!all) {
     fmt::print(stderr, "weir run: {}\n", all.error().sentence);
     return kFailed;

@@ -1,0 +1,125 @@
+// The guard as a child of ours: see guard_process.h.
+#include "agent/run/guard_process.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+
+#include "agent/guard/descriptors.h"
+#include "agent/guard/flat_policy.h"
+
+namespace weir {
+namespace {
+
+constexpr long kBpffsMagic = 0xcafe4a11;
+constexpr const char* kUtmpPath = "/run/utmp";
+
+std::string beside_us(const char* program) {
+  char path[PATH_MAX] = {};
+  if (::readlink("/proc/self/exe", path, sizeof path - 1) <= 0) return program;
+  std::string own = path;
+  return own.substr(0, own.rfind('/') + 1) + program;
+}
+
+// Memory that nobody can change any more, ourselves included.
+Result<Fd> sealed_memory(const char* name, const std::vector<std::uint8_t>& bytes) {
+  Fd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  bool written =
+      fd && ::write(fd.get(), bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size());
+  if (!written ||
+      ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
+    return fail(fmt::format("no memory for the policy: {}", std::strerror(errno)));
+  return fd;
+}
+
+std::vector<std::string> guard_command(const GuardStart& options) {
+  std::vector<std::string> command{beside_us("weir-guard")};
+  auto add = [&](const char* name, const std::string& value) {
+    if (!value.empty()) command.insert(command.end(), {name, value});
+  };
+  add("--cgroup", options.cgroup);
+  add("--pin", options.pin_dir);
+  for (const std::string& path : options.launchers) add("--launcher", path);
+  command.insert(command.end(), {"--engine", beside_us("weir-engine")});
+  if (options.json) command.emplace_back("--json");
+  if (options.chinese) command.emplace_back("--chinese");
+  if (!options.record.empty()) command.emplace_back("--record");
+  if (options.user != 0) command.insert(command.end(), {"--user", fmt::to_string(options.user)});
+  return command;
+}
+
+// In the child: descriptors to their numbers, then the guard.
+[[noreturn]] void become_guard(const GuardInputs& all, int ready) {
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  auto or_null = [&](const Fd& fd) { return fd ? fd.get() : all.null.get(); };
+  const std::array<int, fds::kLast - fds::kFlatPolicy + 1> wanted{
+      all.flat.get(),           all.policy.get(),        ready,
+      or_null(all.record),      all.state.reports.get(), all.state.usage.get(),
+      all.state.sessions.get(), or_null(all.utmp)};
+  std::array<int, wanted.size()> moved{};
+  for (std::size_t n = 0; n < wanted.size(); ++n)  // out of each other's way first
+    moved[n] = ::fcntl(wanted[n], F_DUPFD, fds::kLast + 1);
+  for (std::size_t n = 0; n < wanted.size(); ++n)
+    ::dup2(moved[n], fds::kFlatPolicy + static_cast<int>(n));
+  ::syscall(SYS_close_range, fds::kLast + 1, ~0u, 0);
+  ::dup2(::open("/dev/null", O_RDONLY), 0);
+  std::vector<char*> arguments;
+  for (const std::string& word : all.command) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+  ::execv(arguments[0], arguments.data());
+  int cause = errno;
+  fmt::print(stderr, "weir run: {}: {}\n", all.command[0], std::strerror(cause));
+  ::_exit(127);
+}
+
+}  // namespace
+
+bool is_bpffs(const std::string& path) {
+  struct statfs fs {};
+  return ::statfs(path.c_str(), &fs) == 0 && static_cast<long>(fs.f_type) == kBpffsMagic;
+}
+
+Result<GuardInputs> prepare_guard(const GuardStart& options, const CompiledPolicy& policy) {
+  GuardInputs all;
+  Result<Fd> flat = sealed_memory("weir-flat-policy", policy.flat);
+  Result<Fd> bytes = sealed_memory("weir-policy", policy.bytes);
+  if (!flat) return tl::unexpected(flat.error());
+  if (!bytes) return tl::unexpected(bytes.error());
+  Result<StateFiles> state = open_state(options.state_dir);
+  if (!state) return tl::unexpected(state.error());
+  all.null = Fd(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!options.record.empty()) {
+    all.record = Fd(
+        ::open(options.record.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    if (!all.record) return fail(fmt::format("{}: {}", options.record, std::strerror(errno)));
+  }
+  all.utmp = Fd(::open(kUtmpPath, O_RDONLY | O_CLOEXEC));  // not every host has one
+  all.flat = std::move(*flat);
+  all.policy = std::move(*bytes);
+  all.state = std::move(*state);
+  all.command = guard_command(options);
+  Result<FlatPolicy> checked = read_flat_policy(policy.flat);
+  if (!checked) return tl::unexpected(checked.error());
+  all.keep = checked->header->keep != 0;
+  return all;
+}
+
+Result<Process> start_guard(const GuardInputs& all, int ready, const sigset_t& mask, int output) {
+  return Process::fork([&] {
+    ::sigprocmask(SIG_SETMASK, &mask, nullptr);
+    if (output >= 0)
+      for (int standard : {STDOUT_FILENO, STDERR_FILENO}) ::dup2(output, standard);
+    become_guard(all, ready);
+  });
+}
+
+}  // namespace weir

@@ -1,0 +1,45 @@
+// The guard as a child of ours: what it inherits, and its start. Used by `weir run` for a desk and
+// by `weir exec --policy` for one command. Thread: the caller's; forks.
+#pragma once
+
+#include <csignal>
+#include <string>
+#include <vector>
+
+#include "agent/run/policy_child.h"
+#include "agent/run/process.h"
+#include "agent/run/state_dir.h"
+#include "core/base/result.h"
+
+namespace weir {
+
+inline constexpr const char* kHostBpffs = "/sys/fs/bpf";
+bool is_bpffs(const std::string& path);
+
+struct GuardStart {
+  std::string cgroup;     // "": the root of cgroup2
+  std::string pin_dir;    // "": nothing is pinned
+  std::string state_dir;  // made if it is not there
+  std::string record;     // event log, "": none
+  std::vector<std::string> launchers;
+  std::uint32_t user = 0;  // of the engine; 0: the fixed one
+  bool json = false;
+  bool chinese = false;
+};
+
+// Everything that a guard is started with. Kept for the next one.
+struct GuardInputs {
+  Fd flat, policy, record, utmp, null;
+  StateFiles state;
+  std::vector<std::string> command;
+  bool keep = false;
+};
+
+Result<GuardInputs> prepare_guard(const GuardStart& options, const CompiledPolicy& policy);
+
+// `ready` gets a byte once the policy is in force; `mask` is the child's signal mask; `output`, if
+// there is one, becomes its standard output and error.
+Result<Process> start_guard(const GuardInputs& all, int ready, const sigset_t& mask,
+                            int output = -1);
+
+}  // namespace weir
