@@ -30,6 +30,9 @@ struct SpoolLimits {
 };
 
 inline constexpr std::size_t kMaxSpoolRecord = 256u << 10;  // bytes of one record
+// What the disk refuses waits in memory: two minutes of a desk at its worst (50 records of 1 KiB a
+// second). When it is full the oldest telemetry goes, then audit, then alerts.
+inline constexpr std::size_t kMaxSpoolMemory = 8u << 20;
 
 struct SpoolPosition {
   std::uint64_t epoch = 0;     // a higher one each time a spool is created anew
@@ -64,18 +67,18 @@ class SpoolWriter {
  public:
   // `folder`: an open directory. Takes it for itself (flock) until closed; a second writer is
   // refused. What a crash left half written at the end of a lane is cut off; damaged segments are
-  // put aside
-  // (.bad) and told as lost. `wall_ns` names the epoch of a folder that has no spool yet.
+  // put aside (.bad) and told as lost. `wall_ns` names the epoch of a folder that has no spool yet.
   static Result<SpoolWriter> open(int folder, const SpoolLimits& limits, std::int64_t wall_ns);
   SpoolWriter(SpoolWriter&&) noexcept;
   ~SpoolWriter();
 
-  // Takes a record in; its sequence. It is durable after the next commit(). Never fails: what the
-  // disk refuses is kept in memory up to a limit, then counted and told as lost.
+  // Takes a record of at most kMaxSpoolRecord in; its sequence. It is durable after the next
+  // commit(). Never fails: what the disk refuses is kept in memory up to a limit, then counted and
+  // told as lost.
   std::uint64_t append(SpoolLane lane, Bytes record);
-  // Writes and syncs what was appended. An Error: something is not on disk (yet); it is tried
-  // again.
-  Result<void> commit();
+  // Writes and syncs what was appended to the lanes up to `until`. An Error: something is not on
+  // disk (yet); the next call tries again.
+  Result<void> commit(SpoolLane until = SpoolLane::telemetry);
   // Removes segments that lie wholly at or below `acknowledged` (same epoch only).
   void forget(const SpoolPositions& acknowledged);
 

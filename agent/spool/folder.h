@@ -1,0 +1,48 @@
+// A folder of small files, by its descriptor: every path is a plain name of our own making, no
+// symbolic link is followed. What fails says so by errno. Thread: one.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "agent/spool/format.h"
+
+namespace weir::spool {
+
+class File {
+ public:
+  File() = default;
+  explicit File(int fd) : fd_(fd) {}
+  File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  File& operator=(File&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~File();
+  int fd() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+  explicit operator bool() const { return fd_ >= 0; }
+
+ private:
+  int fd_ = -1;
+};
+
+// Both without following a link; an empty File: errno says why.
+File open_file(int folder, const std::string& name, int flags);
+File open_again(int folder);  // the folder itself, as an open file of its own
+
+// Names in it that are ours, sorted. An Error: it can't be read.
+struct Listed {
+  std::string name;
+  SegmentName parsed;
+};
+Result<std::vector<Listed>> list(int folder);
+
+std::vector<std::uint8_t> read_at(int fd, std::uint64_t offset, std::size_t most);
+bool write_at(int fd, Bytes bytes, std::uint64_t offset);  // all of it
+
+}  // namespace weir::spool
