@@ -88,7 +88,7 @@ Result<LaneView> SpoolReader::State::look(SpoolLane lane, std::uint64_t epoch) c
     auto header = spool::parse_header(spool::read_at(file.fd(), 0, spool::kHeaderBytes));
     if (header && header->lane == lane && header->epoch == epoch) {
       view.segments.push_back({listed.name, *header});
-    } else if (!header) {  // damaged; how far it went, the next segment says
+    } else {  // damaged, or not from here; how far it went, the next segment says
       view.bad.push_back({lane, listed.parsed.first, 0});
     }
   }

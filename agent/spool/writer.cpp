@@ -364,7 +364,11 @@ const SpoolCounters& SpoolWriter::counters() const {
 }
 
 Result<void> write_acknowledged(int file, const SpoolPositions& positions) {
-  if (spool::write_at(file, spool::positions_bytes(positions), 0)) return {};
+  // What is longer was not written by us, and would not be believed.
+  off_t size = ::lseek(file, 0, SEEK_END);
+  bool fits = size <= static_cast<off_t>(spool::kPositionsBytes) ||
+              ::ftruncate(file, static_cast<off_t>(spool::kPositionsBytes)) == 0;
+  if (fits && spool::write_at(file, spool::positions_bytes(positions), 0)) return {};
   return fail(fmt::format("the positions can't be written: {}", std::strerror(errno)));
 }
 
