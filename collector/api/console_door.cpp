@@ -1,0 +1,405 @@
+// The console door: see console_door.h. One thread runs every connection; the services answer on
+// threads of their own and their answers are posted back.
+#include "collector/api/console_door.h"
+
+#include <fmt/format.h>
+#include <openssl/ssl.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http.hpp>
+#include <boost/beast/ssl/ssl_stream.hpp>
+#include <chrono>
+#include <map>
+#include <optional>
+#include <thread>
+#include <unordered_set>
+#include <utility>
+
+#include "collector/api/calls.h"
+#include "collector/api/route.h"
+#include "collector/api/transcode.h"
+#include "proto/connect/envelope.h"
+
+namespace weir {
+namespace {
+
+namespace net = boost::asio;
+namespace http = boost::beast::http;
+using boost::system::error_code;
+using net::ip::tcp;
+using std::chrono::seconds;
+
+constexpr seconds kHandshake{5}, kRequest{15}, kWrite{30};
+constexpr std::chrono::milliseconds kPause{100};
+constexpr seconds kIdle{60};    // between two requests of one connection
+constexpr seconds kAnswer{40};  // `policy status --wait` answers after 30 s
+constexpr std::uint32_t kMaxHeader = 16u << 10;
+constexpr std::size_t kMaxConnections = 1024;  // 30 KiB of TLS state each
+constexpr std::uint32_t kMaxOfAddress = 128;   // an office behind one address
+constexpr int kInvalidArgument = 3, kResourceExhausted = 8, kInternal = 13;
+constexpr int kPermissionDenied = 7, kUnauthenticated = 16;
+
+struct Shared {
+  explicit Shared(ConsoleDoorOptions given, grpc::Server& services)
+      : options(std::move(given)), calls(services), tls(net::ssl::context::tls_server) {}
+
+  ConsoleDoorOptions options;
+  ServiceCalls calls;
+  net::ssl::context tls;
+  net::io_context io{1};
+  Failures failures;
+  std::unordered_set<class Session*> sessions;
+  std::map<std::string, std::uint32_t> of_address;
+};
+
+std::int64_t now_s() {
+  return std::chrono::duration_cast<seconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// One connection: requests one after the other until either end has enough.
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  Session(tcp::socket socket, Shared& shared)
+      : stream_(std::move(socket), shared.tls), shared_(shared) {
+    error_code none;
+    address_ = lowest().socket().remote_endpoint(none).address().to_string();
+    shared_.sessions.insert(this);
+    ++shared_.of_address[address_];
+  }
+  ~Session() {
+    shared_.sessions.erase(this);
+    if (--shared_.of_address[address_] == 0) shared_.of_address.erase(address_);
+  }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  void begin() {
+    if (shared_.sessions.size() > kMaxConnections || shared_.of_address[address_] > kMaxOfAddress)
+      return;
+    lowest().expires_after(kHandshake);
+    stream_.async_handshake(net::ssl::stream_base::server,
+                            [self = shared_from_this()](error_code code) {
+                              if (!code) self->read_head(kRequest);
+                            });
+  }
+
+  void end() {
+    if (upstream_) upstream_->cancel();
+    if (cancel_) cancel_();
+    lowest().close();
+  }
+
+ private:
+  boost::beast::tcp_stream& lowest() { return boost::beast::get_lowest_layer(stream_); }
+
+  void read_head(seconds limit) {
+    parser_.emplace();
+    parser_->header_limit(kMaxHeader);
+    parser_->body_limit(kMaxConnectMessage);
+    lowest().expires_after(limit);
+    http::async_read_header(stream_, buffer_, *parser_,
+                            [self = shared_from_this()](error_code code, std::size_t) {
+                              if (!code) self->on_head();
+                            });
+  }
+
+  void on_head() {
+    const auto& head = parser_->get();
+    keep_alive_ = head.keep_alive();
+    if (shared_.failures.too_many(address_, now_s()))
+      return turn_away({429, kResourceExhausted, "too many failures: wait a minute"});
+    auto view = [](auto text) { return std::string_view(text.data(), text.size()); };
+    auto routed = route_of(
+        {view(head.method_string()), view(head.target()), view(head[http::field::content_type]),
+         view(head[http::field::authorization]), view(head[http::field::content_encoding])},
+        shared_.options.principal_by_secret);
+    if (auto* turned = std::get_if<Turned>(&routed)) return turn_away(std::move(*turned));
+    route_ = std::move(std::get<Route>(routed));
+    if (parser_->content_length().value_or(0) > route_.max_body)
+      return turn_away({413, kInvalidArgument, "the request is too large"});
+    parser_->body_limit(route_.max_body);
+    lowest().expires_after(kRequest);
+    http::async_read(
+        stream_, buffer_, *parser_, [self = shared_from_this()](error_code code, std::size_t) {
+          if (code == http::error::body_limit)
+            return self->turn_away({413, kInvalidArgument, "the request is too large"});
+          if (!code) self->on_request();
+        });
+  }
+
+  // Its body was not read: the connection can't go on.
+  void turn_away(Turned turned) {
+    keep_alive_ = false;
+    if (turned.grpc_code == kUnauthenticated) shared_.failures.add(address_, now_s());
+    answer(turned.status, turned.grpc_code == 0 ? "text/plain" : "application/json",
+           turned.grpc_code == 0 ? turned.sentence + "\n"
+                                 : error_body(turned.grpc_code, turned.sentence));
+  }
+
+  void on_request() {
+    std::string body = std::move(parser_->get().body());
+    if (route_.streams) {
+      Envelopes envelopes;
+      envelopes.add(body);
+      std::optional<ConnectEnvelope> whole = envelopes.take();
+      if (!whole || whole->flags != 0 || !envelopes.empty())
+        return answer_error(kInvalidArgument, "the request is not one uncompressed message");
+      body = std::move(whole->message);
+    }
+    Result<std::string> request = request_message(route_.method, body, route_.encoding);
+    if (!request) return answer_error(kInvalidArgument, request.error().sentence);
+    lowest().expires_never();
+    Call call{route_.method, route_.principal, std::move(*request)};
+    if (route_.streams) return start_stream(std::move(call));
+    calling_.emplace(shared_.io.get_executor());
+    cancel_ = shared_.calls.unary(
+        std::move(call), kAnswer, [self = shared_from_this()](CallOutcome outcome) mutable {
+          hand_over(std::move(self), &Session::on_outcome, std::move(outcome));
+        });
+  }
+
+  // From a thread of gRPC to ours. The session moves along: it ends on our thread.
+  static void hand_over(std::shared_ptr<Session> self, void (Session::*then)(const CallOutcome&),
+                        CallOutcome outcome) {
+    net::io_context& io = self->shared_.io;
+    net::post(io, [self = std::move(self), then, outcome = std::move(outcome)] {
+      self->calling_.reset();
+      self->cancel_ = nullptr;
+      ((*self).*then)(outcome);
+    });
+  }
+
+  void on_outcome(const CallOutcome& outcome) {
+    if (outcome.code != 0) {
+      // A wrong token or proof counts as a wrong secret does.
+      if (route_.principal.empty() &&
+          (outcome.code == kPermissionDenied || outcome.code == kUnauthenticated))
+        shared_.failures.add(address_, now_s());
+      return answer_error(outcome.code, outcome.sentence);
+    }
+    Result<std::string> body = answer_body(route_.method, outcome.answer, route_.encoding);
+    if (!body) return answer_error(kInternal, body.error().sentence);
+    answer(200, route_.encoding == Encoding::json ? "application/json" : "application/proto",
+           std::move(*body));
+  }
+
+  void answer_error(int code, const std::string& sentence) {
+    answer(http_status(code), "application/json", error_body(code, sentence));
+  }
+
+  void answer(unsigned status, std::string_view type, std::string body) {
+    response_ = {static_cast<http::status>(status), 11};
+    describe(response_, type);
+    response_.keep_alive(keep_alive_);
+    response_.body() = std::move(body);
+    response_.prepare_payload();
+    lowest().expires_after(kWrite);
+    http::async_write(stream_, response_,
+                      [self = shared_from_this()](error_code code, std::size_t) {
+                        if (code) return;
+                        if (self->keep_alive_) return self->read_head(kIdle);
+                        self->lowest().expires_after(kHandshake);
+                        self->stream_.async_shutdown([self](error_code) {});
+                      });
+  }
+
+  template <class Message>
+  static void describe(Message& message, std::string_view type) {
+    message.set(http::field::content_type, {type.data(), type.size()});
+    message.set(http::field::cache_control, "no-store");
+    message.set("X-Content-Type-Options", "nosniff");
+    message.set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
+    message.set("Strict-Transport-Security", "max-age=31536000");
+  }
+
+  // ---- server streams ---------------------------------------------------------------------------
+
+  void start_stream(Call call) {
+    keep_alive_ = false;
+    std::string_view type = route_.encoding == Encoding::json ? "application/connect+json"
+                                                              : "application/connect+proto";
+    head_ = {http::status::ok, 11};
+    describe(head_, type);
+    head_.chunked(true);
+    serializer_.emplace(head_);
+    lowest().expires_after(kWrite);
+    http::async_write_header(
+        stream_, *serializer_,
+        [self = shared_from_this(), call = std::move(call)](error_code code, std::size_t) {
+          if (!code) self->open_upstream(call);
+        });
+  }
+
+  void open_upstream(const Call& call) {
+    calling_.emplace(shared_.io.get_executor());
+    upstream_ = shared_.calls.stream(
+        call,
+        [this](std::string message) {  // alive: on_end, the last call, holds the session
+          net::post(shared_.io, [self = shared_from_this(), message = std::move(message)] {
+            self->on_message(message);
+          });
+        },
+        [self = shared_from_this()](CallOutcome outcome) mutable {
+          hand_over(std::move(self), &Session::on_end, std::move(outcome));
+        });
+    lowest().expires_never();
+    upstream_->next();
+    watch();
+  }
+
+  // A client says nothing more after its request: what comes is its end.
+  void watch() {
+    stream_.async_read_some(net::buffer(&nothing_, 1),
+                            [self = shared_from_this()](error_code, std::size_t) { self->end(); });
+  }
+
+  void on_message(const std::string& message) {
+    Result<std::string> body = answer_body(route_.method, message, route_.encoding);
+    if (!body) return end();
+    write_chunk(envelope(0, *body), [](Session& self) {
+      if (self.upstream_) self.upstream_->next();
+    });
+  }
+
+  void on_end(const CallOutcome& outcome) {
+    upstream_.reset();
+    std::string last = "{}";
+    if (outcome.code != 0)
+      last = fmt::format(R"({{"error":{}}})", error_body(outcome.code, outcome.sentence));
+    write_chunk(envelope(kConnectEndOfStream, last), [](Session& self) {
+      net::async_write(self.stream_, http::make_chunk_last(),
+                       [self = self.shared_from_this()](error_code, std::size_t) { self->end(); });
+    });
+  }
+
+  void write_chunk(std::string bytes, void (*then)(Session&)) {
+    chunk_ = std::move(bytes);
+    lowest().expires_after(kWrite);
+    net::async_write(stream_, http::make_chunk(net::buffer(chunk_)),
+                     [self = shared_from_this(), then](error_code code, std::size_t) {
+                       self->lowest().expires_never();
+                       if (code) return self->end();
+                       then(*self);
+                     });
+  }
+
+  boost::beast::ssl_stream<boost::beast::tcp_stream> stream_;
+  Shared& shared_;
+  std::string address_;
+  boost::beast::flat_buffer buffer_;
+  std::optional<http::request_parser<http::string_body>> parser_;
+  http::response<http::string_body> response_;
+  http::response<http::empty_body> head_;
+  std::optional<http::response_serializer<http::empty_body>> serializer_;
+  std::shared_ptr<ServiceStream> upstream_;
+  std::function<void()> cancel_;  // of a unary call
+  // While a service works for us the thread stays, to hear its answer.
+  std::optional<net::executor_work_guard<net::io_context::executor_type>> calling_;
+  std::string chunk_;
+  Route route_;
+  char nothing_ = 0;
+  bool keep_alive_ = false;
+};
+
+class Door : public ConsoleDoor {
+ public:
+  Door(ConsoleDoorOptions options, grpc::Server& services)
+      : shared_(std::move(options), services), acceptor_(shared_.io), pause_(shared_.io) {}
+  ~Door() override { stop(); }
+
+  Result<void> open();
+  std::uint16_t port() const override { return acceptor_.local_endpoint().port(); }
+  void stop() override;
+
+ private:
+  Result<tcp::endpoint> endpoint();
+  void accept();
+
+  Shared shared_;
+  tcp::acceptor acceptor_;
+  net::steady_timer pause_;
+  std::thread thread_;
+};
+
+Result<tcp::endpoint> Door::endpoint() {
+  const std::string& address = shared_.options.address;
+  std::size_t colon = address.rfind(':');
+  std::string host = colon == std::string::npos ? "" : address.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
+  error_code code;
+  tcp::resolver resolver(shared_.io);
+  auto found = resolver.resolve(host, colon == std::string::npos ? "" : address.substr(colon + 1),
+                                tcp::resolver::passive, code);
+  if (host.empty() || code || found.empty())
+    return fail(fmt::format("--console {}: not HOST:PORT of this machine", address));
+  return found.begin()->endpoint();
+}
+
+Result<void> Door::open() {
+  auto failed = [this](const char* what, const error_code& code) {
+    return fail(
+        fmt::format("console door {}: {}: {}", shared_.options.address, what, code.message()));
+  };
+  error_code code;
+  auto pem = [](const std::string& text) { return net::buffer(text.data(), text.size()); };
+  SSL_CTX_set_min_proto_version(shared_.tls.native_handle(), TLS1_3_VERSION);
+  shared_.tls.use_certificate_chain(pem(shared_.options.certificate), code);
+  if (code) return failed("its certificate", code);
+  shared_.tls.use_private_key(pem(shared_.options.key), net::ssl::context::pem, code);
+  if (code) return failed("its key", code);
+  Result<tcp::endpoint> at = endpoint();
+  if (!at) return tl::unexpected(at.error());
+  acceptor_.open(at->protocol(), code);
+  if (!code) acceptor_.set_option(tcp::acceptor::reuse_address(true), code);
+  if (!code) acceptor_.bind(*at, code);
+  if (!code) acceptor_.listen(net::socket_base::max_listen_connections, code);
+  if (code) return failed("can't listen", code);
+  accept();
+  thread_ = std::thread([this] { shared_.io.run(); });
+  return {};
+}
+
+void Door::accept() {
+  acceptor_.async_accept([this](error_code code, tcp::socket socket) {
+    if (code == net::error::operation_aborted) return;
+    if (!code) {
+      std::make_shared<Session>(std::move(socket), shared_)->begin();
+      return accept();
+    }
+    pause_.expires_after(kPause);  // no descriptor is left: not in a busy loop
+    pause_.async_wait([this](error_code stopped) {
+      if (!stopped) accept();
+    });
+  });
+}
+
+void Door::stop() {
+  if (!thread_.joinable()) return;
+  net::post(shared_.io, [this] {
+    error_code none;
+    acceptor_.close(none);
+    pause_.cancel();
+    for (Session* session : std::unordered_set<Session*>(shared_.sessions)) session->end();
+  });
+  thread_.join();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ConsoleDoor>> start_console_door(ConsoleDoorOptions options,
+                                                        grpc::Server& services) {
+  auto door = std::make_unique<Door>(std::move(options), services);
+  if (auto opened = door->open(); !opened) return tl::unexpected(opened.error());
+  return door;
+}
+
+}  // namespace weir
