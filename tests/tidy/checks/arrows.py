@@ -25,8 +25,8 @@ ROWS = [
     ("agent/uplink/", ("core/base/", "proto/connect/", "weir/v1/", "agent/guard/", "agent/spool/", "agent/uplink/")),
     ("agent/engine/", ("core/", "platform/", "proto/map/", "weir/v1/", "agent/")),
     ("agent/", ("core/", "platform/", "proto/connect/", "proto/map/", "weir/v1/", "agent/")),
-    ("collector/ctl/", ("core/", "proto/connect/", "proto/map/", "weir/v1/", "collector/ctl/")),
-    ("collector/", ("core/", "proto/map/", "weir/v1/", "collector/")),
+    ("collector/ctl/", ("core/", "proto/connect/", "proto/map/", "weir/v1/", "collector/api/admin_file.h", "collector/ctl/")),
+    ("collector/", ("core/", "proto/connect/", "proto/map/", "weir/v1/", "collector/")),
     ("tests/", OURS),
     ("bench/", OURS),
 ]
