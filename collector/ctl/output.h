@@ -1,0 +1,34 @@
+// Answers for people (a table) and for programs (JSON Lines, YAML). Foreign text is shown escaped.
+// Thread: one.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace google::protobuf {
+class Message;
+class Timestamp;
+}  // namespace google::protobuf
+
+namespace weir {
+
+enum class Output : std::uint8_t { table, json, yaml };
+
+// Columns as wide as their widest cell; the last is never cut.
+class Table {
+ public:
+  explicit Table(std::vector<std::string> head) : rows_{std::move(head)} {}
+  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  void print() const;
+
+ private:
+  std::vector<std::vector<std::string>> rows_;
+};
+
+void print_message(const google::protobuf::Message& message, Output output);  // json or yaml
+
+std::string time_text(const google::protobuf::Timestamp& time);  // RFC 3339, "-" for none
+std::string size_text(std::uint64_t bytes);                      // "1.5 MiB"
+
+}  // namespace weir

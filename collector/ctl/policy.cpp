@@ -1,0 +1,216 @@
+// `weirctl policy`: from a YAML file to what every desk of a group keeps.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <fstream>
+
+#include "collector/ctl/session.h"
+#include "collector/ctl/sign.h"
+#include "core/policy/evaluate.h"
+#include "core/policy/surface/surface.h"
+#include "weir/v1/admin.pb.h"
+
+namespace weir {
+namespace {
+
+// A desk's clock may be behind: a policy holds from a while ago.
+constexpr std::int64_t kBackdated_s = 600;
+constexpr std::uint64_t kDay_s = 86'400;
+
+std::int64_t now_s() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+Result<Policy> read_policy(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return fail(fmt::format("{}: can't be read", path));
+  std::string text(kMaxPolicyBytes + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > kMaxPolicyBytes)
+    return fail(fmt::format("{}: larger than {} bytes", path, kMaxPolicyBytes));
+  return parse_policy(text, path);
+}
+
+// What a desk of this version would refuse, a line each.
+std::string refused_in(const Policy& policy) {
+  std::string sentences;
+  if (policy.mode == Mode::enforce)
+    for (const std::string& part : unenforceable(policy))
+      sentences += (sentences.empty() ? "" : "\n") + part;
+  return sentences;
+}
+
+int lint(const std::string& path) {
+  Result<Policy> policy = read_policy(path);
+  std::string faults = policy ? refused_in(*policy) : policy.error().sentence;
+  if (faults.empty()) {
+    fmt::print(stderr, "{}: {} rules, no fault\n", path, policy->rules.size());
+    return kExitDone;
+  }
+  fmt::print("{}\n", faults);
+  return kExitViolations;
+}
+
+struct Publication {
+  std::string group = "default";
+  std::uint64_t lifetime_s = 90 * kDay_s;
+  bool wait = false;
+  CtlOptions options;
+};
+
+bool status_of(CtlSession& session, const std::string& group, bool wait,
+               v1::GetPolicyStatusResponse& answer, int& status) {
+  v1::GetPolicyStatusRequest request;
+  request.set_group(group);
+  request.set_wait(wait);
+  return session.call("weir.v1.PolicyAdminService/GetPolicyStatus", request, answer, status);
+}
+
+// With the reason where desired and effective differ.
+int print_status(const v1::GetPolicyStatusResponse& state, Output output) {
+  if (output != Output::table) {
+    print_message(state, output);
+    return kExitDone;
+  }
+  fmt::print("policy {} is desired: effective on {}, refused by {}, pending on {}\n",
+             state.desired(), state.effective(), state.refused(), state.pending());
+  for (const v1::HostInfo& host : state.differing()) {
+    fmt::print("  {} ({}): has {}", host.host().id(), host.host().name(), host.policy().number());
+    for (const v1::Reason& why : host.policy().why())
+      fmt::print("; {}", why.text().empty()
+                             ? fmt::format("{}({})", why.code(), fmt::join(why.args(), ", "))
+                             : why.text());
+    fmt::print("\n");
+  }
+  return state.refused() == 0 ? kExitDone : kExitFailed;
+}
+
+// Signs under the next number of the group. The collector refuses it if another was faster.
+bool sign_next(CtlSession& session, const Policy& policy, const Publication& wanted,
+               v1::SignedPolicy& out, int& status) {
+  v1::GetPolicyStatusResponse now;
+  if (!status_of(session, wanted.group, false, now, status)) return false;
+  EnvelopeTerms terms{now.desired() + 1, now_s() - kBackdated_s,
+                      now_s() + static_cast<std::int64_t>(wanted.lifetime_s), wanted.group};
+  auto made = sign_policy(policy, terms, unhex(session.admin().policy_secret_key), out);
+  if (made) return true;
+  fmt::print(stderr, "weirctl: {}\n", made.error().sentence);
+  status = kExitFailed;
+  return false;
+}
+
+int finish(CtlSession& session, const Publication& wanted, std::uint32_t number,
+           const std::string& what) {
+  fmt::print(stderr, "policy {} {} for group {}\n", number, what, wanted.group);
+  if (!wanted.wait) return kExitDone;
+  v1::GetPolicyStatusResponse state;
+  int status = 0;
+  if (!status_of(session, wanted.group, true, state, status)) return status;
+  return print_status(state, wanted.options.output);
+}
+
+int publish(CtlSession& session, const std::string& path, const Publication& wanted) {
+  Result<Policy> policy = read_policy(path);
+  std::string faults = policy ? refused_in(*policy) : policy.error().sentence;
+  if (!faults.empty()) {
+    fmt::print(stderr, "weirctl: nothing was published:\n{}\n", faults);
+    return kExitUsage;
+  }
+  v1::PublishPolicyRequest request;
+  v1::PublishPolicyResponse answer;
+  int status = 0;
+  request.set_group(wanted.group);
+  if (!sign_next(session, *policy, wanted, *request.mutable_policy(), status) ||
+      !session.call("weir.v1.PolicyAdminService/PublishPolicy", request, answer, status))
+    return status;
+  return finish(session, wanted, answer.number(), "is published");
+}
+
+int roll_back(CtlSession& session, std::uint32_t to, const Publication& wanted) {
+  v1::GetPolicyStatusResponse now;
+  int status = 0;
+  if (!status_of(session, wanted.group, false, now, status)) return status;
+  if (to == 0 && now.desired() < 2) {
+    fmt::print(stderr, "weirctl: group {} has no policy before the present one\n", wanted.group);
+    return kExitFailed;
+  }
+  v1::GetPolicyRequest earlier;
+  v1::GetPolicyResponse found;
+  earlier.set_group(wanted.group);
+  earlier.set_number(to == 0 ? now.desired() - 1 : to);
+  if (!session.call("weir.v1.PolicyAdminService/GetPolicy", earlier, found, status)) return status;
+  Result<Policy> policy = policy_in(found.policy());
+  if (!policy) {
+    fmt::print(stderr, "weirctl: policy {}: {}\n", found.number(), policy.error().sentence);
+    return kExitFailed;
+  }
+  v1::RollbackPolicyRequest request;
+  v1::RollbackPolicyResponse answer;
+  request.set_group(wanted.group);
+  if (!sign_next(session, *policy, wanted, *request.mutable_policy(), status) ||
+      !session.call("weir.v1.PolicyAdminService/RollbackPolicy", request, answer, status))
+    return status;
+  return finish(session, wanted, answer.number(),
+                fmt::format("is published, with the text of {}", found.number()));
+}
+
+int assign(CtlSession& session, const std::string& host, const std::string& group) {
+  v1::AssignPolicyRequest request;
+  v1::AssignPolicyResponse answer;
+  request.set_host_id(host);
+  request.set_group(group);
+  int status = kExitDone;
+  if (session.call("weir.v1.PolicyAdminService/AssignPolicy", request, answer, status))
+    fmt::print(stderr, "host {} belongs to group {}\n", host, group);
+  return status;
+}
+
+}  // namespace
+
+int ctl_policy(int argc, char** argv) {
+  CLI::App app("From a YAML file to what every desk of a group keeps.", "weirctl policy");
+  Publication wanted;
+  std::string file, host;
+  std::uint32_t to = 0;
+  CLI::App* check = app.add_subcommand("lint", "say what is wrong with a file; needs no collector");
+  CLI::App* publish_it = app.add_subcommand("publish", "sign a file and publish it to a group");
+  CLI::App* back = app.add_subcommand("rollback", "publish an earlier text again");
+  CLI::App* show = app.add_subcommand("status", "desired against effective");
+  CLI::App* move = app.add_subcommand("assign", "put a host into a group");
+  for (CLI::App* verb : {check, publish_it})
+    verb->add_option("FILE", file, "policy, YAML")->required();
+  back->add_option("--to", to, "number of the earlier one (default: the one before)");
+  for (CLI::App* verb : {publish_it, back}) {
+    verb->add_option("--lifetime", wanted.lifetime_s, "of the signature (default: 90d)")
+        ->transform(
+            CLI::AsNumberWithUnit(std::map<std::string, std::uint64_t>{{"h", 3600}, {"d", kDay_s}}))
+        ->type_name("90d");
+  }
+  move->add_option("HOST", host, "its id")->required();
+  for (CLI::App* verb : {publish_it, back, show, move})
+    verb->add_option("--group", wanted.group)->capture_default_str();
+  for (CLI::App* verb : {publish_it, back, show})
+    verb->add_flag("--wait", wanted.wait, "until all that are online have it, at most 30 s");
+  for (CLI::App* verb : {publish_it, back, show, move}) add_ctl_options(*verb, wanted.options);
+  app.require_subcommand(1);
+  if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
+  if (check->parsed()) return lint(file);
+  Result<CtlSession> session = CtlSession::open(wanted.options);
+  if (!session) {
+    fmt::print(stderr, "weirctl: {}\n", session.error().sentence);
+    return kExitUsage;
+  }
+  if (publish_it->parsed()) return publish(*session, file, wanted);
+  if (back->parsed()) return roll_back(*session, to, wanted);
+  if (move->parsed()) return assign(*session, host, wanted.group);
+  v1::GetPolicyStatusResponse state;
+  int status = 0;
+  if (!status_of(*session, wanted.group, wanted.wait, state, status)) return status;
+  return print_status(state, wanted.options.output);
+}
+
+}  // namespace weir

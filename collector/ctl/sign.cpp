@@ -1,0 +1,51 @@
+// A policy's signed envelope: see sign.h.
+#include "collector/ctl/sign.h"
+
+#include <sodium.h>
+
+#include <vector>
+
+#include "core/policy/signature.h"
+#include "proto/map/policy_proto.h"
+#include "weir/v1/policy.pb.h"
+
+namespace weir {
+namespace {
+
+constexpr std::size_t kPublicKey = crypto_sign_PUBLICKEYBYTES;
+
+}  // namespace
+
+Result<void> sign_policy(Policy policy, const EnvelopeTerms& terms, const std::string& secret_key,
+                         v1::SignedPolicy& out) {
+  if (::sodium_init() < 0 || secret_key.size() != crypto_sign_SECRETKEYBYTES)
+    return fail("the signing key is no Ed25519 key");
+  policy.number = terms.number;
+  v1::PolicyEnvelope envelope;
+  envelope.set_policy(policy_bytes(policy));
+  envelope.set_number(terms.number);
+  envelope.set_not_before_wall_s(terms.not_before_wall_s);
+  envelope.set_expires_wall_s(terms.expires_wall_s);
+  envelope.set_target(terms.group);
+  std::string bytes = envelope.SerializeAsString();
+  std::vector<std::uint8_t> covered = signed_bytes_of_policy(bytes_of(bytes));
+  std::string signature(crypto_sign_BYTES, '\0');
+  const auto* key = reinterpret_cast<const std::uint8_t*>(secret_key.data());
+  ::crypto_sign_detached(reinterpret_cast<std::uint8_t*>(signature.data()), nullptr, covered.data(),
+                         covered.size(), key);
+  // libsodium's secret key ends with the public one.
+  PolicyKeyId id = policy_key_id(bytes_of(secret_key).last(kPublicKey));
+  out.set_envelope(bytes);
+  v1::PolicySignature& signed_by = *out.add_signatures();
+  signed_by.set_key_id(id.data(), id.size());
+  signed_by.set_signature(signature);
+  return {};
+}
+
+Result<Policy> policy_in(const v1::SignedPolicy& published) {
+  v1::PolicyEnvelope envelope;
+  if (!envelope.ParseFromString(published.envelope())) return fail("the envelope is damaged");
+  return policy_from_bytes(bytes_of(envelope.policy()));
+}
+
+}  // namespace weir
