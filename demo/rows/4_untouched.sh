@@ -5,7 +5,8 @@ readonly BIG_BYTES=200000000 BIG_RATE=12m # the mirror's rate: a 100 Mbit/s line
 readonly PAGES=200
 readonly SLOWER_MAX=3 SLOWER_SLACK_S=5 # 160 other processes run meanwhile: time is shown, and bounded only loosely
 
-# Pages of 20 to 100 kB and the big file; kept in build/demo between runs. Prints the folder.
+# Pages of 20 to 100 kB and the big file; kept in build/demo between runs. Prints the folder, in the lab: a clone may
+# stand where the desk's people can't read, such as root's home.
 web_content() {
   local d=$out/web i
   if [[ ! -e $d/done ]]; then
@@ -18,12 +19,15 @@ web_content() {
     sha256sum <"$d/big" >"$d/big.sum"
     touch "$d/done"
   fi
-  echo "$d"
+  chmod -R a+rX "$d"
+  mkdir -p "$LAB/web"
+  mount --bind "$d" "$LAB/web"
+  echo "$LAB/web"
 }
 
 # errand_as PERSON NAME: writes NAME.download (sum), NAME.pages (one line a good page: seconds), NAME.seconds.
 errand_as() {
-  local d=$out/web began
+  local d=$LAB/web began
   began=$(now)
   lab_as "$1" curl -sS -m 45 https://mirror.example-download.org/big 2>"$LAB/log/errand-$2" |
     tee >(wc -c >"$LAB/$2.bytes") | sha256sum >"$LAB/$2.download" &
