@@ -75,8 +75,9 @@ struct KernelState;  // kernel_state.h
 class KernelPart {
  public:
   // Loads every program that this kernel takes and attaches it. Fails only if a required program
-  // (egress, sock_create, connect, fork, exit) doesn't load; programs() says what the others cost. With a
-  // pin_dir that holds pins of this layout these are adopted: accounts go on, no packet slips by.
+  // (egress, sock_create, connect, fork, exit) doesn't load; programs() says what the others cost.
+  // With a pin_dir that holds pins of this layout these are adopted: accounts go on, no packet
+  // slips by.
   static Result<KernelPart> load(const KernelOptions& options);
   // Tries to load each program and attaches none: for `weir doctor`, also where load() fails.
   static std::vector<KernelProgram> probe();
