@@ -46,7 +46,7 @@ soak: build dev fuzzers ## the storms, kills, replays and fuzzers of the tests a
 	@tests/soak/run --self-test && tests/soak/run
 
 tsan: setup ## unit tests under the thread sanitizer
-	@cmake --preset tsan -Wno-dev >/dev/null && cmake --build --preset tsan -j $(JOBS) && ctest --test-dir build/tsan -L unit --output-on-failure
+	@cmake --preset tsan -Wno-dev >/dev/null && cmake --build --preset tsan --target unit_tests -j $(JOBS) && ctest --test-dir build/tsan -L unit --output-on-failure --no-tests=error -j $(JOBS)
 
 fresh: ## tries `make demo` from a clone in a new Debian 12 (TARGET=test …)
 	@installers/dev/fresh "$(DIR)" $(or $(TARGET),demo)
