@@ -74,6 +74,9 @@ class FleetStore {
   const std::string& id() const { return id_; }  // random, stands in every file of this store
   std::string sentence();                        // why the last call failed
 
+  std::optional<std::string> note(std::string_view name);  // small facts of the whole store
+  bool set_note(std::string_view name, std::string_view value);
+
   // Days (since 1970) that have a file of records.
   std::vector<std::int64_t> days();
   bool add_day(std::int64_t day);

@@ -1,4 +1,4 @@
-// Policies, the keys that sign them, and the secrets of those who publish.
+// Policies, the keys that sign them, the secrets of those who publish, and notes.
 #include "collector/store/fleet_store.h"
 
 namespace weir {
@@ -13,6 +13,19 @@ PolicyRow policy_of(const Statement& row) {
 }
 
 }  // namespace
+
+std::optional<std::string> FleetStore::note(std::string_view name) {
+  std::lock_guard lock(mutex_);
+  Statement select(db_, "SELECT value FROM meta WHERE name = ?1");
+  if (!select.bind(name).next()) return std::nullopt;
+  return select.text(0);
+}
+
+bool FleetStore::set_note(std::string_view name, std::string_view value) {
+  std::lock_guard lock(mutex_);
+  Statement insert(db_, "INSERT OR REPLACE INTO meta VALUES (?1, ?2)");
+  return wrote(insert.bind(name, value).run());
+}
 
 bool FleetStore::add_policy(const PolicyRow& policy) {
   std::lock_guard lock(mutex_);

@@ -1,0 +1,488 @@
+// Streams of agents. The one file of the fleet that speaks gRPC.
+#include "collector/fleet/agent_door.h"
+
+#include <fmt/format.h>
+#include <grpc/grpc_security_constants.h>
+#include <grpcpp/resource_quota.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <thread>
+#include <unordered_map>
+
+#include "collector/fleet/batch_reader.h"
+#include "collector/fleet/outbox.h"
+#include "weir/v1/agent.grpc.pb.h"
+
+namespace weir {
+namespace {
+
+constexpr int kKeepaliveMs = 10'000;         // a dead peer is known after twice this
+constexpr int kLeastPingIntervalMs = 5'000;  // agents ping every 10 s
+constexpr int kHandshakeMs = 5'000;
+constexpr int kMaxStreamsOfConnection = 2;  // a stream and the one that replaces it
+constexpr int kMaxMetadataBytes = 8 << 10;
+constexpr std::size_t kQuotaBytes = std::size_t{2} << 30;  // 120 KiB a stream, 16,000 streams
+constexpr int kMaxInFlight = 4;  // batches of one stream that wait for the disk
+constexpr std::uint32_t kThrottleMs = 1'000;
+constexpr std::chrono::milliseconds kTick{50};
+constexpr std::int64_t kFlushMs = 1'000;
+constexpr std::int64_t kFinishWithinMs = 2'000;  // then the stream is cancelled
+
+std::int64_t wall_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+std::int64_t wall_s() {
+  return wall_ns() / 1'000'000'000;
+}
+std::int64_t steady_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// gRPC 1.51 takes TLS 1.2 too and has no setting against it. Its list of cipher suites is that of
+// TLS 1.2 alone; one suite that wants an RSA certificate, which this door has not, leaves only
+// TLS 1.3.
+void allow_only_tls_1_3() {
+  ::setenv("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES256-GCM-SHA384", 1);
+}
+
+// Of the verified peer; nothing: it is no host of ours.
+std::optional<X509Certificate> peer_certificate(const grpc::CallbackServerContext& context) {
+  auto auth = context.auth_context();
+  if (!auth || !auth->IsPeerAuthenticated()) return std::nullopt;
+  auto pem = auth->FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
+  if (pem.size() != 1) return std::nullopt;
+  auto certificate = X509Certificate::from_pem(std::string(pem[0].data(), pem[0].size()));
+  if (!certificate) return std::nullopt;
+  return std::move(*certificate);
+}
+
+}  // namespace
+
+// Between a batch that waits for the disk and the door, which may be closed by then: a full disk
+// must not keep the collector from ending.
+struct AgentDoor::Link {
+  std::mutex mutex;
+  Service* service = nullptr;  // null: closed
+};
+
+class AgentDoor::Service final : public v1::AgentService::CallbackService {
+ public:
+  Service(AgentDoorOptions options, Parts parts) : options_(std::move(options)), parts_(parts) {
+    link_->service = this;
+  }
+
+  Result<void> start();
+  void stop();
+  std::uint16_t port() const { return static_cast<std::uint16_t>(port_); }
+  void push_policy(const std::string& group);
+  void close_host(std::uint32_t number, const std::string& sentence);
+  AgentDoorCounters counters() const;
+
+ private:
+  class Stream;
+
+  grpc::ServerBidiReactor<v1::ConnectRequest, v1::ConnectResponse>* Connect(
+      grpc::CallbackServerContext* context) override;
+
+  void stored(std::uint64_t stream, const Appended& appended);
+  void greet(Stream& stream, const v1::Hello& hello);
+  void look_after();
+  void look_after(Stream& stream, std::int64_t now_ms, std::int64_t now_s);
+  void check_standing(Stream& stream, std::int64_t now_s);
+
+  const AgentDoorOptions options_;
+  Parts parts_;
+  const std::shared_ptr<Link> link_ = std::make_shared<Link>();
+  std::unique_ptr<grpc::Server> server_;
+  int port_ = 0;
+
+  // Guards the streams and all that they hold but what their reader is working on.
+  mutable std::mutex mutex_;
+  std::condition_variable ended_;
+  std::unordered_map<std::uint64_t, Stream*> streams_;
+  std::uint64_t next_stream_ = 1;
+  AgentDoorCounters counters_;
+  bool stopping_ = false;
+  std::thread keeper_;
+};
+
+class AgentDoor::Service::Stream final
+    : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::ConnectResponse> {
+ public:
+  Stream(Service& service, grpc::CallbackServerContext* context)
+      : service_(service), context_(context), opened_ms_(steady_ms()) {}
+
+  // All but the three callbacks are called with the service's lock held.
+  void read() { StartRead(&request_); }
+  void pump() {
+    if (writing_ || finishing_ms_ != 0 || !outbox_.next(response_)) return;
+    writing_ = true;
+    StartWrite(&response_);
+  }
+  void finish(grpc::StatusCode code, const std::string& sentence) {
+    if (finishing_ms_ != 0) return;
+    finishing_ms_ = steady_ms();
+    held_.reset();
+    Finish(grpc::Status(code, sentence));
+  }
+  // Hands a batch on; a full store keeps it here, and nothing more is read.
+  void take(Append append) {
+    const StoreLane lane = append.key.lane;
+    append.done = [link = service_.link_, number = number_](const Appended& appended) {
+      std::lock_guard lock(link->mutex);
+      if (link->service != nullptr) link->service->stored(number, appended);
+    };
+    if (service_.parts_.records.append(append)) {
+      ++in_flight_;
+      ++service_.counters_.batches;
+      read_on();
+      return;
+    }
+    held_ = std::move(append);
+    retry_ms_ = steady_ms() + service_.options_.store_retry_ms;
+    ++service_.counters_.throttled;
+    outbox_.throttle(lane, kThrottleMs);
+    pump();
+  }
+  void read_on() {
+    if (reading_ || held_ || in_flight_ >= kMaxInFlight || finishing_ms_ != 0) return;
+    reading_ = true;
+    read();
+  }
+
+  void OnReadDone(bool ok) override;
+  void OnWriteDone(bool ok) override {
+    std::lock_guard lock(service_.mutex_);
+    writing_ = false;
+    if (!ok) finish(grpc::StatusCode::CANCELLED, "");
+    pump();
+  }
+  void OnDone() override;
+
+ private:
+  friend class Service;
+  void handle(v1::ConnectRequest& request);
+
+  Service& service_;
+  grpc::CallbackServerContext* context_;
+  std::uint64_t number_ = 0;
+  const std::int64_t opened_ms_;
+  std::uint32_t host_ = 0;
+  std::string host_id_, serial_, boot_id_;
+  std::int64_t certificate_ends_s_ = 0;
+  bool greeted_ = false, reading_ = false, writing_ = false;
+  std::int64_t finishing_ms_ = 0;  // since when; 0: not
+  std::int64_t suspect_ms_ = 0;    // since when another one speaks for this host; 0: none
+  std::uint32_t policy_sent_ = 0;
+  int in_flight_ = 0;
+  std::optional<Append> held_;
+  std::int64_t retry_ms_ = 0;
+  Outbox outbox_;
+  v1::ConnectRequest request_;
+  v1::ConnectResponse response_;
+};
+
+// ---- opening ------------------------------------------------------------------------------------
+
+grpc::ServerBidiReactor<v1::ConnectRequest, v1::ConnectResponse>* AgentDoor::Service::Connect(
+    grpc::CallbackServerContext* context) {
+  auto* stream = new Stream(*this, context);  // deletes itself in OnDone
+  std::optional<X509Certificate> certificate = peer_certificate(*context);
+  const std::string id = certificate ? certificate->host_id() : "";
+  const std::int64_t now_s = wall_s();
+  std::optional<HostView> host = id.empty() ? std::nullopt : parts_.hosts.find(id, now_s);
+  std::lock_guard lock(mutex_);
+  stream->number_ = next_stream_++;
+  streams_.emplace(stream->number_, stream);
+  grpc::StatusCode code = grpc::StatusCode::OK;
+  std::string sentence;
+  if (!host)
+    code = grpc::StatusCode::UNAUTHENTICATED,
+    sentence = "the certificate names no host of this fleet";
+  else if (host->row.revoked)
+    code = grpc::StatusCode::PERMISSION_DENIED, sentence = "the host is revoked";
+  else if (host->row.cloned)
+    code = grpc::StatusCode::FAILED_PRECONDITION,
+    sentence = "two machines speak with this key: both are held";
+  else if (stopping_ || streams_.size() > options_.max_streams)
+    code = grpc::StatusCode::RESOURCE_EXHAUSTED, sentence = "no more streams are taken";
+  if (code != grpc::StatusCode::OK) {
+    ++counters_.refused;
+    stream->finish(code, sentence);
+    return stream;
+  }
+  ++counters_.opened;
+  stream->host_ = host->row.number;
+  stream->host_id_ = id;
+  stream->serial_ = certificate->serial();
+  stream->certificate_ends_s_ = certificate->not_after_s();
+  stream->read_on();
+  return stream;
+}
+
+// A second stream of a host: with the same boot id it is the host that came back, and the old one
+// goes. With another it may be a machine that was cut off and started again, or a copy of it: that
+// shows when both are still alive after a dead one would have been found.
+void AgentDoor::Service::greet(Stream& stream, const v1::Hello& hello) {
+  const std::int64_t now_ms = steady_ms();
+  stream.greeted_ = true;
+  stream.boot_id_ = hello.boot_id().substr(0, 64);
+  for (auto& [number, other] : streams_) {
+    if (other == &stream || other->host_ != stream.host_ || !other->greeted_ ||
+        other->finishing_ms_ != 0)
+      continue;
+    if (other->boot_id_ == stream.boot_id_) {
+      other->finish(grpc::StatusCode::ABORTED, "the host opened another stream");
+    } else {
+      other->suspect_ms_ = stream.suspect_ms_ = now_ms;
+    }
+  }
+  parts_.hosts.connected(stream.host_, hello.version(), hello.hostname(), hello.tier(), wall_s());
+  parts_.hosts.set_policy_state(stream.host_, hello.policy().SerializeAsString());
+  stream.outbox_.welcome(wall_ns(), parts_.records.positions(stream.host_));
+  std::optional<HostView> host = parts_.hosts.find(stream.host_, wall_s());
+  std::optional<Desired> desired = parts_.rollout.desired(host ? host->row.group : "");
+  if (desired && desired->number != hello.policy().number()) {
+    stream.policy_sent_ = desired->number;
+    stream.outbox_.policy(desired->signed_policy);
+  }
+  stream.pump();
+}
+
+// ---- what comes up ------------------------------------------------------------------------------
+
+void AgentDoor::Service::Stream::OnReadDone(bool ok) {
+  if (!ok) {
+    std::lock_guard lock(service_.mutex_);
+    reading_ = false;
+    finish(grpc::StatusCode::OK, "");
+    return;
+  }
+  handle(request_);
+}
+
+void AgentDoor::Service::Stream::handle(v1::ConnectRequest& request) {
+  // Parsing and hashing need no lock: only one read is under way, and only it changes these.
+  std::optional<Result<Append>> batch;
+  if (request.has_batch()) batch = read_batch(*request.mutable_batch(), host_, host_id_);
+  if (request.has_policy_state() && greeted_)
+    service_.parts_.hosts.set_policy_state(host_, request.policy_state().SerializeAsString());
+  if (request.has_health() && greeted_)
+    service_.parts_.hosts.set_health(host_, request.health().SerializeAsString());
+  service_.parts_.hosts.seen(host_, wall_s());
+
+  std::lock_guard lock(service_.mutex_);
+  reading_ = false;
+  if (finishing_ms_ != 0) return;
+  if (greeted_ == request.has_hello())
+    return finish(grpc::StatusCode::INVALID_ARGUMENT, "the first message is Hello, and only that");
+  if (request.has_hello()) service_.greet(*this, request.hello());
+  if (batch && !*batch)
+    return finish(grpc::StatusCode::INVALID_ARGUMENT, (*batch).error().sentence);
+  if (batch) return take(std::move(**batch));
+  read_on();
+}
+
+void AgentDoor::Service::stored(std::uint64_t number, const Appended& appended) {
+  std::lock_guard lock(mutex_);
+  auto found = streams_.find(number);
+  if (found == streams_.end()) return;
+  Stream& stream = *found->second;
+  --stream.in_flight_;
+  if (appended.outcome == AppendOutcome::old_epoch)
+    return stream.finish(grpc::StatusCode::FAILED_PRECONDITION,
+                         "the spool's epoch is older than those that are known");
+  stream.outbox_.acknowledge(appended);
+  stream.pump();
+  stream.read_on();
+}
+
+void AgentDoor::Service::Stream::OnDone() {
+  {
+    std::lock_guard lock(service_.mutex_);
+    if (greeted_) service_.parts_.hosts.disconnected(host_, wall_s());
+    service_.streams_.erase(number_);
+    if (service_.streams_.empty()) service_.ended_.notify_all();
+  }
+  delete this;
+}
+
+// ---- what goes down -----------------------------------------------------------------------------
+
+void AgentDoor::Service::push_policy(const std::string& group) {
+  std::optional<Desired> desired = parts_.rollout.desired(group);
+  if (!desired) return;
+  const std::int64_t now_s = wall_s();
+  std::lock_guard lock(mutex_);
+  for (auto& [number, stream] : streams_) {
+    if (!stream->greeted_ || stream->finishing_ms_ != 0) continue;
+    std::optional<HostView> host = parts_.hosts.find(stream->host_, now_s);
+    if (!host || host->row.group != group || host->policy.number == desired->number ||
+        stream->policy_sent_ == desired->number)
+      continue;
+    stream->policy_sent_ = desired->number;
+    stream->outbox_.policy(desired->signed_policy);
+    stream->pump();
+  }
+}
+
+void AgentDoor::Service::close_host(std::uint32_t number, const std::string& sentence) {
+  std::lock_guard lock(mutex_);
+  for (auto& [key, stream] : streams_)
+    if (stream->host_ == number) stream->finish(grpc::StatusCode::PERMISSION_DENIED, sentence);
+}
+
+AgentDoorCounters AgentDoor::Service::counters() const {
+  std::lock_guard lock(mutex_);
+  AgentDoorCounters counters = counters_;
+  counters.streams = streams_.size();
+  return counters;
+}
+
+// ---- looking after ------------------------------------------------------------------------------
+
+void AgentDoor::Service::look_after() {
+  std::int64_t flushed_ms = steady_ms();
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    ended_.wait_for(lock, kTick);
+    const std::int64_t now_ms = steady_ms(), now_s = wall_s();
+    for (auto& [number, stream] : streams_) look_after(*stream, now_ms, now_s);
+    if (now_ms - flushed_ms < kFlushMs) continue;
+    flushed_ms = now_ms;
+    for (auto& [number, stream] : streams_) check_standing(*stream, now_s);
+    lock.unlock();
+    parts_.hosts.flush();
+    lock.lock();
+  }
+}
+
+void AgentDoor::Service::look_after(Stream& stream, std::int64_t now_ms, std::int64_t now_s) {
+  if (stream.finishing_ms_ != 0) {
+    // A peer that does not read would keep the stream for ever.
+    if (now_ms - stream.finishing_ms_ > kFinishWithinMs) stream.context_->TryCancel();
+    return;
+  }
+  if (!stream.greeted_ && now_ms - stream.opened_ms_ > options_.hello_within_ms)
+    return stream.finish(grpc::StatusCode::DEADLINE_EXCEEDED, "no Hello came");
+  if (stream.certificate_ends_s_ <= now_s)
+    return stream.finish(grpc::StatusCode::UNAUTHENTICATED,
+                         "the certificate has expired: renew it");
+  if (stream.held_ && now_ms >= stream.retry_ms_) {
+    Append append = std::move(*stream.held_);
+    stream.held_.reset();
+    stream.take(std::move(append));
+  }
+  if (stream.suspect_ms_ == 0 || now_ms - stream.suspect_ms_ < options_.clone_proof_ms) return;
+  int alive = 0;
+  for (auto& [number, other] : streams_)
+    alive += other->host_ == stream.host_ && other->suspect_ms_ != 0 && other->finishing_ms_ == 0;
+  stream.suspect_ms_ = 0;
+  if (alive < 2) return;
+  ++counters_.clones;
+  parts_.hosts.set_cloned(stream.host_);
+  for (auto& [number, other] : streams_)
+    if (other->host_ == stream.host_)
+      other->finish(grpc::StatusCode::FAILED_PRECONDITION,
+                    "two machines speak with this key: both are held");
+}
+
+// Whoever was revoked while its stream was being opened goes too.
+void AgentDoor::Service::check_standing(Stream& stream, std::int64_t now_s) {
+  std::optional<HostView> host = parts_.hosts.find(stream.host_, now_s);
+  if (host && (host->row.revoked || host->row.cloned))
+    stream.finish(grpc::StatusCode::PERMISSION_DENIED, "the host is revoked or held");
+}
+
+// ---- the server ---------------------------------------------------------------------------------
+
+Result<void> AgentDoor::Service::start() {
+  allow_only_tls_1_3();
+  grpc::SslServerCredentialsOptions tls(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  tls.pem_root_certs = options_.ca;
+  tls.pem_key_cert_pairs.push_back({options_.key, options_.certificate});
+  grpc::ResourceQuota quota("agents");
+  quota.Resize(kQuotaBytes);
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(options_.address, grpc::SslServerCredentials(tls), &port_);
+  builder.RegisterService(this);
+  builder.SetResourceQuota(quota);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsOfConnection);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             kLeastPingIntervalMs);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  server_ = builder.BuildAndStart();
+  if (!server_ || port_ == 0)
+    return fail(fmt::format("{}: the agents' door can't listen there", options_.address));
+  keeper_ = std::thread([this] { look_after(); });
+  return {};
+}
+
+void AgentDoor::Service::stop() {
+  if (!server_) return;
+  {
+    std::unique_lock lock(mutex_);
+    stopping_ = true;
+    for (auto& [number, stream] : streams_)
+      stream->finish(grpc::StatusCode::UNAVAILABLE, "the collector ends");
+    ended_.wait_for(lock, std::chrono::milliseconds(kFinishWithinMs),
+                    [this] { return streams_.empty(); });
+  }
+  keeper_.join();
+  server_->Shutdown(std::chrono::system_clock::now());  // cancels what is left
+  {
+    std::unique_lock lock(mutex_);
+    ended_.wait(lock, [this] { return streams_.empty(); });
+  }
+  server_->Wait();
+  server_.reset();
+  {
+    std::lock_guard lock(link_->mutex);
+    link_->service = nullptr;
+  }
+  parts_.hosts.flush();
+}
+
+Result<std::unique_ptr<AgentDoor>> AgentDoor::start(const AgentDoorOptions& options, Parts parts) {
+  auto service = std::make_unique<Service>(options, parts);
+  if (Result<void> started = service->start(); !started) return tl::unexpected(started.error());
+  return std::unique_ptr<AgentDoor>(new AgentDoor(std::move(service)));
+}
+
+AgentDoor::AgentDoor(std::unique_ptr<Service> service) : service_(std::move(service)) {}
+AgentDoor::~AgentDoor() {
+  stop();
+}
+std::uint16_t AgentDoor::port() const {
+  return service_->port();
+}
+void AgentDoor::push_policy(const std::string& group) {
+  service_->push_policy(group);
+}
+void AgentDoor::close_host(std::uint32_t number, const std::string& sentence) {
+  service_->close_host(number, sentence);
+}
+AgentDoorCounters AgentDoor::counters() const {
+  return service_->counters();
+}
+void AgentDoor::stop() {
+  service_->stop();
+}
+
+}  // namespace weir

@@ -1,0 +1,134 @@
+// Checks sizes and numbers, hashes, and takes out of a report what it is looked for by.
+#include "collector/fleet/batch_reader.h"
+
+#include <fmt/format.h>
+#include <google/protobuf/io/coded_stream.h>
+
+#include <algorithm>
+
+#include "collector/fleet/crypto.h"
+#include "weir/v1/agent.pb.h"
+
+namespace weir {
+namespace {
+
+constexpr int kMaxNesting = 32;
+constexpr std::size_t kMaxColumn =
+    256;  // of a text that is searched by; the whole one stays in the record
+constexpr std::size_t kMaxKeyBytes = 64, kMaxNonceBytes = 64;
+
+bool parse_record(const std::string& bytes, v1::Record& record) {
+  google::protobuf::io::CodedInputStream stream(reinterpret_cast<const std::uint8_t*>(bytes.data()),
+                                                static_cast<int>(bytes.size()));
+  stream.SetRecursionLimit(kMaxNesting);
+  return record.ParseFromCodedStream(&stream) && stream.ConsumedEntireMessage();
+}
+
+std::string column(const std::string& text) {
+  return text.substr(0, kMaxColumn);
+}
+
+ReportColumns columns_of(const v1::Report& report) {
+  const v1::Person& person = report.actor().person();
+  return {.id = report.id(),
+          .revision = report.revision(),
+          .time_ns = report.time().seconds() * 1'000'000'000 + report.time().nanos(),
+          .severity = static_cast<int>(report.finding().severity()),
+          .detector = column(report.finding().detector()),
+          .rule = column(report.decision().rule()),
+          .service = column(report.destination().service()),
+          .person = column(person.name()),
+          .uid = person.user().has_uid() ? std::int64_t{person.user().uid()} : -1};
+}
+
+// A time that overflows nanoseconds is no time of a report.
+bool has_sane_time(const v1::Report& report) {
+  constexpr std::int64_t kYear2200 = 7'258'118'400;
+  return report.time().seconds() >= 0 && report.time().seconds() < kYear2200 &&
+         report.time().nanos() >= 0 && report.time().nanos() < 1'000'000'000;
+}
+
+void look_into(NewRecord& record, const std::string& host_id) {
+  if (!record.key_id.empty()) {
+    record.flags |= kEncrypted;
+    return;
+  }
+  v1::Record body;
+  if (!parse_record(record.ciphertext, body)) {
+    record.flags |= kUnreadable;
+    return;
+  }
+  if (body.has_event() && body.event().has_host_started() &&
+      !body.event().host_started().host().id().empty() &&
+      body.event().host_started().host().id() != host_id)
+    record.flags |= kOtherHost;
+  if (!body.has_report()) return;
+  const v1::Report& report = body.report();
+  if (!report.host().id().empty() && report.host().id() != host_id) record.flags |= kOtherHost;
+  if (report.id().empty() || report.id().size() > kMaxReportId || !has_sane_time(report))
+    record.flags |= kUnreadable;
+  else
+    record.report = columns_of(report);
+}
+
+Result<NewRecord> read_record(v1::SealedRecord& sealed, const std::string& host_id) {
+  if (sealed.previous_hash().size() != std::tuple_size_v<Digest> ||
+      sealed.key_id().size() > kMaxKeyBytes || sealed.nonce().size() > kMaxNonceBytes)
+    return fail("a record of the batch is malformed");
+  NewRecord record{.ciphertext = std::move(*sealed.mutable_ciphertext()),
+                   .key_id = std::move(*sealed.mutable_key_id()),
+                   .nonce = std::move(*sealed.mutable_nonce())};
+  std::copy(sealed.previous_hash().begin(), sealed.previous_hash().end(),
+            record.previous_hash.begin());
+  record.hash = chain_hash(record.previous_hash, bytes_of(record.ciphertext),
+                           bytes_of(record.key_id), bytes_of(record.nonce));
+  look_into(record, host_id);
+  return record;
+}
+
+}  // namespace
+
+Digest chain_hash(Bytes previous_hash, Bytes ciphertext, Bytes key_id, Bytes nonce) {
+  return sha256_of({previous_hash, ciphertext, key_id, nonce});
+}
+
+Result<Append> read_batch(v1::Batch& batch, std::uint32_t host, const std::string& host_id) {
+  if (batch.lane() < v1::Lane::alert || batch.lane() > v1::Lane::telemetry)
+    return fail(fmt::format("a batch of an unknown lane {}", static_cast<int>(batch.lane())));
+  if (batch.first_sequence() == 0 || batch.first_sequence() > kMaxSequence)
+    return fail(fmt::format("a batch begins with sequence {}", batch.first_sequence()));
+  Append append{.key = {host, static_cast<StoreLane>(batch.lane())},
+                .epoch = batch.epoch(),
+                .first_sequence = batch.first_sequence()};
+  if (batch.has_lost()) {
+    const v1::LostRange& lost = batch.lost();
+    if (batch.records_size() > 0 || lost.last_sequence() < batch.first_sequence() ||
+        lost.last_sequence() > kMaxSequence)
+      return fail("a lost range of the batch is malformed");
+    append.lost_until = lost.last_sequence();
+    append.lost_why = static_cast<int>(lost.why());
+    return append;
+  }
+  if (batch.records_size() == 0 || batch.records_size() > static_cast<int>(kMaxBatchRecords))
+    return fail(fmt::format("a batch of {} records; 1 to {} are taken", batch.records_size(),
+                            kMaxBatchRecords));
+  append.records.reserve(static_cast<std::size_t>(batch.records_size()));
+  for (v1::SealedRecord& sealed : *batch.mutable_records()) {
+    Result<NewRecord> record = read_record(sealed, host_id);
+    if (!record) return tl::unexpected(record.error());
+    append.records.push_back(std::move(*record));
+  }
+  return append;
+}
+
+bool report_in(const std::string& ciphertext, const std::string& host_id,
+               const std::string& host_name, v1::Report& report) {
+  v1::Record record;
+  if (!parse_record(ciphertext, record) || !record.has_report()) return false;
+  report = std::move(*record.mutable_report());
+  report.mutable_host()->set_id(host_id);
+  if (report.host().name().empty()) report.mutable_host()->set_name(host_name);
+  return true;
+}
+
+}  // namespace weir

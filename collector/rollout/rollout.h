@@ -1,0 +1,61 @@
+// Signed policies: taken from who may sign, kept as they were signed, desired for a group until a
+// higher number comes. The collector holds no key to sign with: it can delay a policy, not write
+// one. Thread: any.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "collector/base/refusal.h"
+#include "collector/fleet/hosts.h"
+#include "collector/store/fleet_store.h"
+
+namespace weir {
+
+inline constexpr char kPolicyContext[] = "weir policy v1";
+inline constexpr int kMaxPolicySignatures = 8;
+inline constexpr std::uint32_t kPolicyThreshold = 1;  // hosts hold it; told them at enrolment
+inline constexpr std::size_t kMaxDiffering = 100;     // hosts that a status names
+
+struct Desired {
+  std::uint32_t number = 0;
+  std::shared_ptr<const std::string> signed_policy;  // serialized SignedPolicy, as it was signed
+};
+
+struct RolloutStatus {
+  std::uint32_t desired = 0, effective = 0, refused = 0, pending = 0;
+  bool online_pending = false;  // somebody who is online has not answered
+  std::vector<HostView> differing;
+};
+
+class Rollout {
+ public:
+  Rollout(FleetStore& store, Hosts& hosts);
+
+  enum class Kind : std::uint8_t { publish, rollback };  // rollback: the text was published before
+  // The number that is desired now.
+  Reply<std::uint32_t> publish(Kind kind, const std::string& group,
+                               const std::string& signed_policy, const std::string& by,
+                               std::int64_t now_s);
+  std::optional<Desired> desired(const std::string& group) const;
+  RolloutStatus status(const std::string& group, std::int64_t now_s) const;
+
+  // After a policy became desired, outside the lock. Set before threads start.
+  std::function<void(const std::string& group)> published = [](const std::string&) {};
+
+ private:
+  Reply<void> check_signatures(const std::string& signed_policy, std::int64_t now_s) const;
+
+  FleetStore& store_;
+  Hosts& hosts_;
+  mutable std::mutex mutex_;
+  std::map<std::string, Desired> desired_;
+};
+
+}  // namespace weir
