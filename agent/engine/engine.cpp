@@ -66,6 +66,7 @@ Stamp Engine::now() const {
 
 void Engine::feed(const Event& event) {
   if (log_ != nullptr) log_->write(event);
+  outlet_.audit(event);
   line_.on(event);
 }
 
@@ -163,6 +164,7 @@ void Engine::each_second() {
   beat.boot_ns = static_cast<std::uint64_t>(at.boot_ns);
   guard_line_.tell(beat);
   if (sources_.utmp >= 0) read_logins();
+  outlet_.tell_spool_losses();
   if (log_ != nullptr) log_->flush();
 }
 

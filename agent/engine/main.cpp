@@ -9,7 +9,9 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -90,6 +92,25 @@ bool is_regular(int fd) {
   return ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
 }
 
+bool is_folder(int fd) {
+  struct stat info {};
+  return ::fstat(fd, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+std::int64_t wall_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
+}
+
+// After the seal. Nothing without a collector.
+std::unique_ptr<Spooler> start_spooler(SpoolAccess access) {
+  if (access == SpoolAccess::none) return nullptr;
+  Spooler::Ends ends{fds::kSpool, is_regular(fds::kAcknowledged) ? fds::kAcknowledged : -1,
+                     fds::kNews};
+  return std::make_unique<Spooler>(ends, SpoolLimits{}, wall_ns());
+}
+
 int failed(const std::string& sentence) {
   fmt::print(stderr, "weir-engine: {}\n", sentence);
   return kExitFailed;
@@ -116,7 +137,10 @@ int run(int argc, char** argv) {
   EngineOutlet outlet(guard, {STDOUT_FILENO, fds::kReports, fds::kUsage, fds::kSessions},
                       arguments->printer);
   Line line(outlet);  // its tables are made while files may still be opened
-  Result<SealReport> seal = seal_engine(arguments->user);
+  SpoolAccess access = is_folder(fds::kSpool) ? SpoolAccess::folder : SpoolAccess::none;
+  ::umask(027);  // the uplink's group reads the spool
+  if (Result<void> taken = take_low_descriptors(); !taken) return failed(taken.error().sentence);
+  Result<SealReport> seal = seal_engine(arguments->user, access);
   if (!seal) return failed(seal.error().sentence);
   for (const std::string& part : seal->missing)
     fmt::print(stderr, "weir-engine: this kernel has no {}: sealed without it\n", part);
@@ -129,10 +153,14 @@ int run(int argc, char** argv) {
                         .packets = ring ? -1 : fds::kSource,
                         .guard = fds::kGuard,
                         .utmp = is_regular(fds::kUtmp) ? fds::kUtmp : -1};
+  std::unique_ptr<Spooler> spooler = start_spooler(access);
+  outlet.use(spooler.get());
   Engine engine(line, outlet, guard, log ? &*log : nullptr, sources, std::move(facts));
   engine.begin(std::make_shared<const Policy>(std::move(*policy)));
+  int status = engine.run();
+  spooler.reset();  // commits what it holds
   // Nothing is left to be tidied up, and what a sanitizer does at the end the seal denies.
-  ::_exit(engine.run());
+  ::_exit(status);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "agent/engine/spool_records.h"
 #include "agent/wire/report_proto.h"
 
 namespace weir {
@@ -104,6 +105,7 @@ void EngineOutlet::order(const Block& given) {
 }
 
 void EngineOutlet::report(const Report& report) {
+  if (spooler_ != nullptr) spooler_->offer(SpoolLane::alert, record_of(report));
   reports_.add(json_line(report, language_));
   std::rewind(page_.get());
   printer_->report(report);
@@ -113,7 +115,26 @@ void EngineOutlet::report(const Report& report) {
 }
 
 void EngineOutlet::usage(const UsageRow& row) {
+  if (spooler_ != nullptr) spooler_->offer(SpoolLane::telemetry, record_of(row));
   usage_.add(json_line(row));
+}
+
+void EngineOutlet::audit(const Event& event) {
+  if (spooler_ == nullptr) return;
+  if (std::optional<std::string> record = audit_record_of(event))
+    spooler_->offer(SpoolLane::audit, std::move(*record));
+}
+
+void EngineOutlet::tell_spool_losses() {
+  if (spooler_ == nullptr) return;
+  constexpr std::array<const char*, kSpoolLanes> kNames{"spool_queue_alert", "spool_queue_audit",
+                                                        "spool_queue_telemetry"};
+  std::array<std::uint64_t, kSpoolLanes> lost = spooler_->lost();
+  for (std::size_t n = 0; n < kSpoolLanes; ++n)
+    if (std::uint64_t more = lost[n] - told_lost_[n]; more > 0) {
+      told_lost_[n] = lost[n];
+      spooler_->offer(SpoolLane::audit, record_of(Gap{kNames[n], more}));
+    }
 }
 
 void EngineOutlet::session(const Session& session, const Stamp& at) {

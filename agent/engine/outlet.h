@@ -1,5 +1,6 @@
 // Where the line's results go in the engine: orders to the guard, reports to people and to the
-// state, usage rows to the state. Thread: the line's.
+// state, usage rows to the state; with a collector all that it is to get to the spool. Thread: the
+// line's.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 
 #include "agent/cli/printer.h"
 #include "agent/engine/line_file.h"
+#include "agent/engine/spooler.h"
 #include "agent/guard/messages.h"
 #include "core/event/event.h"
 #include "core/event/report.h"
@@ -51,6 +53,10 @@ class EngineOutlet : public Outlet {
   void flow(const FlowRecord&) override {}
   void usage(const UsageRow& row) override;
 
+  // From now on; `spooler` outlives this.
+  void use(Spooler* spooler) { spooler_ = spooler; }
+  void audit(const Event& event);  // the collector gets it if it is one of the audit lane
+  void tell_spool_losses();        // what found no room since it was last called, as a gap
   void session(const Session& session, const Stamp& at);
   void closed(std::uint64_t cookie);  // its verdict is not needed any more
   void flush();
@@ -73,6 +79,8 @@ class EngineOutlet : public Outlet {
   std::size_t page_size_ = 0;
   std::unique_ptr<Printer> printer_;
   std::unordered_set<std::uint64_t> classified_;
+  Spooler* spooler_ = nullptr;
+  std::array<std::uint64_t, kSpoolLanes> told_lost_{};
 };
 
 }  // namespace weir

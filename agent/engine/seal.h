@@ -1,6 +1,7 @@
 // Gives up, for good, every right that the line does not need: after this the process can compute,
-// read and write the descriptors it has, and nothing else. Called once, before the first foreign
-// byte.
+// read and write the descriptors it has, and nothing else. With a spool it can also make, write and
+// remove files in that one folder, which has become its root, and start threads. Called once,
+// before the first foreign byte and before any thread.
 #pragma once
 
 #include <sys/types.h>
@@ -24,7 +25,18 @@ struct SealReport {
   std::vector<std::string> missing;
 };
 
+enum class SpoolAccess : std::uint8_t { none, folder };  // the folder is fds::kSpool
+
+// Descriptors below this one were handed down: what writes to a place in a file is let through only
+// above it, so that it reaches nothing but what the spool opened. A power of two: it is told by the
+// bits.
+inline constexpr int kFirstOpened = 32;
+static_assert((kFirstOpened & (kFirstOpened - 1)) == 0);
+
+// Takes every free number below kFirstOpened, before the seal.
+Result<void> take_low_descriptors();
+
 // `user`: uid and gid that the process becomes, never 0.
-Result<SealReport> seal_engine(uid_t user = kEngineUser);
+Result<SealReport> seal_engine(uid_t user = kEngineUser, SpoolAccess spool = SpoolAccess::none);
 
 }  // namespace weir

@@ -16,7 +16,11 @@ inline constexpr int kReports = 7;   // state: reports, for `weir why`
 inline constexpr int kUsage = 8;     // state: usage rows
 inline constexpr int kSessions = 9;  // state: logins, su, sudo
 inline constexpr int kUtmp = 10;     // read only: who is logged in
-inline constexpr int kLast = kUtmp;
+// With a collector; else /dev/null, and the engine keeps no spool.
+inline constexpr int kSpool = 11;         // folder of the spool: the engine's to write
+inline constexpr int kAcknowledged = 12;  // read only: what the uplink says may be forgotten
+inline constexpr int kNews = 13;          // eventfd: bumped after each commit of the spool
+inline constexpr int kLast = kNews;
 
 // engine
 inline constexpr int kGuard = 3;  // socketpair

@@ -64,7 +64,8 @@ std::vector<std::string> guard_command(const GuardStart& options) {
   const std::array<int, fds::kLast - fds::kFlatPolicy + 1> wanted{
       all.flat.get(),           all.policy.get(),        ready,
       or_null(all.record),      all.state.reports.get(), all.state.usage.get(),
-      all.state.sessions.get(), or_null(all.utmp)};
+      all.state.sessions.get(), or_null(all.utmp),       all.null.get(),
+      all.null.get(),           all.null.get()};
   std::array<int, wanted.size()> moved{};
   for (std::size_t n = 0; n < wanted.size(); ++n)  // out of each other's way first
     moved[n] = ::fcntl(wanted[n], F_DUPFD, fds::kLast + 1);

@@ -1,0 +1,52 @@
+// What the engine reports, as serialized weir.v1.Record: see spool_records.h.
+#include "agent/engine/spool_records.h"
+
+#include <memory>
+
+#include "agent/wire/report_proto.h"
+#include "core/policy/policy.h"
+#include "platform/event_log/event_proto.h"
+#include "proto/map/text.h"
+#include "weir/v1/agent.pb.h"
+
+namespace weir {
+
+std::string record_of(const Report& report) {
+  v1::Record record;
+  to_proto(report, *record.mutable_report());
+  return record.SerializeAsString();
+}
+
+std::string record_of(const UsageRow& row) {
+  v1::Record record;
+  to_proto(row, *record.mutable_usage());
+  return record.SerializeAsString();
+}
+
+std::string record_of(const Gap& gap) {
+  v1::Record record;
+  record.mutable_gap()->set_what(shown(gap.what));
+  record.mutable_gap()->set_lost(gap.lost);
+  return record.SerializeAsString();
+}
+
+std::optional<std::string> audit_record_of(const Event& event) {
+  if (const Gap* gap = std::get_if<Gap>(&event.body)) return record_of(*gap);
+  if (!std::holds_alternative<Session>(event.body) &&
+      !std::holds_alternative<PolicyChanged>(event.body) &&
+      !std::holds_alternative<HostStarted>(event.body))
+    return std::nullopt;
+  v1::Record record;
+  if (const auto* changed = std::get_if<PolicyChanged>(&event.body)) {
+    // Which one, not all of it: the collector has it, and it may be larger than a record.
+    auto named = std::make_shared<Policy>();
+    named->number = changed->policy->number;
+    named->mode = changed->policy->mode;
+    to_proto(Event{event.at, PolicyChanged{std::move(named)}}, *record.mutable_event());
+  } else {
+    to_proto(event, *record.mutable_event());
+  }
+  return record.SerializeAsString();
+}
+
+}  // namespace weir
