@@ -39,7 +39,8 @@ void take_rule(Account& account, const Policy& policy) {
   if (account.key.limit >= policy.limits.size()) return;
   const Limit& limit = policy.limits[account.key.limit];
   std::uint64_t bytes = limit.bytes.value_or(0);
-  if (account.row.bytes != (limit.window_ns > 0 ? bytes / 2 : bytes)) return;
+  if (account.row.bytes + account.row.unnamed_bytes != (limit.window_ns > 0 ? bytes / 2 : bytes))
+    return;
   account.bytes = bytes;
   account.window_ns = limit.window_ns;
 }
@@ -51,6 +52,11 @@ std::vector<Account> fullest(const PinnedTables& tables, const Policy& policy) {
     if (each.key.limit >= WEIR_LIMITS) continue;  // a lease
     Account account{each.key, tables.limits[each.key.limit], each.value.charged, 0,
                     each.value.refused};
+    if ((account.key.per & WEIR_PER_UNNAMED) != 0) {  // the row's part for flows without a name
+      account.key.per &= ~WEIR_PER_UNNAMED;
+      std::swap(account.row.bytes, account.row.unnamed_bytes);
+      std::swap(account.row.ns_per_byte_q4, account.row.unnamed_ns_per_byte_q4);
+    }
     account.spent = spent_now(account.row, each.value, now);
     if (account.row.bytes > 0)
       account.fill = static_cast<double>(account.spent) / static_cast<double>(account.row.bytes);

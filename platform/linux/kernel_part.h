@@ -61,6 +61,7 @@ struct KernelTask {
 
 // One row of the limit table. `window_ns` 0: a total. Otherwise burst is half of `bytes` and the
 // other half refills over the window, so that no window of that length passes more than `bytes`.
+// Per destination a part of that is for flows that wait for their name (docs/decisions/0016).
 weir_limit limit_row(std::uint64_t bytes, std::int64_t window_ns, weir_per per,
                      std::uint32_t flags = 0, std::uint32_t labels = 0);
 

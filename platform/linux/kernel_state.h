@@ -61,7 +61,8 @@ struct KernelState {
   std::unique_ptr<ring_buffer, RingCloser> told;
   std::function<void(const weir_refused&)> on_told;
   std::uint64_t trees = 0;  // made here, for their ids
-  std::map<std::tuple<std::uint32_t, std::uint64_t, std::uint64_t>, Idle> idle;  // (row, who, dest)
+  // (row, per, who, dest)
+  std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint64_t, std::uint64_t>, Idle> idle;
   std::uint64_t next_idle_look_ns = 0;
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t> blocks;  // (tree, target) → end
 

@@ -18,11 +18,27 @@ namespace {
 // Windowed words count 1/16 ns, see weir_abi.h.
 constexpr std::uint64_t kUnitsPerNs = 16;
 
+// A row per destination keeps a quarter for flows that wait for their name, and not more than this:
+// 16 first flights, or a hundred hellos and more, to one place at once.
+constexpr std::uint64_t kMostUnnamed = 256 << 10;
+
+// What a byte's room takes to come back, so that `bytes` come back over the window; rounded up.
+std::uint64_t refill(std::int64_t window_ns, std::uint64_t bytes) {
+  const std::uint64_t units = static_cast<std::uint64_t>(window_ns) * kUnitsPerNs;
+  bytes = std::max<std::uint64_t>(bytes, 1);
+  return std::max<std::uint64_t>((units + bytes - 1) / bytes, 1);
+}
+
 weir_prefix_key prefix_key(const Prefix& prefix) {
   weir_prefix_key key{};
   key.length = prefix.length;
   std::copy(prefix.address.bytes.begin(), prefix.address.bytes.end(), key.address);
   return key;
+}
+
+bool is_of_tree(const weir_account_key& key) {
+  const std::uint32_t per = key.per & ~WEIR_PER_UNNAMED;
+  return per == WEIR_PER_TREE || per == WEIR_PER_TREE_DEST;
 }
 
 weir_account_key lease_key(std::uint64_t tree, std::uint64_t target) {
@@ -56,12 +72,15 @@ weir_limit limit_row(std::uint64_t bytes, std::int64_t window_ns, weir_per per, 
   row.per = per;
   row.flags = flags;
   row.labels = labels;
+  // Half at once, the other half over the window: any window of that length passes at most all.
+  if (window_ns > 0) row.bytes = bytes / 2;
+  if (per >= WEIR_PER_PERSON_DEST) {
+    row.unnamed_bytes = std::min(row.bytes / 4, kMostUnnamed);
+    row.bytes -= row.unnamed_bytes;
+  }
   if (window_ns > 0) {
-    // Half at once, the other half over the window: any window of that length passes at most all.
-    row.bytes = bytes / 2;
-    std::uint64_t units = static_cast<std::uint64_t>(window_ns) * kUnitsPerNs;
-    std::uint64_t half = std::max<std::uint64_t>(row.bytes, 1);
-    row.ns_per_byte_q4 = std::max<std::uint64_t>((units + half - 1) / half, 1);
+    row.ns_per_byte_q4 = refill(window_ns, row.bytes);
+    row.unnamed_ns_per_byte_q4 = refill(window_ns, row.unnamed_bytes);
   }
   return row;
 }
@@ -221,11 +240,11 @@ std::size_t KernelPart::forget_idle_accounts(std::uint64_t now, std::uint64_t id
   std::size_t removed = 0;
   for (const KernelAccount& a : *all) {
     if (a.key.limit >= WEIR_LIMITS) continue;
-    auto name = std::tuple(a.key.limit, a.key.who, a.key.dest);
+    auto name = std::tuple(a.key.limit, a.key.per, a.key.who, a.key.dest);
     auto known = state_->idle.find(name);
     bool same = known != state_->idle.end() && known->second.charged == a.value.charged;
     Idle idle = same ? known->second : Idle{a.value.charged, now};
-    bool of_tree = a.key.per == WEIR_PER_TREE || a.key.per == WEIR_PER_TREE_DEST;
+    bool of_tree = is_of_tree(a.key);
     bool full_again = (*rows)[a.key.limit].ns_per_byte_q4 != 0 && a.value.word <= now * kUnitsPerNs;
     bool unreachable = of_tree && a.key.who != 0 && !trees.contains(a.key.who);
     if (same && now - idle.since_ns >= idle_ns && (full_again || unreachable) &&
@@ -240,8 +259,7 @@ std::size_t KernelPart::forget_idle_accounts(std::uint64_t now, std::uint64_t id
 
 Result<void> KernelPart::forget_accounts_of_tree(std::uint64_t tree) {
   for (const auto& key : keys_of<weir_account_key>(state_->map("accounts"))) {
-    bool of_tree = key.per == WEIR_PER_TREE || key.per == WEIR_PER_TREE_DEST;
-    if (of_tree && key.limit != WEIR_LIMITS && key.who == tree &&
+    if (is_of_tree(key) && key.limit != WEIR_LIMITS && key.who == tree &&
         bpf_map_delete_elem(state_->map("accounts"), &key) && errno != ENOENT)
       return fail_with(fmt::format("cannot remove an account of tree {}", tree), errno);
   }

@@ -1,5 +1,7 @@
 // The first flight of a flow: charged to every row that could count, short, and given back exactly
 // where the verdict says that a row doesn't count.
+#include <set>
+
 #include "tests/kernel/kernel_test.h"
 
 namespace weir::test {
@@ -112,6 +114,104 @@ TEST_F(FirstFlight, moves_to_the_destination_that_the_verdict_names) {
   EXPECT_GT(flight, 0u);
   EXPECT_EQ(named, 100'000u);
   EXPECT_EQ(by_address, 0u);
+}
+
+TEST_F(FirstFlight, that_finds_no_room_at_its_destination_is_the_last_that_the_flow_sends) {
+  load({limit_row(kRoomy, 0, WEIR_PER_PERSON), limit_row(40'000, 0, WEIR_PER_PERSON_DEST)});
+  // 30,000 bytes of the row are for named flows, 10,000 for others.
+  pid_t pid = k->desk.start(tcp({"--shape", "stay", "--bytes", "25000", "--ms", "20000"}));
+  std::uint64_t first = cookie();
+  k->desk.settled(milliseconds(300), milliseconds(3000));
+  EXPECT_LE(k->charged(1), 10'000u);
+  ASSERT_TRUE(k->part->put_verdict(first, 3, 4711));
+  ASSERT_TRUE(await([&] { return k->desk.received() == 25'000; }, within(5000)));
+  k->desk.start(tcp({"--shape", "stay", "--bytes", "6000", "--ms", "20000"}));
+  ASSERT_TRUE(await([&] { return k->desk.received() == 31'000; }, within(5000)));
+  std::uint64_t second = 0;
+  for (const auto& head : k->records<weir_head>(WEIR_REC_HEAD))
+    if (head.record.cookie != first) second = head.record.cookie;
+  ASSERT_NE(second, 0u);
+  k->part->poll_told([](const weir_refused&) {});
+  ASSERT_TRUE(k->part->put_verdict(second, 3, 4711));
+  // Its 6,000 do not fit into the 5,000 that are left there: they stay where they are.
+  k->desk.end(pid);
+  k->desk.start(tcp({"--shape", "stay", "--bytes", "6000", "--ms", "20000"}));
+  ASSERT_TRUE(await([&] { return k->charged(1) > 31'000; }, within(3000))) << k->charged(1);
+  EXPECT_LE(k->desk.settled(milliseconds(500), milliseconds(3000)), 40'000u);
+  EXPECT_LE(k->charged(1), 40'000u);
+  for (const auto& a : k->accounts_of(1))
+    EXPECT_LE(a.value.charged, a.key.per & WEIR_PER_UNNAMED ? 10'000u : 30'000u);
+}
+
+TEST_F(FirstFlight, whose_verdict_is_late_belongs_to_the_destination_of_its_address) {
+  load({limit_row(400'000, 0, WEIR_PER_PERSON_DEST)}, kSecond / 5);
+  k->desk.start(tcp({"--shape", "stay", "--bytes", "200000", "--ms", "20000"}));
+  EXPECT_TRUE(await([&] { return k->desk.received() == 200'000; }, within(6000)))
+      << k->desk.received();
+  for (const auto& a : k->accounts_of(0)) {
+    EXPECT_EQ(a.key.dest, default_destination(*IpAddress::parse(kPeer4)));
+    EXPECT_EQ(a.value.charged, a.key.per & WEIR_PER_UNNAMED ? 0u : 200'000u);
+  }
+}
+
+struct Path {
+  bool six, udp;
+};
+
+class Destination : public testing::TestWithParam<Path> {
+ protected:
+  void SetUp() override {
+    WEIR_NEEDS_KERNEL();
+    k.emplace();
+  }
+  // Names every flow that shows itself, until the peer gets nothing any more.
+  void name_all(std::uint64_t dest) {
+    std::set<std::uint64_t> named;
+    std::uint64_t last = 0;
+    auto quiet_since = std::chrono::steady_clock::now();
+    while (std::chrono::steady_clock::now() - quiet_since < milliseconds(1500) * scale()) {
+      for (const auto& head : k->records<weir_head>(WEIR_REC_HEAD))
+        if (named.insert(head.record.cookie).second)
+          ASSERT_TRUE(k->part->put_verdict(head.record.cookie, 1, dest));
+      k->kept.clear();
+      usleep(2000);
+      if (std::exchange(last, k->desk.received()) != last)
+        quiet_since = std::chrono::steady_clock::now();
+    }
+    flows = named.size();
+  }
+  std::optional<KernelDesk> k;
+  std::size_t flows = 0;
+};
+
+INSTANTIATE_TEST_SUITE_P(kernel, Destination,
+                         testing::Values(Path{false, false}, Path{true, false}, Path{false, true},
+                                         Path{true, true}),
+                         [](const auto& info) {
+                           return std::string(info.param.udp ? "udp" : "tcp") +
+                                  (info.param.six ? "_ipv6" : "_ipv4");
+                         });
+
+TEST_P(Destination, of_a_hundred_flows_at_once_gets_no_more_than_its_number) {
+  constexpr std::uint64_t kLimit = 500'003;  // a hundred first flights are 1.6 million
+  weir_state state{};
+  state.first_flight = kFlight;
+  state.verdict_wait_ns = 60 * kSecond;
+  k->load({limit_row(kLimit, 0, WEIR_PER_PERSON_DEST)}, {}, state);
+  std::vector<std::string> a = {"--count", "100",
+                                "--to",    GetParam().six ? kPeer6 : kPeer4,
+                                "--ms",    std::to_string(30'000 * scale())};
+  if (GetParam().udp) a.insert(a.end(), {"--udp", "--size", "1400"});
+  k->desk.start(a);
+  name_all(4711);
+  k->desk.end_all();
+  std::uint64_t received = k->desk.settled(milliseconds(100), milliseconds(500));
+  fmt::print("{} flows: limit {} charged {} received {}\n", flows, kLimit, k->charged(0), received);
+  EXPECT_GT(flows, 7u);
+  EXPECT_LE(received, k->charged(0));
+  EXPECT_LE(k->charged(0), kLimit);
+  EXPECT_GE(k->charged(0), kLimit * 3 / 4 - (64 << 10));
+  EXPECT_LE(k->accounts_of(0).size(), 2u);
 }
 
 TEST_F(FirstFlight, of_a_flow_that_closes_early_is_settled_at_the_close) {

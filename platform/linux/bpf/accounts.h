@@ -12,6 +12,7 @@
 struct charge { /* one packet, or the first flight of a flow */
   u64 tree, dest, bytes, now;
   u32 person, labels;
+  u32 unnamed, pad; /* of a flow that waits for its name: another account per destination */
 };
 
 struct trail { /* what a charge has done so far; in memory, where the verifier follows no values */
@@ -30,10 +31,24 @@ static __always_inline int per_destination(u32 per) {
   return per >= WEIR_PER_PERSON_DEST;
 }
 
+static __always_inline int is_unnamed(const struct weir_limit* limit, const struct charge* c) {
+  return c->unnamed && per_destination(limit->per);
+}
+
+/* The part of the row's number that counts here. */
+static __always_inline u64 bytes_of(const struct weir_limit* limit, const struct charge* c) {
+  return is_unnamed(limit, c) ? limit->unnamed_bytes : limit->bytes;
+}
+
+/* And its refill. 0: it is a total. */
+static __always_inline u64 q4_of(const struct weir_limit* limit, const struct charge* c) {
+  return is_unnamed(limit, c) ? limit->unnamed_ns_per_byte_q4 : limit->ns_per_byte_q4;
+}
+
 static __always_inline void make_key(struct weir_account_key* key, u32 row, u32 per,
                                      const struct charge* c) {
   key->limit = row;
-  key->per = per;
+  key->per = per | (c->unnamed && per_destination(per) ? WEIR_PER_UNNAMED : 0);
   key->who = per == WEIR_PER_TREE || per == WEIR_PER_TREE_DEST       ? c->tree
              : per == WEIR_PER_PERSON || per == WEIR_PER_PERSON_DEST ? c->person
                                                                      : 0;
@@ -41,8 +56,9 @@ static __always_inline void make_key(struct weir_account_key* key, u32 row, u32 
 }
 
 /* What `bytes` move a windowed word. Never more than the burst, so that nothing overflows. */
-static __always_inline u64 cost_of(const struct weir_limit* limit, u64 bytes) {
-  return (bytes < limit->bytes ? bytes : limit->bytes) * limit->ns_per_byte_q4;
+static __always_inline u64 cost_of(const struct weir_limit* limit, const struct charge* c) {
+  u64 most = bytes_of(limit, c);
+  return (c->bytes < most ? c->bytes : most) * q4_of(limit, c);
 }
 
 /* What a windowed word becomes by a charge: it starts at now if it has refilled. */
@@ -77,15 +93,16 @@ __attribute__((noinline)) int charge_row(struct charge* c, u32 row, struct trail
   struct weir_account* account = open_account(&key);
   if (!account) return no_account(t, row, observe);
 
-  u64 q4 = limit->ns_per_byte_q4;
+  u64 q4 = q4_of(limit, c);
   u64 now = c->now * WEIR_Q4;
-  u64 cost = q4 ? cost_of(limit, c->bytes) : c->bytes;
-  u64 most = q4 ? limit->bytes * q4 : limit->bytes;
+  u64 bytes = bytes_of(limit, c);
+  u64 cost = q4 ? cost_of(limit, c) : c->bytes;
+  u64 most = q4 ? bytes * q4 : bytes;
   slot &= WEIR_CHARGES - 1;
   for (int i = 0; i < WEIR_CAS_TRIES; i++) {
     u64 before = *(volatile u64*)&account->word;
     u64 after = q4 ? moved(before, now, cost) : before + cost;
-    int room = c->bytes <= limit->bytes && after - (q4 ? now : 0) <= most;
+    int room = c->bytes <= bytes && after - (q4 ? now : 0) <= most;
     if (!room && !observe) {
       __sync_fetch_and_add(&account->refused, c->bytes);
       t->refused = 1 + row;
@@ -122,7 +139,7 @@ __attribute__((noinline)) int undo_row(struct charge* c, u32 row, struct trail* 
   if (!account) return 0;
   slot &= WEIR_CHARGES - 1;
   u64 before = t->before[slot];
-  u64 cost = cost_of(limit, c->bytes);
+  u64 cost = cost_of(limit, c);
   u64 after = moved(before, c->now * WEIR_Q4, cost);
   if (!limit->ns_per_byte_q4)
     __sync_fetch_and_sub(&account->word, c->bytes);
@@ -132,7 +149,7 @@ __attribute__((noinline)) int undo_row(struct charge* c, u32 row, struct trail* 
   return 0;
 }
 
-/* A first flight leaves a row (`c->now`: when it began) … */
+/* A first flight leaves a row. `c->now`: when it began. */
 __attribute__((noinline)) int refund_row(struct charge* c, u32 row) {
   if (!c) return 0;
   const struct weir_limit* limit = bpf_map_lookup_elem(&limits, &row);
@@ -142,30 +159,10 @@ __attribute__((noinline)) int refund_row(struct charge* c, u32 row) {
   struct weir_account* account = bpf_map_lookup_elem(&accounts, &key);
   if (!account) return 0;
   if (limit->ns_per_byte_q4)
-    give_back(account, cost_of(limit, c->bytes), c->now);
+    give_back(account, cost_of(limit, c), c->now);
   else
     __sync_fetch_and_sub(&account->word, c->bytes);
   __sync_fetch_and_sub(&account->charged, c->bytes);
-  return 0;
-}
-
-/* … or enters one that did not count it. Its bytes have left: they are charged even where there is
- * no room, and the row is spent then. */
-__attribute__((noinline)) int enter_row(struct charge* c, u32 row) {
-  if (!c) return 0;
-  const struct weir_limit* limit = bpf_map_lookup_elem(&limits, &row);
-  if (!limit || !applies(limit, c->labels)) return 0;
-  struct weir_account_key key = {};
-  make_key(&key, row, limit->per, c);
-  struct weir_account* account = open_account(&key);
-  if (!account) return 0;
-  u64 now = bpf_ktime_get_boot_ns() * WEIR_Q4;
-  u64 before = *(volatile u64*)&account->word;
-  /* An idle window starts at now; if the swap fails somebody else has just started it. */
-  if (limit->ns_per_byte_q4 && before < now)
-    __sync_val_compare_and_swap(&account->word, before, now);
-  __sync_fetch_and_add(&account->word, limit->ns_per_byte_q4 ? cost_of(limit, c->bytes) : c->bytes);
-  __sync_fetch_and_add(&account->charged, c->bytes);
   return 0;
 }
 

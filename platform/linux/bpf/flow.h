@@ -11,6 +11,7 @@
 struct route { /* of one packet; the socket holds a copy of it while it has one peer */
   u64 limits, dest;
   u32 classified;
+  u32 unnamed; /* its name is awaited: see WEIR_PER_UNNAMED */
 };
 
 /* The /24 or /48: what `per: destination` means where nothing gives a better key. */
@@ -33,34 +34,63 @@ static __always_inline void route_by_address(struct route* r, const u8* address,
   r->limits = p ? p->limits : now->unclassified;
   r->dest = p && p->dest ? p->dest : default_dest(address);
   r->classified = p && p->final;
+  r->unnamed = 0;
 }
 
-/* Moves the first flight of `s` from the rows that it was charged to to those of the verdict. */
-__attribute__((noinline)) int settle(struct weir_socket* s, u64 rows, u64 dest) {
-  if (!s) return 0;
-  u64 bytes = __sync_lock_test_and_set(&s->first_flight, 0);
-  u64 old_rows = s->limits, old_dest = s->dest;
-  if (!bytes) return 0;
-  struct charge c = {.tree = s->tree, .person = s->person, .labels = s->labels, .bytes = bytes};
-  u64 left = old_rows | rows;
-  /* Old and new rows are at most WEIR_CHARGES each. */
-  for (u32 i = 0; i < 2 * WEIR_CHARGES && left; i++) {
-    u32 row = lowest_bit(left);
-    u64 bit = left & -left;
-    left &= left - 1;
-    const struct weir_limit* limit = bpf_map_lookup_elem(&limits, &row);
-    int moved = limit && per_destination(limit->per) && old_dest != dest;
-    if ((old_rows & bit) && (!(rows & bit) || moved)) {
-      c.dest = old_dest;
-      c.now = s->first_ns;
-      refund_row(&c, row);
-    }
-    if ((rows & bit) && (!(old_rows & bit) || moved)) {
-      c.dest = dest;
-      enter_row(&c, row);
-    }
+/* Refunds the first flight of `s` in these rows. */
+__attribute__((noinline)) int leave_rows(struct weir_socket* s, struct charge* c, u64 rows) {
+  if (!s || !c) return 0;
+  c->dest = s->dest;
+  c->unnamed = s->flags & WEIR_SOCKET_UNNAMED;
+  c->now = s->first_ns;
+  for (u32 i = 0; i < WEIR_CHARGES && rows; i++) {
+    refund_row(c, lowest_bit(rows));
+    rows &= rows - 1;
   }
   return 0;
+}
+
+/* Moves the first flight of `s` from the rows that it was charged to to those of the verdict. Its
+ * bytes have left: where they find no room they stay charged to the part of the row for flows
+ * without a name, which is within the row's number, and the flow sends no more. 1: moved. */
+__attribute__((noinline)) int settle(struct weir_socket* s, u64 rows, u64 dest) {
+  if (!s) return 0;
+  if (__sync_fetch_and_or(&s->flags, WEIR_SOCKET_SETTLING) & WEIR_SOCKET_SETTLING) return 0;
+  struct charge c = {.tree = s->tree,
+                     .person = s->person,
+                     .labels = s->labels,
+                     .dest = dest,
+                     .now = bpf_ktime_get_boot_ns()};
+  c.bytes = __sync_lock_test_and_set(&s->first_flight, 0);
+  u64 old = s->limits, enters = rows & ~old, leaves = old & ~rows, left = old & rows;
+  int elsewhere = s->dest != dest || (s->flags & WEIR_SOCKET_UNNAMED);
+  for (u32 i = 0; i < WEIR_CHARGES && left; i++) {
+    u32 row = lowest_bit(left);
+    const struct weir_limit* limit = bpf_map_lookup_elem(&limits, &row);
+    if (limit && elsewhere && per_destination(limit->per)) {
+      enters |= left & -left;
+      leaves |= left & -left;
+    }
+    left &= left - 1;
+  }
+  int refused = c.bytes ? charge_rows(&c, enters) : 0;
+  if (refused > 0) {
+    leaves = old & ~rows;
+    s->stopped = refused;
+    s->stopped_dest = dest;
+    s->limits = old & rows;
+  }
+  if (c.bytes) leave_rows(s, &c, leaves);
+  if (refused > 0) {
+    __sync_fetch_and_add(&s->first_flight, c.bytes);
+  } else {
+    s->stopped = 0;
+    s->limits = rows;
+    s->dest = dest;
+    __sync_fetch_and_and(&s->flags, ~WEIR_SOCKET_UNNAMED);
+  }
+  __sync_fetch_and_and(&s->flags, ~WEIR_SOCKET_SETTLING);
+  return refused <= 0;
 }
 
 /* Takes the verdict for this socket if there is one of the policy in force. */
@@ -70,9 +100,7 @@ static __always_inline int take_verdict(struct weir_socket* s, const struct weir
   if (!v || v->generation != now->generation) return 0;
   u64 rows = v->limits | (s->limits & now->fixed);
   u64 dest = v->dest ? v->dest : s->dest;
-  settle(s, rows, dest);
-  s->limits = rows;
-  s->dest = dest;
+  if (!settle(s, rows, dest)) return 0;
   __sync_fetch_and_or(&s->flags, WEIR_SOCKET_CLASSIFIED);
   return 1;
 }
@@ -84,18 +112,29 @@ static __always_inline void look_up(struct weir_socket* s, const struct packet* 
   route_by_address(r, p->remote, now);
   s->first_flight = 0;
   s->wait_ns = 0;
+  s->stopped = 0;
   s->limits = r->limits;
   s->dest = r->dest;
   s->generation = now->generation;
   s->verdicts = now->verdicts - 1; /* so that the next look finds a verdict that is there already */
-  if (r->classified)
-    __sync_fetch_and_or(&s->flags, WEIR_SOCKET_CLASSIFIED);
-  else
-    __sync_fetch_and_and(&s->flags, ~(WEIR_SOCKET_CLASSIFIED | WEIR_SOCKET_WAITED));
+  __sync_fetch_and_and(&s->flags,
+                       ~(WEIR_SOCKET_CLASSIFIED | WEIR_SOCKET_WAITED | WEIR_SOCKET_UNNAMED));
+  r->unnamed = !r->classified && now->unclassified && now->first_flight && now->verdict_wait_ns;
+  if (r->classified) __sync_fetch_and_or(&s->flags, WEIR_SOCKET_CLASSIFIED);
+  if (r->unnamed) __sync_fetch_and_or(&s->flags, WEIR_SOCKET_UNNAMED);
+}
+
+/* Which rows are for this socket, whose copy of its route is used. */
+static __always_inline void copy_route(const struct weir_socket* s, struct route* r) {
+  r->limits = s->limits;
+  r->dest = s->dest;
+  r->classified = s->flags & WEIR_SOCKET_CLASSIFIED ? 1 : 0;
+  r->unnamed = s->flags & WEIR_SOCKET_UNNAMED ? 1 : 0;
 }
 
 /* The rows of this packet. A datagram socket with several peers gets no verdict, and nothing of it
- * is kept: two threads could otherwise use an approved peer's rows for another peer. */
+ * is kept: two threads could otherwise use an approved peer's rows for another peer. 1: there may
+ * be a verdict, to be taken by the caller, whose calls nest less deeply. */
 __attribute__((noinline)) int find_route(struct weir_socket* s, struct packet* p, struct route* r,
                                          u8 family) {
   u32 zero = 0;
@@ -119,16 +158,9 @@ __attribute__((noinline)) int find_route(struct weir_socket* s, struct packet* p
     route_by_address(r, p->remote, now);
     return 0;
   }
-  int classified = 0;
   if (s->generation != now->generation) look_up(s, p, now, r);
-  if (s->verdicts != now->verdicts) {
-    s->verdicts = now->verdicts;
-    classified = take_verdict(s, now);
-  }
-  r->limits = s->limits;
-  r->dest = s->dest;
-  r->classified = s->flags & WEIR_SOCKET_CLASSIFIED ? 1 : 0;
-  return classified;
+  copy_route(s, r);
+  return s->verdicts != now->verdicts || s->stopped;
 }
 
 /* 1: the flow has used its first flight and waits for its verdict. Also where its address is
@@ -144,6 +176,14 @@ static __always_inline int must_wait(struct weir_socket* s, const struct route* 
   return 0;
 }
 
+/* No name came in time: it goes where its address says. */
+static __always_inline void stop_waiting(struct weir_socket* s, struct route* r,
+                                         const struct weir_state* now, u64 time) {
+  if (!r->unnamed || !s->wait_ns || time - s->wait_ns < now->verdict_wait_ns) return;
+  __sync_fetch_and_or(&s->flags, WEIR_SOCKET_WAITED);
+  if (settle(s, s->limits, s->dest)) r->unnamed = 0;
+}
+
 /* 1: no verdict can take this socket off its rows any more. A refusal begins the wait for one, as
  * the end of the first flight does. */
 static __always_inline int is_settled(struct weir_socket* s, const struct route* r,
@@ -151,7 +191,7 @@ static __always_inline int is_settled(struct weir_socket* s, const struct route*
   if (r->classified || !now->first_flight || (s->flags & (WEIR_SOCKET_MANY | WEIR_SOCKET_WAITED)))
     return 1;
   if (!s->wait_ns) s->wait_ns = time;
-  return time - s->wait_ns >= now->verdict_wait_ns;
+  return !r->unnamed && time - s->wait_ns >= now->verdict_wait_ns;
 }
 
 static __always_inline int lease_holds(u64 tree, u64 target, u64 time) {

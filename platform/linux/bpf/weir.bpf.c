@@ -282,7 +282,16 @@ static __always_inline int pay(struct weir_socket* s, struct packet* p, const st
                      .labels = s->labels,
                      .dest = r->dest,
                      .bytes = bytes,
-                     .now = time};
+                     .now = time,
+                     .unnamed = r->unnamed};
+  if (s->stopped && !(s->flags & WEIR_SOCKET_MANY)) {
+    c.dest = s->stopped_dest;
+    c.unnamed = 0;
+    __sync_fetch_and_add(&s->refused, bytes);
+    count(WEIR_COUNT_REFUSED_PACKETS);
+    tell_row(s, &c, p, WEIR_TELL(s->stopped - 1, family, 1));
+    return WEIR_REFUSE;
+  }
   if (is_acknowledgement(s, p, now) && charge_rows(&c, now->acknowledgements) <= 0) {
     count(WEIR_COUNT_ACKNOWLEDGEMENTS);
     __sync_fetch_and_add(&s->bytes_out, bytes);
@@ -319,7 +328,12 @@ static __always_inline void show_head(struct __sk_buff* skb, struct weir_socket*
 static __always_inline int leave(struct __sk_buff* skb, struct weir_socket* s, struct packet* p,
                                  const struct weir_state* now, u64 time, u8 family) {
   struct route r = {};
-  int classified = find_route(s, p, &r, family);
+  int classified = 0;
+  if (find_route(s, p, &r, family)) {
+    s->verdicts = now->verdicts;
+    classified = take_verdict(s, now);
+    copy_route(s, &r);
+  }
   if (now->blocks && is_blocked(s->tree, p->remote_port, r.dest, 0, time) &&
       (p->payload || (p->tcp_flags & WEIR_TCP_SYN))) {
     count(WEIR_COUNT_BLOCKED);
@@ -334,6 +348,7 @@ static __always_inline int leave(struct __sk_buff* skb, struct weir_socket* s, s
       count(WEIR_COUNT_WAITED);
       return WEIR_LOSE;
     }
+    stop_waiting(s, &r, now, time);
     answer = pay(s, p, &r, now, bytes, time, family);
   }
   if (answer == WEIR_PASS && p->stream) advance(s, p);

@@ -18,7 +18,7 @@ typedef unsigned int w_u32;
 typedef unsigned long long w_u64;
 #endif
 
-#define WEIR_LAYOUT 1u
+#define WEIR_LAYOUT 2u
 
 #define WEIR_LIMITS 64u /* rows of the limit table: one bit each in a u64 (kMaxLimits) */
 #define WEIR_CHARGES \
@@ -42,14 +42,18 @@ enum weir_per {
   WEIR_PER_TREE_DEST,
   WEIR_PER_HOST_DEST
 };
+#define WEIR_PER_UNNAMED 8u   /* or'ed to an account's `per`: its flows wait for their name */
 #define WEIR_LIMIT_OBSERVE 1u /* count and tell, never refuse */
 #define WEIR_LIMIT_FIXED 2u   /* no verdict may take a socket off this row */
 
 struct weir_limit {
   w_u64 bytes; /* total limits: all of it; windowed: the burst (half of the policy's number) */
   w_u64 ns_per_byte_q4; /* windowed: refill, ns per byte in 1/16 ns, rounded up; 0: a total */
-  w_u32 per;            /* enum weir_per; NONE: row unused */
-  w_u32 labels;         /* applies only where socket or task carries one of them; 0: always */
+  /* Rows per destination: the part of the number for flows that wait for their name. Together with
+   * the part above it is the whole number. */
+  w_u64 unnamed_bytes, unnamed_ns_per_byte_q4;
+  w_u32 per;    /* enum weir_per; NONE: row unused */
+  w_u32 labels; /* applies only where socket or task carries one of them; 0: always */
   w_u32 flags;
   w_u32 pad;
 };
@@ -105,6 +109,7 @@ struct weir_socket {
   w_u64 first_flight; /* bytes sent before the verdict, charged to every row of `limits` */
   w_u64 first_ns;     /* boot time of the first of them */
   w_u64 wait_ns;      /* boot time since which it waits for its verdict, 0: it doesn't */
+  w_u64 stopped_dest; /* where its first flight does not fit, if `stopped` */
   struct weir_tuple
       tuple; /* of the first packet that left: `limits` and `dest` are for its remote */
   w_u32 person, labels, pid, generation;
@@ -112,8 +117,8 @@ struct weir_socket {
   w_u32 max_seq;      /* TCP: highest end of sequence that was charged */
   w_u32 datagrams_in; /* since our last datagram: acknowledgements are told from sending */
   w_u32 flags;
-  w_u32 head; /* payload bytes already put into the ring */
-  w_u32 pad;
+  w_u32 head;    /* payload bytes already put into the ring */
+  w_u32 stopped; /* 1 + the row of its verdict that has no room for its first flight; 0: it goes */
 };
 #define WEIR_SOCKET_CLASSIFIED 1u
 #define WEIR_SOCKET_SEQ 2u       /* max_seq is valid */
@@ -125,6 +130,8 @@ struct weir_socket {
 #define WEIR_SOCKET_TOLD 64u   /* a refusal on it was put into the ring */
 #define WEIR_SOCKET_TOLD_SETTLED 512u /* and one that said that the row counts for good */
 #define WEIR_SOCKET_CLAIMED 256u      /* one packet is looking it up */
+#define WEIR_SOCKET_UNNAMED 1024u     /* its rows per destination: WEIR_PER_UNNAMED */
+#define WEIR_SOCKET_SETTLING 2048u    /* one packet is moving its first flight */
 #define WEIR_SOCKET_CLOSED 128u /* closed by its last holder; TCP may still send what is queued */
 
 /* ---- verdict: HASH cookie → limits, written by the guard for the engine --------------------- */
