@@ -105,6 +105,7 @@ void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
     hear_told(now);
     destroy_due(now);
     if (engine_ >= 0 && wanted[3].revents != 0) hear_engine(now);
+    kernel_.wake();
     if (ending_) end_engine(spawner);
     if (wanted[2].revents != 0) hear_spawner(spawner, now);
     if (now >= second_ns_) each_second(spawner, now);

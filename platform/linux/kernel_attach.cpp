@@ -19,9 +19,18 @@ bool is_cgroup_program(const bpf_program* program) {
   return bpf_program__type(program) != BPF_PROG_TYPE_TRACING;
 }
 
+// Runs when it is read (KernelPart::wake), so there is nothing to keep between two guards.
+bool is_walk(const bpf_program* program) {
+  return bpf_program__expected_attach_type(program) == BPF_TRACE_ITER;
+}
+
 // A descriptor of a new link, or a negative errno.
 int attach(const bpf_program* program, int cgroup) {
   int fd = bpf_program__fd(program);
+  if (is_walk(program)) {
+    int link = bpf_link_create(fd, 0, BPF_TRACE_ITER, nullptr);
+    return link < 0 ? -errno : link;
+  }
   if (!is_cgroup_program(program)) {
     int link = bpf_raw_tracepoint_open(nullptr, fd);
     return link < 0 ? -errno : link;
@@ -82,9 +91,11 @@ Result<void> attach_programs(KernelState& state, const std::string& pins) {
   for (KernelProgram& p : state.programs) {
     bpf_program* program = bpf_object__find_program_by_name(state.object.get(), p.name.c_str());
     if (!p.loaded || !program) continue;
-    auto link = attach_one(state, program, cgroup.get(), pins.empty() ? "" : pins + "/" + p.name);
+    const bool pinned = !pins.empty() && !is_walk(program);
+    auto link = attach_one(state, program, cgroup.get(), pinned ? pins + "/" + p.name : "");
     if (link) {
       p.attached = true;
+      if (is_walk(program)) state.walk = link->get();
       state.links.push_back(std::move(*link));
       continue;
     }

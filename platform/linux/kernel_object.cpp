@@ -112,6 +112,9 @@ const std::vector<ProgramNote>& program_notes() {
        "an inherited socket that nobody owns stays unattributed (kernels before 6.16)"},
       {"weir_egress", true, "nothing is bounded"},
       {"weir_ingress", false, "received bytes and DNS answers are not seen"},
+      {"weir_wake", false,
+       "a flow that waited for its verdict goes on at TCP's own next try, up to half a second "
+       "later"},
       {"weir_sock_release", false, "the last record of a socket is missing"},
   };
   return notes;

@@ -103,6 +103,9 @@ class KernelPart {
   Result<void> remove_prefix(const Prefix& prefix);
   Result<void> clear_prefixes();  // an adopted table's: their leases ended with the former guard
   Result<void> put_verdict(std::uint64_t cookie, std::uint64_t limits, std::uint64_t destination);
+  // After a batch of verdicts: streams of this network namespace that waited for one of them send
+  // at once, where this kernel can. Nothing to do if none waited. Elsewhere TCP's next try does it.
+  void wake();
   Result<void> remove_verdict(std::uint64_t cookie);  // of a socket that closed
   // The tree loses `target` (0 everything, 53 DNS, else a destination key) until then.
   Result<void> put_block(std::uint64_t tree, std::uint64_t target, std::uint64_t until_boot_ns);

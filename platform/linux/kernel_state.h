@@ -56,6 +56,8 @@ struct KernelState {
   Object object;
   std::vector<KernelProgram> programs;
   std::vector<Descriptor> links;  // closing one that is not pinned detaches its program
+  int walk = -1;                  // one of them: the walk over the TCP sockets; -1: none here
+  bool to_wake = false;           // a verdict came for a socket that waited
   weir_state values{};
   bool adopted = false;
   std::unique_ptr<ring_buffer, RingCloser> told;

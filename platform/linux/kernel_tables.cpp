@@ -4,11 +4,13 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <set>
+#include <utility>
 
 #include "platform/linux/kernel_state.h"
 
@@ -17,6 +19,8 @@ namespace {
 
 // Windowed words count 1/16 ns, see weir_abi.h.
 constexpr std::uint64_t kUnitsPerNs = 16;
+
+constexpr int kMostWalks = 16;  // million sockets
 
 // A row per destination keeps a quarter for flows that wait for their name, and not more than this:
 // 16 first flights, or a hundred hellos and more, to one place at once.
@@ -173,7 +177,19 @@ Result<void> KernelPart::put_verdict(std::uint64_t cookie, std::uint64_t limits,
   if (bpf_map_update_elem(state_->map("verdicts"), &cookie, &v, BPF_ANY))
     return fail_with(fmt::format("cannot write the verdict of socket {}", cookie), errno);
   state_->values.verdicts++;
+  if (state_->walk >= 0 && !bpf_map_delete_elem(state_->map("held"), &cookie))
+    state_->to_wake = true;
   return state_->write_state();
+}
+
+void KernelPart::wake() {
+  if (!std::exchange(state_->to_wake, false)) return;
+  Descriptor walk(bpf_iter_create(state_->walk));
+  if (!walk) return;
+  // It prints nothing: a read returns when the walk is over, EAGAIN after a million sockets.
+  char nothing[64];
+  for (int n = 0; n < kMostWalks; n++)
+    if (read(walk.get(), nothing, sizeof nothing) >= 0 || errno != EAGAIN) return;
 }
 
 Result<void> KernelPart::remove_verdict(std::uint64_t cookie) {

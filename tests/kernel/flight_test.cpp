@@ -1,5 +1,6 @@
 // The first flight of a flow: charged to every row that could count, short, and given back exactly
 // where the verdict says that a row doesn't count.
+#include <algorithm>
 #include <set>
 
 #include "tests/kernel/kernel_test.h"
@@ -152,6 +153,38 @@ TEST_F(FirstFlight, whose_verdict_is_late_belongs_to_the_destination_of_its_addr
     EXPECT_EQ(a.key.dest, default_destination(*IpAddress::parse(kPeer4)));
     EXPECT_EQ(a.value.charged, a.key.per & WEIR_PER_UNNAMED ? 0u : 200'000u);
   }
+}
+
+TEST_F(FirstFlight, that_waits_is_woken_by_its_verdict) {
+  load({limit_row(kRoomy, 0, WEIR_PER_PERSON)});
+  const auto& programs = k->part->programs();
+  auto walk = std::find_if(programs.begin(), programs.end(),
+                           [](const KernelProgram& p) { return p.name == "weir_wake"; });
+  ASSERT_NE(walk, programs.end());
+  if (!walk->attached) GTEST_SKIP() << "this kernel wakes no flow: " << walk->problem;
+  constexpr std::size_t kFlows = 30, kWoken = 20;
+  k->desk.start(tcp({"--count", "30", "--bytes", "30000", "--ms", "120000"}));
+  k->desk.settled(milliseconds(700), milliseconds(6000));
+  std::set<std::uint64_t> cookies;
+  for (const auto& head : k->records<weir_head>(WEIR_REC_HEAD)) cookies.insert(head.record.cookie);
+  ASSERT_EQ(cookies.size(), kFlows);
+  std::vector<double> took[2];  // by itself, woken
+  for (std::uint64_t cookie : cookies) {
+    bool wakes = took[1].size() < kWoken;
+    std::uint64_t before = k->desk.received(), start = boot_now();
+    ASSERT_TRUE(k->part->put_verdict(cookie, 1, 0));
+    if (wakes) k->part->wake();
+    while (k->desk.received() == before && boot_now() < start + 2 * kSecond) usleep(50);
+    took[wakes].push_back(static_cast<double>(boot_now() - start) / 1e6);
+    usleep(20'000);  // until the rest of it is there
+  }
+  for (auto& t : took) std::sort(t.begin(), t.end());
+  fmt::print(
+      "from its verdict to its next byte, ms, p50 and most: by itself {:.1f} {:.1f}, woken "
+      "{:.1f} {:.1f}\n",
+      took[0][(kFlows - kWoken) / 2], took[0].back(), took[1][kWoken / 2], took[1].back());
+  EXPECT_LT(took[1][kWoken / 2], 60.0 * scale()) << "TCP by itself tries after 200 ms";
+  EXPECT_GE(k->count(WEIR_COUNT_WOKEN), kWoken - 2);
 }
 
 struct Path {

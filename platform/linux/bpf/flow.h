@@ -163,6 +163,14 @@ __attribute__((noinline)) int find_route(struct weir_socket* s, struct packet* p
   return s->verdicts != now->verdicts || s->stopped;
 }
 
+/* Begins the wait for a verdict. A stream is remembered, so that its verdict wakes it. */
+static __always_inline void begin_wait(struct weir_socket* s, u64 time) {
+  if (s->wait_ns) return;
+  s->wait_ns = time;
+  u64 cookie = s->cookie;
+  if (s->tuple.protocol == WEIR_TCP) bpf_map_update_elem(&held, &cookie, &time, BPF_ANY);
+}
+
 /* 1: the flow has used its first flight and waits for its verdict. Also where its address is
  * charged to no row: the name that it says may still bring it under one. */
 static __always_inline int must_wait(struct weir_socket* s, const struct route* r, u64 bytes,
@@ -170,7 +178,7 @@ static __always_inline int must_wait(struct weir_socket* s, const struct route* 
   if (r->classified || !now->unclassified || !now->first_flight) return 0;
   if (s->flags & (WEIR_SOCKET_MANY | WEIR_SOCKET_WAITED)) return 0;
   if (s->first_flight + bytes <= now->first_flight) return 0;
-  if (!s->wait_ns) s->wait_ns = time;
+  begin_wait(s, time);
   if (time - s->wait_ns < now->verdict_wait_ns) return 1;
   __sync_fetch_and_or(&s->flags, WEIR_SOCKET_WAITED);
   return 0;
@@ -190,7 +198,7 @@ static __always_inline int is_settled(struct weir_socket* s, const struct route*
                                       const struct weir_state* now, u64 time) {
   if (r->classified || !now->first_flight || (s->flags & (WEIR_SOCKET_MANY | WEIR_SOCKET_WAITED)))
     return 1;
-  if (!s->wait_ns) s->wait_ns = time;
+  begin_wait(s, time);
   return !r->unnamed && time - s->wait_ns >= now->verdict_wait_ns;
 }
 

@@ -58,6 +58,13 @@ struct sock {
   struct sock_common __sk_common;
 };
 
+struct bpf_iter_meta;
+
+struct bpf_iter__tcp { /* what a program that walks the TCP sockets gets for each */
+  struct bpf_iter_meta* meta;
+  struct sock_common* sk_common;
+};
+
 #pragma clang attribute pop
 
 #define WEIR_PF_KTHREAD 0x00200000u /* task_struct.flags: a kernel thread (since 2.6) */

@@ -16,6 +16,7 @@ typedef w_u32 u32;
 typedef w_u64 u64;
 
 #define WEIR_VERDICTS 65536u /* sockets with a verdict at once; more: they stay unclassified */
+#define WEIR_HELD 4096u      /* sockets that wait for their verdict at once */
 #define WEIR_LAUNCHERS 256u  /* declared launchers: a desk has about twenty */
 #define WEIR_EVENTS_BYTES (8u << 20) /* 2 s of 2,000 new flows a second with a 2 KiB head each */
 #define WEIR_TOLD_BYTES (256u << 10) /* 1,500 refusals that the guard has not read yet */
@@ -57,6 +58,15 @@ struct {
   __type(key, u64);
   __type(value, struct weir_verdict);
 } verdicts SEC(".maps");
+
+/* Sockets that wait for their verdict: whether a verdict frees one, so that the guard must wake it.
+ * LRU: one that is forgotten goes on by TCP's own retry. */
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, WEIR_HELD);
+  __type(key, u64);
+  __type(value, u64);
+} held SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_LPM_TRIE);
