@@ -68,7 +68,7 @@ TEST_F(Block, of_dns_holds_on_loopback_and_for_sockets_that_are_open) {
 TEST_F(Block, ends_by_itself) {
   k->load({limit_row(kRoomy, 0, WEIR_PER_PERSON)});
   pid_t pid = k->desk.start(udp({"--ms", "3000", "--wait", "300"}));
-  std::uint64_t end = boot_now() + kSecond;
+  std::uint64_t end = boot_now() + kSecond * static_cast<unsigned>(scale());
   ASSERT_TRUE(k->part->put_block(tree_of(pid), WEIR_TARGET_EVERYTHING, end));
   EXPECT_EQ(k->part->state().blocks, 1u);
   while (boot_now() < end - kSecond / 10) {
