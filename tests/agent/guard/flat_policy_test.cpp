@@ -17,12 +17,16 @@ FlatHeader two_rows() {
   header.state.first_flight = 16384;
   header.table[0] = {.bytes = 65536,
                      .ns_per_byte_q4 = 0,
+                     .unnamed_bytes = 0,
+                     .unnamed_ns_per_byte_q4 = 0,
                      .per = WEIR_PER_PERSON,
                      .labels = 0,
                      .flags = 0,
                      .pad = 0};
   header.table[1] = {.bytes = 1048576,
                      .ns_per_byte_q4 = 0,
+                     .unnamed_bytes = 0,
+                     .unnamed_ns_per_byte_q4 = 0,
                      .per = WEIR_PER_HOST,
                      .labels = 0,
                      .flags = WEIR_LIMIT_FIXED,

@@ -32,8 +32,16 @@ TEST(limit_rows, of_a_flat_policy_are_those_of_the_compiler) {
     const auto table = limit_table(policy);
     for (std::size_t i = 0; i < policy.limits.size(); ++i) {
       const weir_limit& row = flat->header->table[i];
-      EXPECT_EQ(row.bytes, table[i].bytes) << i;
-      EXPECT_EQ(row.ns_per_byte_q4, table[i].ns_per_byte_q4) << i;
+      // Per destination the row is two parts (docs/decisions/0016), which together are the number.
+      EXPECT_EQ(row.bytes + row.unnamed_bytes, table[i].bytes) << i;
+      EXPECT_EQ(row.unnamed_bytes != 0, row.per >= WEIR_PER_PERSON_DEST) << i;
+      if (row.unnamed_bytes == 0) {
+        EXPECT_EQ(row.ns_per_byte_q4, table[i].ns_per_byte_q4) << i;
+      } else if (table[i].ns_per_byte_q4 != 0) {
+        const double parts = 1 / static_cast<double>(row.ns_per_byte_q4) +
+                             1 / static_cast<double>(row.unnamed_ns_per_byte_q4);
+        EXPECT_NEAR(parts * static_cast<double>(table[i].ns_per_byte_q4), 1, 1e-6) << i;
+      }
       EXPECT_EQ(row.per, static_cast<std::uint32_t>(table[i].per)) << i;
       EXPECT_EQ(row.labels, table[i].labels) << i;
       EXPECT_EQ(row.flags, table[i].flags) << i;
