@@ -4,8 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <unordered_map>
 #include <vector>
+
+#include "core/base/keyed_table.h"
 
 namespace weir {
 
@@ -18,7 +19,7 @@ class AccountTable {
     return hint < rows_.size() && rows_[hint].key == key ? hint : index_of(key, now_ns);
   }
   std::size_t index_of(std::uint64_t key, std::int64_t now_ns) {
-    if (const auto found = index_.find(key); found != index_.end()) return found->second;
+    if (const std::uint32_t found = index_.find(key); found != KeyIndex::kNone) return found;
     std::size_t at = rows_.size();
     if (at < kRows) {
       rows_.emplace_back();
@@ -35,7 +36,7 @@ class AccountTable {
     }
     rows_[at].key = key;
     rows_[at].last_ns = now_ns;
-    index_[key] = at;
+    index_.insert(key, static_cast<std::uint32_t>(at));
     return at;
   }
   Row& operator[](std::size_t at) { return rows_[at]; }
@@ -45,7 +46,7 @@ class AccountTable {
  private:
   static constexpr std::size_t kLooked = 16;
   std::vector<Row> rows_;
-  std::unordered_map<std::uint64_t, std::size_t> index_;
+  KeyIndex index_;
   std::size_t hand_ = 0;
   std::uint64_t dropped_ = 0;
 };

@@ -5,22 +5,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <unordered_map>
+
+#include "core/base/keyed_table.h"
 
 namespace weir {
 
 template <class State, std::size_t kFlows>
 class FlowMap {
  public:
-  State* find(std::uint64_t serial) {
-    const auto found = states_.find(serial);
-    return found == states_.end() ? nullptr : &found->second;
-  }
+  State* find(std::uint64_t serial) { return states_.find(serial); }
   // The flow's state, made if need be; when the table is full any other gives way, counted.
   State& at(std::uint64_t serial) {
     if (State* state = find(serial)) return *state;
     if (states_.size() >= kFlows) {
-      states_.erase(states_.begin());
+      states_.erase_any();
       ++dropped_;
     }
     return states_[serial];
@@ -36,7 +34,7 @@ class FlowMap {
 
  private:
   static constexpr std::size_t kClosed = 8192;  // core/net keeps closed flows for 10 s
-  std::unordered_map<std::uint64_t, State> states_;
+  KeyedTable<State> states_;
   std::deque<std::uint64_t> closed_;
   std::uint64_t dropped_ = 0;
 };

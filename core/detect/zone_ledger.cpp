@@ -70,8 +70,8 @@ std::uint32_t ZoneLedger::Sketch::recall(std::uint64_t key) const {
 }
 
 Zone* ZoneLedger::find(std::uint64_t key) {
-  const auto found = index_.find(key);
-  return found == index_.end() ? nullptr : &zones_[found->second];
+  const std::uint32_t found = index_.find(key);
+  return found == KeyIndex::kNone ? nullptr : &zones_[found];
 }
 
 Zone& ZoneLedger::row(std::uint64_t key, const std::string& text, std::int64_t now_ns) {
@@ -111,7 +111,7 @@ Zone& ZoneLedger::make(std::uint64_t key, std::int64_t now_ns) {
     index_.erase(zones_[at].key);
     zones_[at] = Zone();
   }
-  index_[key] = static_cast<std::uint32_t>(at);
+  index_.insert(key, static_cast<std::uint32_t>(at));
   Zone& zone = zones_[at];
   zone.key = key;
   zone.halved_ns = now_ns;

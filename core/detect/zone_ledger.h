@@ -6,9 +6,9 @@
 
 #include <cstdint>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
+#include "core/base/keyed_table.h"
 #include "core/detect/char_model.h"
 #include "core/detect/name_set.h"
 #include "core/detect/window.h"
@@ -95,7 +95,7 @@ class ZoneLedger {
   const CharModel& model_;
   NameSet seen_;
   std::vector<Zone> zones_;
-  std::unordered_map<std::uint64_t, std::uint32_t> index_;
+  KeyIndex index_;
   std::size_t hand_ = 0;
   std::uint64_t evicted_ = 0;
   Sketch today_, yesterday_;

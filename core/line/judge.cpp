@@ -361,12 +361,11 @@ void Line::State::judge_resolver(const Endpoint& resolver) {
 // A new policy: what is open is judged by it at once, in the order in which it was opened.
 void Line::State::judge_again() {
   resolvers_told.clear();
-  std::vector<std::uint64_t> order;
-  for (const auto& [serial, flow] : judged)
-    if (flow.judged) order.push_back(serial);
+  std::vector<std::uint64_t> order = judged.keys();
   std::sort(order.begin(), order.end());
   for (std::uint64_t serial : order) {
     JudgedFlow& flow = judged.at(serial);
+    if (!flow.judged) continue;
     flow.told_rows = 0;
     if (flow.copy == nullptr) {
       flow.judged = flow.named = false;  // judged at its next packet

@@ -55,8 +55,7 @@ Line::State::State(Outlet& to)
 void Line::State::advance(const Stamp& now) {
   at = {now.wall_ns, std::max(now.boot_ns, at.boot_ns)};
   if (usage.is_over(at.wall_ns)) {
-    std::vector<std::uint64_t> order;
-    for (const auto& [serial, known] : judged) order.push_back(serial);
+    std::vector<std::uint64_t> order = judged.keys();
     std::sort(order.begin(), order.end());
     for (std::uint64_t serial : order) {
       add_usage(judged.at(serial));
@@ -94,15 +93,15 @@ void Line::State::report(const Observation& seen) {
 // A flow is over: its record, its last bytes in reports and usage.
 void Line::State::settle(const Flow& flow) {
   outlet.flow(flow.record);
-  const auto found = judged.find(flow.serial);
-  if (found == judged.end()) return;
-  JudgedFlow& known = found->second;
+  JudgedFlow* const found = judged.find(flow.serial);
+  if (found == nullptr) return;
+  JudgedFlow& known = *found;
   known.bytes = {flow.record.bytes_out, flow.record.bytes_in};
   reports.follow(flow.serial, known.bytes, true, at);
   add_usage(known);
   const auto key = serials.find(known.key);
   if (key != serials.end() && key->second == flow.serial) serials.erase(key);
-  judged.erase(found);
+  judged.erase(flow.serial);
 }
 
 void Line::State::add_usage(JudgedFlow& known) {

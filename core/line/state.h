@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/base/keyed_table.h"
 #include "core/detect/detector.h"
 #include "core/line/accounts.h"
 #include "core/line/counters.h"
@@ -106,7 +107,7 @@ struct Line::State {
   Usage usage;
   Reports reports;
   std::vector<std::unique_ptr<Detector>> detectors;
-  std::unordered_map<std::uint64_t, JudgedFlow> judged;  // by serial: bounded as Flows is
+  KeyedTable<JudgedFlow> judged;  // by serial: bounded as Flows is
   std::unordered_map<FlowKey, std::uint64_t, FlowKeyHash> serials;
   std::set<TreeId> resolver_trees;
   std::unordered_map<IpAddress, std::int64_t, IpAddressHash> resolvers_told;  // when again, boot
