@@ -13,15 +13,15 @@
 
 namespace weir {
 
-// Where a key's value is. Keys are serial numbers or hashes, so their low bits spread them; 0 is
-// no key.
+// Where a key's value is. Serial numbers would stand in one long run, so keys are mixed; 0 is no
+// key.
 class KeyIndex {
  public:
   static constexpr std::uint32_t kNone = 0xffffffff;
 
   std::uint32_t find(std::uint64_t key) const {
     if (buckets_.empty()) return kNone;
-    for (std::size_t i = key & mask();; i = (i + 1) & mask()) {
+    for (std::size_t i = home(key);; i = (i + 1) & mask()) {
       if (buckets_[i].key == key) return buckets_[i].slot;
       if (buckets_[i].key == 0) return kNone;
     }
@@ -33,11 +33,11 @@ class KeyIndex {
     ++size_;
   }
   void erase(std::uint64_t key) {  // a key that is there
-    std::size_t hole = key & mask();
+    std::size_t hole = home(key);
     while (buckets_[hole].key != key) hole = (hole + 1) & mask();
     // Moves back what stands behind the hole on its account, so that no mark is left.
     for (std::size_t i = (hole + 1) & mask(); buckets_[i].key != 0; i = (i + 1) & mask()) {
-      if (((i - buckets_[i].key) & mask()) < ((i - hole) & mask())) continue;
+      if (((i - home(buckets_[i].key)) & mask()) < ((i - hole) & mask())) continue;
       buckets_[hole] = buckets_[i];
       hole = i;
     }
@@ -53,8 +53,11 @@ class KeyIndex {
     std::uint32_t slot = kNone;
   };
   std::size_t mask() const { return buckets_.size() - 1; }
+  std::size_t home(std::uint64_t key) const {  // Knuth's multiplicative hash: 2^64 / golden ratio
+    return static_cast<std::size_t>(key * 0x9e3779b97f4a7c15ULL >> 32) & mask();
+  }
   void place(const Bucket& bucket) {
-    std::size_t i = bucket.key & mask();
+    std::size_t i = home(bucket.key);
     while (buckets_[i].key != 0) i = (i + 1) & mask();
     buckets_[i] = bucket;
   }

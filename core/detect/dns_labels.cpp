@@ -2,9 +2,11 @@
 #include "core/detect/dns_labels.h"
 
 #include <fmt/format.h>
-#include <libpsl.h>
 
 #include <algorithm>
+
+#include "core/base/text.h"
+#include "core/net/suffix.h"
 
 namespace weir {
 namespace {
@@ -28,50 +30,47 @@ char unescape(std::string_view name, std::size_t& i) {
   return name[i - 1];
 }
 
-bool is_suffix(const std::string& name) {
-  return psl_is_public_suffix2(psl_builtin(), name.c_str(),
-                               PSL_TYPE_ICANN | PSL_TYPE_NO_STAR_RULE) == 1;
-}
-
-void find_zone(DnsLabels& name) {
-  const std::size_t count = name.size();
-  std::string tail;
-  std::size_t suffix_at = count;
-  for (std::size_t depth = 1; depth <= std::min(count, kMaxSuffixLabels); ++depth) {
-    const std::string& label = name.labels[count - depth];
-    // A label with bytes that no suffix has ends the search; libpsl takes C strings.
-    if (label.find_first_of(std::string_view("\0.", 2)) != std::string::npos) break;
-    if (depth > 1) tail.insert(0, 1, '.');
-    tail.insert(0, label);
-    if (is_suffix(tail)) suffix_at = count - depth;
-  }
-  name.known_suffix = suffix_at < count;
-  name.zone_at = name.known_suffix ? suffix_at - (suffix_at > 0 ? 1 : 0)
-                                   : count - std::min<std::size_t>(count, 2);
-}
-
-int number(const std::string& label, int max) {
+bool is_octet(std::string_view label) {
   if (label.empty() || label.size() > 3 || !std::all_of(label.begin(), label.end(), is_digit))
-    return -1;
-  if (label.size() > 1 && label[0] == '0') return -1;
-  const int value = std::stoi(label);
-  return value <= max ? value : -1;
+    return false;
+  if (label.size() > 1 && label[0] == '0') return false;
+  int value = 0;
+  for (const char c : label) value = value * 10 + (c - '0');
+  return value <= 255;
 }
 
-bool is_nibble(const std::string& label) {
+bool is_nibble(std::string_view label) {
   return label.size() == 1 && (is_digit(label[0]) || (label[0] >= 'a' && label[0] <= 'f'));
 }
 
 }  // namespace
 
-DnsLabels take_labels(std::string_view name) {
-  DnsLabels out;
+void DnsLabels::find_zone() {
+  const std::size_t count = size();
+  const char* const end = count == 0 ? bytes_.data() : labels.back().data() + labels.back().size();
+  std::size_t suffix_at = count;
+  for (std::size_t depth = 1; depth <= std::min(count, kMaxSuffixLabels); ++depth) {
+    const std::string_view label = labels[count - depth];
+    // A label with bytes that no suffix has ends the search; libpsl takes C strings.
+    if (!plain && label.find_first_of(std::string_view("\0.", 2)) != std::string_view::npos) break;
+    if (is_icann_suffix({label.data(), static_cast<std::size_t>(end - label.data())}))
+      suffix_at = count - depth;
+  }
+  known_suffix = suffix_at < count;
+  zone_at =
+      known_suffix ? suffix_at - (suffix_at > 0 ? 1 : 0) : count - std::min<std::size_t>(count, 2);
+}
+
+void DnsLabels::read(std::string_view name) {
+  labels.clear();
+  plain = true;
   std::uint32_t upper = 0, lower = 0;
-  std::string label;
-  for (std::size_t i = 0; i < name.size() && out.size() < kMaxLabels;) {
+  std::size_t begin = 0, size = 0;  // of the label at hand; of what is written
+  for (std::size_t i = 0; i < name.size() && labels.size() < kMaxLabels && size < kMaxText;) {
     if (name[i] == '.') {
-      out.labels.push_back(std::move(label));
-      label.clear();
+      labels.emplace_back(&bytes_[begin], size - begin);
+      bytes_[size++] = '.';
+      begin = size;
       ++i;
       continue;
     }
@@ -81,16 +80,26 @@ DnsLabels take_labels(std::string_view name) {
       c = static_cast<char>(c - 'A' + 'a');
     } else if (c >= 'a' && c <= 'z') {
       ++lower;
+    } else if (c == '.' || !is_visible(static_cast<unsigned char>(c))) {
+      plain = false;
     }
-    label.push_back(c);
+    bytes_[size++] = c;
   }
-  if (!label.empty() && out.size() < kMaxLabels) out.labels.push_back(std::move(label));
-  if (upper > 0 && lower > 0) out.case_bits = upper + lower;
-  find_zone(out);
-  return out;
+  if (size > begin && labels.size() < kMaxLabels) labels.emplace_back(&bytes_[begin], size - begin);
+  bytes_[labels.empty() ? 0 : labels.back().data() + labels.back().size() - bytes_.data()] = 0;
+  case_bits = upper > 0 && lower > 0 ? upper + lower : 0;
+  find_zone();
+}
+
+std::string_view DnsLabels::plain_text(std::size_t from, std::size_t to) const {
+  to = std::min(to, size());
+  if (from >= to) return {};
+  const char* const begin = labels[from].data();
+  return {begin, static_cast<std::size_t>(labels[to - 1].data() + labels[to - 1].size() - begin)};
 }
 
 std::string DnsLabels::text(std::size_t from, std::size_t to) const {
+  if (plain) return std::string(plain_text(from, to));
   std::string out;
   for (std::size_t i = from; i < std::min(to, size()); ++i) {
     if (i > from) out += '.';
@@ -109,9 +118,7 @@ std::size_t reversed_address(const DnsLabels& name) {
   const auto& labels = name.labels;
   if (labels.size() > 32 && std::all_of(labels.begin(), labels.begin() + 32, is_nibble)) return 32;
   if (labels.size() <= 4) return 0;
-  const bool address = std::all_of(labels.begin(), labels.begin() + 4,
-                                   [](const std::string& l) { return number(l, 255) >= 0; });
-  return address ? 4 : 0;
+  return std::all_of(labels.begin(), labels.begin() + 4, is_octet) ? 4 : 0;
 }
 
 }  // namespace weir

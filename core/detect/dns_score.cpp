@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 namespace weir {
 namespace {
@@ -27,46 +28,69 @@ std::uint32_t percent(std::uint64_t part, std::uint64_t whole) {
   return whole == 0 ? 0 : static_cast<std::uint32_t>(part * 100 / whole);
 }
 
-void add(DnsScore& score, int points, const char* code, std::vector<std::string> args) {
-  score.points += points;
-  if (points > 0) score.because.push_back({code, std::move(args)});
-}
+// A score in the making. Every question is scored, few are told: a reason's words are made only
+// where somebody wants them.
+struct Card {
+  DnsScore score;
+  bool reasons;
 
-void score_names(const ZoneEvidence& e, DnsScore& score) {
+  template <class Words>
+  void add(int points, const char* code, Words words) {
+    score.points += points;
+    if (reasons) score.because.push_back({code, words()});
+  }
+};
+
+using Args = std::vector<std::string>;
+
+void score_names(const ZoneEvidence& e, Card& card) {
   const double bits = static_cast<double>(e.letter_cost) / kOneBit / std::max(1u, e.characters);
   // Names that people give cost 2.5 to 6 bits a letter under the model, encoded bytes 8 to 14.
-  if (bits >= 6.0) add(score, 2, "dns_encoded_names", {fmt::format("{:.1f}", bits)});
+  if (bits >= 6.0)
+    card.add(2, "dns_encoded_names", [&] { return Args{fmt::format("{:.1f}", bits)}; });
   const std::uint32_t length = e.characters / std::max(1u, e.new_names);
   if (length >= 24 || e.longest_label > 48)
-    add(score, length >= 48 ? 2 : 1, "dns_long_names",
-        {std::to_string(length), std::to_string(e.longest_label)});
+    card.add(length >= 48 ? 2 : 1, "dns_long_names", [&] {
+      return Args{std::to_string(length), std::to_string(e.longest_label)};
+    });
   if (percent(e.binary_names, e.new_names) >= 10)
-    add(score, 2, "dns_binary_names", {std::to_string(e.binary_names)});
+    card.add(2, "dns_binary_names", [&] { return Args{std::to_string(e.binary_names)}; });
   // An address written backwards: block lists and reverse DNS. Four bytes each, no more.
-  if (percent(e.reversed_names, e.new_names) >= 90) score.points -= 3;
+  if (percent(e.reversed_names, e.new_names) >= 90) card.score.points -= 3;
+}
+
+DnsScore scored(const ZoneEvidence& e, bool flows_seen, bool reasons) {
+  Card card{{}, reasons};
+  const std::uint32_t unique = std::min(100u, percent(e.new_names, e.turns));
+  if (unique >= 80)
+    card.add(2, "dns_unique_names", [&] {
+      return Args{std::to_string(e.new_names), std::to_string(unique)};
+    });
+  score_names(e, card);
+  const std::uint32_t other = percent(e.other_types, e.queries);
+  if (other >= 50) card.add(2, "dns_unusual_types", [&] { return Args{std::to_string(other)}; });
+  const std::uint64_t answer = e.answers == 0 ? 0 : e.answer_bytes / e.answers;
+  if (answer >= 150) {
+    card.add(1, "dns_long_answers", [&] { return Args{std::to_string(answer)}; });
+    card.score.two_way = true;
+  }
+  const std::uint32_t nxdomain = percent(e.nxdomain, e.answers);
+  if (nxdomain >= 80) card.add(1, "dns_nxdomain", [&] { return Args{std::to_string(nxdomain)}; });
+  // What is connected to afterwards was a real name. A tunnel can pay for that with a flow a name.
+  if (percent(e.connected, e.new_names) >= 50) card.score.points -= 3;
+  if (flows_seen && e.connected == 0 && e.answers > 0)
+    card.add(1, "dns_never_connected", [] { return Args{}; });
+  return std::move(card.score);
 }
 
 }  // namespace
 
 DnsScore score_of(const ZoneEvidence& e, bool flows_seen) {
-  DnsScore score;
-  const std::uint32_t unique = std::min(100u, percent(e.new_names, e.turns));
-  if (unique >= 80)
-    add(score, 2, "dns_unique_names", {std::to_string(e.new_names), std::to_string(unique)});
-  score_names(e, score);
-  const std::uint32_t other = percent(e.other_types, e.queries);
-  if (other >= 50) add(score, 2, "dns_unusual_types", {std::to_string(other)});
-  const std::uint64_t answer = e.answers == 0 ? 0 : e.answer_bytes / e.answers;
-  if (answer >= 150) {
-    add(score, 1, "dns_long_answers", {std::to_string(answer)});
-    score.two_way = true;
-  }
-  if (e.answers > 0 && percent(e.nxdomain, e.answers) >= 80)
-    add(score, 1, "dns_nxdomain", {std::to_string(percent(e.nxdomain, e.answers))});
-  // What is connected to afterwards was a real name. A tunnel can pay for that with a flow a name.
-  if (percent(e.connected, e.new_names) >= 50) score.points -= 3;
-  if (flows_seen && e.connected == 0 && e.answers > 0) add(score, 1, "dns_never_connected", {});
-  return score;
+  return scored(e, flows_seen, true);
+}
+
+int points_of(const ZoneEvidence& e, bool flows_seen) {
+  return scored(e, flows_seen, false).points;
 }
 
 DnsLevel level_of(Zone& zone, int points, std::int64_t now_ns) {

@@ -18,6 +18,7 @@ struct DnsScore {
 // `flows_seen`: the actor opened flows of other kinds than DNS, so that a zone that nothing ever
 // connected to says something.
 DnsScore score_of(const ZoneEvidence& evidence, bool flows_seen);
+int points_of(const ZoneEvidence& evidence, bool flows_seen);  // the same without the reasons
 
 // The level that the zone has reached.
 struct DnsLevel {

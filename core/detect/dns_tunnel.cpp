@@ -1,11 +1,14 @@
 // Keys, charges and signals of dns_tunnel.
 #include "core/detect/dns_tunnel.h"
 
+#define XXH_INLINE_ALL  // some calls per DNS question
 #include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <unordered_set>
 #include <vector>
 
@@ -30,41 +33,55 @@ enum class KeyKind : std::uint8_t { zone, last_labels, first_label, no_suffix };
 struct Key {
   KeyKind kind = KeyKind::zone;
   std::uint64_t hash = 0;
-  std::string text;              // what a report calls it
   std::size_t from = 0, to = 0;  // the labels that are charged
+  std::string_view text;         // what a report calls it: of the name, or `escaped`
+  std::string escaped;
 };
 
-Key key_of(KeyKind kind, const DnsLabels& name, std::uint64_t actor) {
-  Key key{kind, 0, "", 0, name.size()};
-  switch (kind) {
-    case KeyKind::zone:
-    case KeyKind::last_labels:
-      key.text = name.text(name.zone_at, name.size());
-      key.to = name.zone_at;
-      break;
-    case KeyKind::first_label:
-      key.text = name.text(0, 1);
-      key.from = 1;
-      break;
-    case KeyKind::no_suffix:
-      break;
+// At most three; they point into the name and into themselves.
+struct Keys {
+  std::array<Key, 3> all;
+  std::size_t count = 0;
+
+  Keys(const DnsLabels& name, std::uint64_t actor);
+  Keys(const Keys&) = delete;
+  Keys& operator=(const Keys&) = delete;
+  const Key* begin() const { return all.data(); }
+  const Key* end() const { return all.data() + count; }
+
+ private:
+  void add(KeyKind kind, const DnsLabels& name, std::uint64_t actor);
+};
+
+void Keys::add(KeyKind kind, const DnsLabels& name, std::uint64_t actor) {
+  Key& key = all[count++];
+  key.kind = kind;
+  key.to = name.size();
+  std::size_t from = 0, to = 0;  // what the key is called by
+  if (kind == KeyKind::zone || kind == KeyKind::last_labels) {
+    from = key.to = name.zone_at;
+    to = name.size();
+  } else if (kind == KeyKind::first_label) {
+    key.from = to = 1;
   }
+  if (!name.plain) key.escaped = name.text(from, to);
+  key.text = name.plain ? name.plain_text(from, to) : std::string_view(key.escaped);
   key.hash = XXH3_64bits_withSeed(key.text.data(), key.text.size(),
                                   actor + static_cast<std::uint64_t>(kind)) |
              1;
-  return key;
 }
 
-std::vector<Key> keys_of(const DnsLabels& name, std::uint64_t actor) {
-  if (name.size() == 0) return {};  // the root
-  if (name.known_suffix) return {key_of(KeyKind::zone, name, actor)};
-  std::vector<Key> keys;
-  if (name.size() > 1) {
-    keys.push_back(key_of(KeyKind::last_labels, name, actor));
-    keys.push_back(key_of(KeyKind::first_label, name, actor));
+Keys::Keys(const DnsLabels& name, std::uint64_t actor) {
+  if (name.size() == 0) return;  // the root
+  if (name.known_suffix) {
+    add(KeyKind::zone, name, actor);
+    return;
   }
-  keys.push_back(key_of(KeyKind::no_suffix, name, actor));
-  return keys;
+  if (name.size() > 1) {
+    add(KeyKind::last_labels, name, actor);
+    add(KeyKind::first_label, name, actor);
+  }
+  add(KeyKind::no_suffix, name, actor);
 }
 
 class DnsTunnel final : public Detector {
@@ -82,6 +99,7 @@ class DnsTunnel final : public Detector {
     }
     const Actor actor = actor_of(flow);
     if (is_local_naming(flow.record.key) || serves(flow.record.key)) return;
+    const std::uint64_t hash = actor_hash(actor);
     // Who opened the flow asks, whatever the message's response bit claims.
     for (std::size_t i = 0; i < std::max<std::size_t>(seen.dns_count, 1); ++i) {
       const DnsMessage& message = seen.dns[i];
@@ -89,9 +107,9 @@ class DnsTunnel final : public Detector {
                             ? !message.response
                             : seen.direction == Direction::outgoing;
       for (const DnsQuestion& question : message.questions) {
-        const DnsLabels name = take_labels(question.name);
-        for (const Key& key : keys_of(name, actor_hash(actor)))
-          asks ? ask(key, name, question.type, message, flow, actor, at, out)
+        name_.read(question.name);
+        for (const Key& key : Keys(name_, hash))
+          asks ? ask(key, question.type, message, {flow, actor, hash, at}, out)
                : answer(key, message);
       }
     }
@@ -145,36 +163,41 @@ class DnsTunnel final : public Detector {
     if (actors_with_flows_.size() >= kMaxActors) actors_with_flows_.clear();
     actors_with_flows_.insert(hash);
     if (flow.resolved_name.empty()) return;
-    const DnsLabels name = take_labels(flow.resolved_name);
-    for (const Key& key : keys_of(name, hash))
+    name_.read(flow.resolved_name);
+    for (const Key& key : Keys(name_, hash))
       if (Zone* zone = ledger_.find(key.hash)) ++zone->evidence.connected;
   }
 
-  void ask(const Key& key, const DnsLabels& name, std::uint16_t type, const DnsMessage& message,
-           const Flow& flow, const Actor& actor, const Stamp& at, std::vector<Signal>& out) {
-    Zone& zone = ledger_.row(key.hash, key.text, at.boot_ns);
-    const std::size_t address = key.from == 0 ? std::min(reversed_address(name), key.to) : 0;
-    const std::vector<std::string> labels(
-        name.labels.begin() + static_cast<std::ptrdiff_t>(key.from),
-        name.labels.begin() + static_cast<std::ptrdiff_t>(key.to));
+  struct Asker {
+    const Flow& flow;
+    const Actor& actor;
+    std::uint64_t hash;
+    const Stamp& at;
+  };
+
+  void ask(const Key& key, std::uint16_t type, const DnsMessage& message, const Asker& by,
+           std::vector<Signal>& out) {
+    const std::int64_t now = by.at.boot_ns;
+    Zone& zone = ledger_.row(key.hash, key.text, now);
+    const std::size_t address = key.from == 0 ? std::min(reversed_address(name_), key.to) : 0;
+    const Labels labels = name_.part(key.from, key.to);
     zone.bytes_out += message.size;
-    zone.last_ns = at.boot_ns;
+    zone.last_ns = now;
     if (key.kind == KeyKind::zone) {
       const std::uint32_t believed = known_.believed(key.text, labels, type);
-      if (believed > 0 && ledger_.believe(zone, labels, believed, at.boot_ns)) return;
+      if (believed > 0 && ledger_.believe(zone, labels, believed, now)) return;
     }
     const std::uint32_t names_before = zone.evidence.new_names;
-    ledger_.charge(zone, labels, address, type, at.boot_ns);
-    if (zone.evidence.new_names != names_before)
-      zone.cases.add(at.boot_ns, name.case_bits * kOneBit);
-    const DnsScore score = score_of(zone.evidence, actors_with_flows_.contains(actor_hash(actor)));
-    const DnsLevel level = level_of(zone, score.points, at.boot_ns);
+    ledger_.charge(zone, labels, address, type, now);
+    if (zone.evidence.new_names != names_before) zone.cases.add(now, name_.case_bits * kOneBit);
+    const bool flows_seen = actors_with_flows_.contains(by.hash);
+    const DnsLevel level = level_of(zone, points_of(zone.evidence, flows_seen), now);
     // All names without a suffix together are a last resort, for what no other key holds.
     if (!level.reached || level.bytes < 2 * zone.told) return;
     if (key.kind == KeyKind::no_suffix && (suffixless_told_ || level.bytes < kSuffixless)) return;
     if (key.kind != KeyKind::zone) suffixless_told_ = true;
     zone.told = level.bytes;
-    signal(key, zone, score, level, flow, actor, at, out);
+    signal(key, zone, score_of(zone.evidence, flows_seen), level, by.flow, by.actor, by.at, out);
   }
 
   void answer(const Key& key, const DnsMessage& message) {
@@ -188,15 +211,16 @@ class DnsTunnel final : public Detector {
 
   void signal(const Key& key, Zone& zone, const DnsScore& score, const DnsLevel& level,
               const Flow& flow, const Actor& actor, const Stamp& at, std::vector<Signal>& out) {
+    const std::string text(key.text);
     Signal s;
     s.finding.detector = "dns_tunnel";
     s.finding.severity = score.points >= 6 ? Severity::high : Severity::medium;
     s.finding.confidence = static_cast<std::uint8_t>(std::clamp(50 + 6 * score.points, 50, 98));
     const char* window = level.week ? "7d" : "24h";
     s.finding.because.push_back({level.repeats ? "dns_repeat_bytes" : "dns_zone_bytes",
-                                 {key.text, std::to_string(level.bytes), window}});
+                                 {text, std::to_string(level.bytes), window}});
     if (key.kind == KeyKind::first_label)
-      s.finding.because.push_back({"dns_fixed_first_label", {key.text}});
+      s.finding.because.push_back({"dns_fixed_first_label", {text}});
     if (key.kind == KeyKind::no_suffix) s.finding.because.push_back({"dns_no_suffix", {}});
     s.finding.because.insert(s.finding.because.end(), score.because.begin(), score.because.end());
     const std::uint64_t cases = zone.cases.sum(at.boot_ns) / kOneBit / 8;
@@ -204,13 +228,13 @@ class DnsTunnel final : public Detector {
     s.finding.attack = score.two_way ? std::vector<std::string>{"T1071.004", "T1572", "T1048"}
                                      : std::vector<std::string>{"T1071.004", "T1048"};
     s.destination.endpoint = flow.record.key.server;
-    s.destination.zone = key.text;
+    s.destination.zone = text;
     s.destination.channel = "dns";
     s.actor = actor;
     s.socket = flow.socket;
     s.bytes_out = zone.bytes_out;
     s.bytes_in = zone.bytes_in;
-    s.key = key.kind == KeyKind::no_suffix ? "names without a suffix" : key.text;
+    s.key = key.kind == KeyKind::no_suffix ? "names without a suffix" : text;
     remember(key.hash, s);
     out.push_back(std::move(s));
   }
@@ -229,6 +253,7 @@ class DnsTunnel final : public Detector {
 
   const KnownNames& known_ = KnownNames::built_in();
   ZoneLedger ledger_;
+  DnsLabels name_;  // of the question at hand
   std::unordered_set<std::uint64_t> actors_with_flows_;
   std::vector<Pending> signalled_;
   bool suffixless_told_ = false;

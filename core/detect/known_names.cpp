@@ -7,8 +7,6 @@
 #include <charconv>
 #include <optional>
 
-#include "core/detect/dns_labels.h"
-
 namespace weir {
 namespace {
 
@@ -68,7 +66,7 @@ std::vector<std::string_view> words_of(std::string_view line) {
   return words;
 }
 
-bool host_characters(const std::string& label) {
+bool host_characters(std::string_view label) {
   return std::all_of(label.begin(), label.end(), is_host);
 }
 
@@ -167,7 +165,7 @@ bool KnownNames::fits(const Label& label, std::size_t piece, std::string_view te
   return false;
 }
 
-bool KnownNames::fits(const Grammar& grammar, const std::vector<std::string>& labels) {
+bool KnownNames::fits(const Grammar& grammar, Labels labels) {
   if (labels.size() < grammar.fixed.size()) return false;
   const std::size_t before = labels.size() - grammar.fixed.size();
   if (before < grammar.least || before > grammar.most) return false;
@@ -178,13 +176,12 @@ bool KnownNames::fits(const Grammar& grammar, const std::vector<std::string>& la
     return false;
   if (!grammar.hostname) return true;
   std::string name;
-  for (std::size_t i = 0; i < before; ++i) name += (i > 0 ? "." : "") + labels[i];
+  for (std::size_t i = 0; i < before; ++i) name.append(i > 0 ? "." : "").append(labels[i]);
   return take_labels(name).known_suffix;
 }
 
-std::uint32_t KnownNames::believed(std::string_view zone, const std::vector<std::string>& labels,
-                                   std::uint16_t type) const {
-  const auto found = zones_.find(std::string(zone));
+std::uint32_t KnownNames::believed(std::string_view zone, Labels labels, std::uint16_t type) const {
+  const auto found = zones_.find(zone);
   if (found == zones_.end()) return 0;
   for (const Grammar& grammar : found->second)
     if (std::find(grammar.types.begin(), grammar.types.end(), type) != grammar.types.end() &&

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "core/base/result.h"
+#include "core/detect/dns_labels.h"
 
 namespace weir {
 
@@ -19,8 +21,7 @@ class KnownNames {
 
   // Bytes of new names in 24 hours that are believed below `zone` if a name of these labels (those
   // below the zone, lower case) asked for with `type` fits a grammar; 0 if it does not.
-  std::uint32_t believed(std::string_view zone, const std::vector<std::string>& labels,
-                         std::uint16_t type) const;
+  std::uint32_t believed(std::string_view zone, Labels labels, std::uint16_t type) const;
 
  private:
   struct Piece {  // of a label: a literal character, or `min` to `max` of a class
@@ -39,9 +40,13 @@ class KnownNames {
   static Result<Grammar> parse_pattern(std::string_view pattern);
   static bool parse_label(std::string_view text, Label& label);
   static bool fits(const Label& label, std::size_t piece, std::string_view text);
-  static bool fits(const Grammar& grammar, const std::vector<std::string>& labels);
+  static bool fits(const Grammar& grammar, Labels labels);
 
-  std::unordered_map<std::string, std::vector<Grammar>> zones_;
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
+  };
+  std::unordered_map<std::string, std::vector<Grammar>, Hash, std::equal_to<>> zones_;
 };
 
 extern const std::string_view kKnownNamesText;  // made at build time, see cmake/data_text.cmake

@@ -1,6 +1,7 @@
 // Prices names and keeps the rows.
 #include "core/detect/zone_ledger.h"
 
+#define XXH_INLINE_ALL  // some calls per DNS question
 #include <xxhash.h>
 
 #include <algorithm>
@@ -17,9 +18,9 @@ constexpr Cost kWhichCode = 3 * kOneBit;  // as CharModel::cheapest() counts it
 // A row that was made again does not know how long its list of labels was: never below this.
 constexpr std::uint32_t kListSlack = 16;
 
-std::uint64_t fingerprint(std::uint64_t seed, const std::vector<std::string>& labels) {
+std::uint64_t fingerprint(std::uint64_t seed, Labels labels) {
   std::uint64_t hash = seed;
-  for (const std::string& label : labels)
+  for (const std::string_view label : labels)
     hash = XXH3_64bits_withSeed(label.data(), label.size(), hash);
   return hash;
 }
@@ -74,7 +75,7 @@ Zone* ZoneLedger::find(std::uint64_t key) {
   return found == KeyIndex::kNone ? nullptr : &zones_[found];
 }
 
-Zone& ZoneLedger::row(std::uint64_t key, const std::string& text, std::int64_t now_ns) {
+Zone& ZoneLedger::row(std::uint64_t key, std::string_view text, std::int64_t now_ns) {
   if (Zone* zone = find(key)) {
     if (now_ns - zone->halved_ns > 24 * kHour) {
       zone->evidence.halve();
@@ -123,14 +124,14 @@ Zone& ZoneLedger::make(std::uint64_t key, std::int64_t now_ns) {
   return zone;
 }
 
-Cost ZoneLedger::new_name_cost(Zone& zone, const std::vector<std::string>& labels,
-                               std::size_t address_labels, std::int64_t now_ns) {
+Cost ZoneLedger::new_name_cost(Zone& zone, Labels labels, std::size_t address_labels,
+                               std::int64_t now_ns) {
   const Cost index = kWhichCode + log2_cost(zone.known_labels + kListSlack);
   Cost sum = kHowManyLabels + kAddressOrNot;
   if (address_labels > 0) sum += (address_labels == 4 ? 32 : 128) * kOneBit;
   Cost plain = 0;
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    const std::string& label = labels[i];
+    const std::string_view label = labels[i];
     plain += static_cast<Cost>(label.size() + 1) * 8 * kOneBit;
     if (i < address_labels) continue;
     const std::uint64_t print =
@@ -143,17 +144,16 @@ Cost ZoneLedger::new_name_cost(Zone& zone, const std::vector<std::string>& label
   return std::min(sum, plain + kAddressOrNot);
 }
 
-bool ZoneLedger::believe(Zone& zone, const std::vector<std::string>& labels, std::uint32_t limit,
-                         std::int64_t now_ns) {
+bool ZoneLedger::believe(Zone& zone, Labels labels, std::uint32_t limit, std::int64_t now_ns) {
   std::uint64_t bytes = 0;
-  for (const std::string& label : labels) bytes += label.size() + 1;
+  for (const std::string_view label : labels) bytes += label.size() + 1;
   if (zone.believed.sum(now_ns) + bytes > limit) return false;
   if (seen_.add(fingerprint(zone.key, labels), now_ns)) zone.believed.add(now_ns, bytes);
   return true;
 }
 
-void ZoneLedger::charge(Zone& zone, const std::vector<std::string>& labels,
-                        std::size_t address_labels, std::uint16_t type, std::int64_t now_ns) {
+void ZoneLedger::charge(Zone& zone, Labels labels, std::size_t address_labels, std::uint16_t type,
+                        std::int64_t now_ns) {
   ZoneEvidence& evidence = zone.evidence;
   ++evidence.queries;
   if (!is_everyday_type(type)) ++evidence.other_types;
@@ -178,7 +178,7 @@ void ZoneLedger::charge(Zone& zone, const std::vector<std::string>& labels,
   zone.week.add(now_ns, cost);
   bool binary = false;
   for (std::size_t i = address_labels; i < labels.size(); ++i) {
-    const std::string& label = labels[i];
+    const std::string_view label = labels[i];
     evidence.characters += static_cast<std::uint32_t>(label.size() + 1);
     evidence.letter_cost += model_.letters(label);
     evidence.longest_label =

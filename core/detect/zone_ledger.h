@@ -6,10 +6,12 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/keyed_table.h"
 #include "core/detect/char_model.h"
+#include "core/detect/dns_labels.h"
 #include "core/detect/name_set.h"
 #include "core/detect/window.h"
 
@@ -63,17 +65,16 @@ class ZoneLedger {
   explicit ZoneLedger(const CharModel& model) : model_(model) { zones_.reserve(kZones); }
 
   // The zone's row, made if need be. The reference lives until the next call.
-  Zone& row(std::uint64_t key, const std::string& text, std::int64_t now_ns);
+  Zone& row(std::uint64_t key, std::string_view text, std::int64_t now_ns);
   Zone* find(std::uint64_t key);
 
   // Charges one question: `labels` below the zone, the first `address_labels` of them an address.
-  void charge(Zone& zone, const std::vector<std::string>& labels, std::size_t address_labels,
-              std::uint16_t type, std::int64_t now_ns);
+  void charge(Zone& zone, Labels labels, std::size_t address_labels, std::uint16_t type,
+              std::int64_t now_ns);
 
   // Charges a question that fits a known grammar to its own sum instead. False, and nothing is
   // charged, if that would pass `limit` bytes of new names in a day.
-  bool believe(Zone& zone, const std::vector<std::string>& labels, std::uint32_t limit,
-               std::int64_t now_ns);
+  bool believe(Zone& zone, Labels labels, std::uint32_t limit, std::int64_t now_ns);
 
   std::size_t rows() const { return zones_.size(); }
   std::uint64_t evicted() const { return evicted_; }
@@ -89,8 +90,7 @@ class ZoneLedger {
   };
 
   Zone& make(std::uint64_t key, std::int64_t now_ns);
-  Cost new_name_cost(Zone& zone, const std::vector<std::string>& labels, std::size_t address_labels,
-                     std::int64_t now_ns);
+  Cost new_name_cost(Zone& zone, Labels labels, std::size_t address_labels, std::int64_t now_ns);
 
   const CharModel& model_;
   NameSet seen_;

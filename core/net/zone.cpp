@@ -1,31 +1,15 @@
 // Registered domains by the public suffix list (libpsl's own copy, else the system's file).
 #include "core/net/zone.h"
 
-#include <libpsl.h>
-
 #include <algorithm>
-#include <memory>
 
 #include "core/event/address.h"
+#include "core/net/suffix.h"
 
 namespace weir {
 namespace {
 
 constexpr std::size_t kMaxHost = 1024;  // escaped DNS names reach 4 x 255 characters
-
-const psl_ctx_t* suffixes() {
-  static const psl_ctx_t* const list = [] {
-    const psl_ctx_t* builtin = psl_builtin();
-    return builtin ? builtin : psl_latest(nullptr);  // nullptr where the system has none
-  }();
-  return list;
-}
-
-bool is_suffix(const std::string& name) {
-  const psl_ctx_t* list = suffixes();
-  return list &&
-         psl_is_public_suffix2(list, name.c_str(), PSL_TYPE_ICANN | PSL_TYPE_NO_STAR_RULE) == 1;
-}
 
 }  // namespace
 
@@ -49,7 +33,7 @@ std::string registered_domain(std::string_view name) {
     const std::size_t dot = host.rfind('.', label - 1);
     label = dot == std::string::npos ? 0 : dot;
     const std::size_t begin = dot == std::string::npos ? 0 : dot + 1;
-    if (is_suffix(host.substr(begin))) suffix = begin;
+    if (is_icann_suffix(std::string_view(host).substr(begin))) suffix = begin;
     if (dot == std::string::npos) break;
   }
   if (suffix == 0) return host;       // a public suffix itself

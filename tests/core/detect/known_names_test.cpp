@@ -12,10 +12,8 @@ constexpr std::uint16_t kA = 1, kTxt = 16;
 
 std::uint32_t believed(const KnownNames& names, std::string_view name, std::uint16_t type = kA) {
   const DnsLabels labels = take_labels(name);
-  return names.believed(
-      labels.text(labels.zone_at, labels.size()),
-      {labels.labels.begin(), labels.labels.begin() + static_cast<std::ptrdiff_t>(labels.zone_at)},
-      type);
+  return names.believed(labels.text(labels.zone_at, labels.size()), labels.part(0, labels.zone_at),
+                        type);
 }
 
 const KnownNames& sample() {
