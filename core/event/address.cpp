@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cstring>
 #include <optional>
+#include <string>
 
 namespace weir {
 namespace {
@@ -136,7 +137,15 @@ bool IpAddress::is_multicast() const {
 }
 
 std::string IpAddress::text() const {
-  if (is_v4()) return fmt::format("{}.{}.{}.{}", bytes[12], bytes[13], bytes[14], bytes[15]);
+  if (is_v4()) {  // by hand: one for each flow
+    std::array<char, 15> out;
+    char* end = out.data();
+    for (std::size_t i = 12; i < 16; ++i) {
+      if (i > 12) *end++ = '.';
+      end = std::to_chars(end, out.data() + out.size(), bytes[i]).ptr;
+    }
+    return {out.data(), end};
+  }
   // RFC 5952: the longest run of two or more zero groups becomes "::".
   std::array<unsigned, 8> groups{};
   for (std::size_t i = 0; i < 8; ++i) groups[i] = bytes[2 * i] << 8u | bytes[2 * i + 1];
@@ -175,6 +184,7 @@ Result<Prefix> Prefix::parse(std::string_view text) {
 
 bool Prefix::contains(const IpAddress& a) const {
   const std::size_t whole = length / 8;
+  if (whole > 0 && a.bytes[whole - 1] != address.bytes[whole - 1]) return false;  // mostly
   if (!std::equal(a.bytes.begin(), a.bytes.begin() + static_cast<long>(whole),
                   address.bytes.begin()))
     return false;
@@ -184,7 +194,7 @@ bool Prefix::contains(const IpAddress& a) const {
 }
 
 std::string Prefix::text() const {
-  return fmt::format("{}/{}", address.text(), address.is_v4() ? length - 96 : length);
+  return address.text() + "/" + std::to_string(address.is_v4() ? length - 96 : length);
 }
 
 std::string Endpoint::text() const {

@@ -111,7 +111,8 @@ std::vector<IpAddress> Destinations::learn(const Policy& policy, const Flow& flo
         return learnt;
       }
     }
-    std::vector<Answered>& names = answered_[answer.address];
+    const auto [entry, made] = answered_.try_emplace(answer.address);
+    std::vector<Answered>& names = entry->second;
     auto known =
         std::find_if(names.begin(), names.end(), [&](const Answered& a) { return a.name == name; });
     if (known == names.end()) {
@@ -121,6 +122,7 @@ std::vector<IpAddress> Destinations::learn(const Policy& policy, const Flow& flo
     const std::int64_t ttl = static_cast<std::int64_t>(answer.ttl_s) * 1'000'000'000;
     known->until_ns = std::max(known->until_ns, at.boot_ns + std::max(ttl, kAnswerGraceNs));
     known->proven = proves;
+    if (made) expiries_.push({known->until_ns, answer.address});
     learnt.push_back(answer.address);
   }
   return learnt;
@@ -129,10 +131,17 @@ std::vector<IpAddress> Destinations::learn(const Policy& policy, const Flow& flo
 void Destinations::forget_expired(const Stamp& at) {
   if (at.boot_ns < sweep_after_ns_) return;
   sweep_after_ns_ = at.boot_ns + kSweepEveryNs;
-  std::erase_if(answered_, [&](const auto& entry) {
-    return std::all_of(entry.second.begin(), entry.second.end(),
-                       [&](const Answered& a) { return a.until_ns < at.boot_ns; });
-  });
+  while (!expiries_.empty() && expiries_.top().until_ns < at.boot_ns) {
+    Expiry first = expiries_.top();
+    expiries_.pop();
+    const auto found = answered_.find(first.address);
+    for (const Answered& answer : found->second)
+      first.until_ns = std::max(first.until_ns, answer.until_ns);
+    if (first.until_ns < at.boot_ns)
+      answered_.erase(found);
+    else
+      expiries_.push(first);
+  }
 }
 
 bool Destinations::is_resolver_flow(const Policy& policy, const Flow& flow) const {

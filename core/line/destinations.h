@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <queue>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -22,8 +24,7 @@ inline constexpr std::size_t kMaxAnswered = 16384;
 inline constexpr std::size_t kMaxNamesOfAddress = 16;  // a front of many sites has more; newest win
 // An answer holds for its TTL, but at least this long: clients connect again after it ran out.
 inline constexpr std::int64_t kAnswerGraceNs = 300'000'000'000;
-// A full table is searched for expired answers this often, not at each new address: a sweep reads
-// all of it.
+// A full table is searched for expired answers this often, not at each new address.
 inline constexpr std::int64_t kSweepEveryNs = 10'000'000'000;
 
 struct Place {
@@ -72,6 +73,13 @@ class Destinations {
 
   const Catalogue& catalogue_;
   std::unordered_map<IpAddress, std::vector<Answered>, IpAddressHash> answered_;
+  struct Expiry {  // of the address' last answer, or earlier: answers come again
+    std::int64_t until_ns = 0;
+    IpAddress address;
+    bool operator>(const Expiry& other) const { return until_ns > other.until_ns; }
+  };
+  // One of each address in the table, the earliest first.
+  std::priority_queue<Expiry, std::vector<Expiry>, std::greater<>> expiries_;
   std::int64_t sweep_after_ns_ = 0;  // boot
   std::uint64_t dropped_ = 0;
 };

@@ -128,6 +128,7 @@ Verdict Line::State::judge_place(JudgedFlow& flow, const Flow& told_flow) {
   const std::string& said = flow.place.destination.name;
   const bool says = !told_flow.record.server_name.empty() || !told_flow.http_host.empty();
   if (says && std::find(answered.begin(), answered.end(), said) != answered.end()) return verdict;
+  if (answered.empty()) return verdict;
   Flow other = told_flow;
   other.record.server_name.clear();
   other.http_host.clear();

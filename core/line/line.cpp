@@ -44,7 +44,7 @@ const Counters& Line::counters() const {
 Line::State::State(Outlet& to)
     : outlet(to),
       policy(default_policy()),
-      flows([this](const Flow& flow) { ended.push_back(flow); }),
+      flows([this](Flow&& flow) { ended.push_back(std::move(flow)); }),
       destinations(Catalogue::built_in()),
       usage([this](const UsageRow& row) { outlet.usage(row); }),
       reports([this](const Report& report) { outlet.report(report); }),

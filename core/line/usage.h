@@ -4,10 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <string>
-#include <tuple>
 
+#include "core/base/keyed_table.h"
 #include "core/event/report.h"
 
 namespace weir {
@@ -32,11 +31,11 @@ class Usage {
 
  private:
   static constexpr std::int64_t kHourNs = 3'600'000'000'000;
-  using Key = std::tuple<PersonId, std::string, std::string>;
+  UsageRow* row_of(const Actor& actor, const std::string& destination);
 
   Send send_;
   std::int64_t hour_ = 0;
-  std::map<Key, UsageRow> rows_;  // ordered: the same events give the same order
+  KeyedTable<UsageRow> rows_;  // by a hash of person, program and destination
   std::uint64_t dropped_ = 0;
 };
 

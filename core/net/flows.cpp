@@ -2,6 +2,7 @@
 #include "core/net/flows.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/net/flows_state.h"
 #include "core/net/link.h"
@@ -31,7 +32,7 @@ void Flows::State::end(std::uint32_t slot) {
       if (auto spoken = spoken_over_tcp(view(0), view(1), true)) settle(entry, std::move(*spoken));
     drop_opening(entry);
   }
-  ended(entry.flow);
+  ended(std::move(entry.flow));
   table.remove(slot);
 }
 

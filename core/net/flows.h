@@ -57,7 +57,8 @@ struct NetCounters {
 
 class Flows {
  public:
-  using Ended = std::function<void(const Flow&)>;  // a flow left the table: closed, idle, evicted
+  // A flow left the table: closed, idle, evicted. The callee may keep it.
+  using Ended = std::function<void(Flow&&)>;
 
   explicit Flows(Ended ended);
   ~Flows();

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/base/result.h"
 
@@ -17,7 +18,8 @@ using File = std::unique_ptr<std::FILE, CloseFile>;
 
 // Whether the compressed data broke, for the sentence at the end: stdio only knows "error".
 struct InflateState {
-  std::string failure;  // "" as long as all is well
+  std::string failure;       // "" as long as all is well
+  std::vector<char> buffer;  // of the file: stdio's own would ask for every 4 KiB
 };
 
 // `state` outlives the stream.
