@@ -12,7 +12,7 @@ bool NameSet::add(std::uint64_t fingerprint, std::int64_t now_ns) {
   const auto now = static_cast<std::uint32_t>(now_ns / kMinute);
   const auto kept = static_cast<std::uint32_t>(kKept / kMinute);
   const auto tag = static_cast<std::uint32_t>(fingerprint >> 32) | 1;
-  Slot* const set = &slots_[(fingerprint % kSets) * kWays];
+  Slot* const set = set_of(fingerprint).slots.data();
   Slot* oldest = set;
   for (Slot* slot = set; slot < set + kWays; ++slot) {
     if (slot->tag == tag) {

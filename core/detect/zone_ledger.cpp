@@ -57,6 +57,7 @@ void ZoneEvidence::halve() {
 }
 
 void ZoneLedger::Sketch::remember(std::uint64_t key, std::uint32_t cost) {
+  if (cells.empty()) cells.resize(kRows * kCells);
   for (std::size_t row = 0; row < kRows; ++row) {
     std::uint32_t& cell = cells[row * kCells + (key >> (row * 14)) % kCells];
     cell = std::max(cell, cost);
@@ -64,6 +65,7 @@ void ZoneLedger::Sketch::remember(std::uint64_t key, std::uint32_t cost) {
 }
 
 std::uint32_t ZoneLedger::Sketch::recall(std::uint64_t key) const {
+  if (cells.empty()) return 0;
   std::uint32_t least = 0xffffffff;
   for (std::size_t row = 0; row < kRows; ++row)
     least = std::min(least, cells[row * kCells + (key >> (row * 14)) % kCells]);
@@ -158,7 +160,10 @@ void ZoneLedger::charge(Zone& zone, Labels labels, std::size_t address_labels, s
   ++evidence.queries;
   if (!is_everyday_type(type)) ++evidence.other_types;
   const std::uint64_t name = fingerprint(zone.key, labels);
-  const bool new_type = seen_.add(name ^ (std::uint64_t{type} << 48 | 0x74797065), now_ns);
+  const std::uint64_t typed = name ^ (std::uint64_t{type} << 48 | 0x74797065);
+  seen_.prepare(typed);
+  seen_.prepare(name);
+  const bool new_type = seen_.add(typed, now_ns);
   const bool new_name = seen_.add(name, now_ns);
   const bool again = name == zone.last_name;
   zone.last_name = name;

@@ -84,7 +84,7 @@ class ZoneLedger {
   // What evicted rows were told, at least: four rows of saturating maxima, two days of them.
   struct Sketch {
     static constexpr std::size_t kRows = 4, kCells = 16384;
-    std::vector<std::uint32_t> cells = std::vector<std::uint32_t>(kRows * kCells);
+    std::vector<std::uint32_t> cells;  // empty until something is remembered
     void remember(std::uint64_t key, std::uint32_t cost);
     std::uint32_t recall(std::uint64_t key) const;
   };

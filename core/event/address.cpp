@@ -2,6 +2,7 @@
 #include "core/event/address.h"
 
 #include <fmt/format.h>
+#define XXH_INLINE_ALL  // some calls per packet
 #include <xxhash.h>
 
 #include <algorithm>

@@ -5,6 +5,7 @@
 #include <array>
 #include <compare>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -28,6 +29,9 @@ struct IpAddress {
   std::string text() const;   // 192.0.2.1 or 2001:db8::1
 
   auto operator<=>(const IpAddress&) const = default;
+  bool operator==(const IpAddress& other) const {  // two words, no call
+    return std::memcmp(bytes.data(), other.bytes.data(), sizeof bytes) == 0;
+  }
 };
 
 struct Prefix {

@@ -13,8 +13,8 @@ constexpr std::uint16_t kA = 1, kNs = 2, kCname = 5, kPtr = 12, kMx = 15, kAaaa 
 constexpr std::size_t kMaxName = 255;  // octets on the wire, RFC 1035 2.3.4
 constexpr std::size_t kMaxJumps = 16;  // compression pointers in one name; servers use one or two
 
-tl::unexpected<Damage> damaged(Damage kind) {
-  return tl::unexpected(kind);
+bool is_plain(std::uint8_t c) {
+  return is_visible(c) && c != '.';
 }
 
 // The presentation form while a name is read: written once, copied once.
@@ -24,8 +24,13 @@ struct NameText {
 
   void add(char c) { text[size++] = c; }
   void add(Bytes label) {
+    if (std::all_of(label.begin(), label.end(), [](std::uint8_t c) { return is_plain(c); })) {
+      std::copy(label.begin(), label.end(), text.data() + size);
+      size += label.size();
+      return;
+    }
     for (const std::uint8_t c : label) {
-      if (is_visible(c) && c != '.') {
+      if (is_plain(c)) {
         add(static_cast<char>(c));
         continue;
       }
@@ -98,6 +103,8 @@ std::optional<Damage> read_answer(Bytes message, std::size_t& at, DnsAnswer& out
   const std::size_t begin = at + 10;
   const Bytes data = in.take(out.length);
   if (!in.ok()) return Damage::truncated;
+  out.address = {};
+  out.target.clear();
   at = begin + out.length;
   if (out.length == 0) return std::nullopt;  // in updates and inverse queries
   switch (out.type) {
@@ -122,38 +129,41 @@ std::optional<Damage> read_answer(Bytes message, std::size_t& at, DnsAnswer& out
 
 }  // namespace
 
-Parsed<DnsMessage> parse_dns(Bytes message) {
+std::optional<Damage> parse_dns(Bytes message, DnsMessage& out) {
   Reader in(message);
-  DnsMessage out;
   out.id = in.u16();
   const std::uint16_t flags = in.u16();
   const std::size_t questions = in.u16(), answers = in.u16();
   in.skip(4);
-  if (!in.ok()) return damaged(Damage::truncated);
+  if (!in.ok()) return Damage::truncated;
   out.response = flags & 0x8000;
   out.opcode = flags >> 11 & 0x0f;
   out.rcode = flags & 0x0f;
   out.size = static_cast<std::uint32_t>(message.size());
+  out.damage = std::nullopt;
+  out.questions.clear();
+  out.answers.clear();
   std::size_t at = in.position();
   for (std::size_t i = 0; i < questions; ++i) {
-    if (i == kMaxDnsQuestions) return out;  // no resolver answers such; the rest is not read
-    DnsQuestion question;
-    if (auto damage = read_question(message, at, question)) {
-      if (i == 0) return damaged(*damage);
-      out.damage = damage;
-      return out;
-    }
-    out.questions.push_back(std::move(question));
+    if (i == kMaxDnsQuestions)
+      return std::nullopt;  // no resolver answers such; the rest is not read
+    out.damage = read_question(message, at, out.questions.next());
+    if (!out.damage) continue;
+    out.questions.pop_back();
+    return i == 0 ? out.damage : std::nullopt;
   }
   for (std::size_t i = 0; i < std::min(answers, kMaxDnsAnswers); ++i) {
-    DnsAnswer answer;
-    if (auto damage = read_answer(message, at, answer)) {
-      if (i == 0 && questions == 0) return damaged(*damage);
-      out.damage = damage;
-      return out;
-    }
-    out.answers.push_back(std::move(answer));
+    out.damage = read_answer(message, at, out.answers.next());
+    if (!out.damage) continue;
+    out.answers.pop_back();
+    return i == 0 && questions == 0 ? out.damage : std::nullopt;
   }
+  return std::nullopt;
+}
+
+Parsed<DnsMessage> parse_dns(Bytes message) {
+  DnsMessage out;
+  if (const auto damage = parse_dns(message, out)) return tl::unexpected(*damage);
   return out;
 }
 

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "core/base/bytes.h"
+#include "core/base/reused.h"
 #include "core/event/address.h"
 #include "core/net/damage.h"
 
@@ -34,16 +34,19 @@ struct DnsMessage {
   bool response = false;
   std::uint8_t opcode = 0;
   std::uint8_t rcode = 0;
-  std::vector<DnsQuestion> questions;
-  std::vector<DnsAnswer> answers;  // at most kMaxDnsAnswers
-  std::uint32_t size = 0;          // of the whole message on the wire
-  std::optional<Damage> damage;    // what ended the reading early; questions and answers that
-                                   // stood before it are kept: a server reads them too
+  Reused<DnsQuestion> questions;
+  Reused<DnsAnswer> answers;     // at most kMaxDnsAnswers
+  std::uint32_t size = 0;        // of the whole message on the wire
+  std::optional<Damage> damage;  // what ended the reading early; questions and answers that
+                                 // stood before it are kept: a server reads them too
 };
 
 inline constexpr std::size_t kMaxDnsQuestions = 4;  // real traffic has one
 inline constexpr std::size_t kMaxDnsAnswers = 64;   // of each message; the rest is skipped
 
 Parsed<DnsMessage> parse_dns(Bytes message);
+// The same into a message that was used before: nothing is allocated where its memory is enough.
+// What is returned is the damage of a message that is none, `out` is then in no state to be read.
+std::optional<Damage> parse_dns(Bytes message, DnsMessage& out);
 
 }  // namespace weir

@@ -30,7 +30,7 @@ struct Flows::State {
   FlowTable table;
   Fragments fragments;
   AddressNames names;
-  std::vector<DnsMessage> dns;                                   // of the packet at hand
+  Reused<DnsMessage> dns;                                        // of the packet at hand
   std::unordered_map<std::uint64_t, Ledger> ledgers;             // by cookie: totals told so far
   std::deque<std::uint64_t> ledger_ages;                         // the same cookies, oldest first
   std::deque<std::pair<std::uint32_t, std::uint64_t>> openings;  // slot, serial: oldest first

@@ -100,13 +100,13 @@ void Flows::State::framed_dns(FlowEntry& entry, std::size_t side, const TcpSegme
       counters.reassembly_dropped += length;
       continue;
     }
-    auto message = parse_dns(in.take(length));
-    if (!message) {
-      damaged(message.error());
+    DnsMessage& message = dns.next();
+    if (const auto damage = parse_dns(in.take(length), message)) {
+      damaged(*damage);
+      dns.pop_back();
       continue;
     }
-    if (message->damage) damaged(*message->damage);
-    dns.push_back(std::move(*message));
+    if (message.damage) damaged(*message.damage);
     learn(entry);
   }
   stream.consume(done);
@@ -163,14 +163,14 @@ void Flows::State::bound_openings(std::uint32_t current) {
 }
 
 bool Flows::State::datagram_dns(FlowEntry& entry, const UdpDatagram& datagram, Step& step) {
-  auto message = parse_dns(datagram.payload);
-  if (!message) {
-    damaged(message.error());
+  DnsMessage& message = dns.next();
+  if (const auto damage = parse_dns(datagram.payload, message)) {
+    damaged(*damage);
+    dns.pop_back();
     return false;
   }
-  if (message->damage) damaged(*message->damage);
-  message->size = datagram.payload_length;
-  dns.push_back(std::move(*message));
+  if (message.damage) damaged(*message.damage);
+  message.size = datagram.payload_length;
   learn(entry);
   step.seen.dns = dns.data();
   step.seen.dns_count = 1;
