@@ -45,7 +45,7 @@ bool is_nibble(std::string_view label) {
 
 }  // namespace
 
-void DnsLabels::find_zone() {
+void DnsLabels::find_zone(Suffixes* suffixes) {
   const std::size_t count = size();
   const char* const end = count == 0 ? bytes_.data() : labels.back().data() + labels.back().size();
   std::size_t suffix_at = count;
@@ -53,7 +53,8 @@ void DnsLabels::find_zone() {
     const std::string_view label = labels[count - depth];
     // A label with bytes that no suffix has ends the search; libpsl takes C strings.
     if (!plain && label.find_first_of(std::string_view("\0.", 2)) != std::string_view::npos) break;
-    if (is_icann_suffix({label.data(), static_cast<std::size_t>(end - label.data())}))
+    const std::string_view tail(label.data(), static_cast<std::size_t>(end - label.data()));
+    if (suffixes != nullptr ? suffixes->is_icann(tail) : is_icann_suffix(tail))
       suffix_at = count - depth;
   }
   known_suffix = suffix_at < count;
@@ -61,7 +62,7 @@ void DnsLabels::find_zone() {
       known_suffix ? suffix_at - (suffix_at > 0 ? 1 : 0) : count - std::min<std::size_t>(count, 2);
 }
 
-void DnsLabels::read(std::string_view name) {
+void DnsLabels::read(std::string_view name, Suffixes* suffixes) {
   labels.clear();
   plain = true;
   std::uint32_t upper = 0, lower = 0;
@@ -88,7 +89,7 @@ void DnsLabels::read(std::string_view name) {
   if (size > begin && labels.size() < kMaxLabels) labels.emplace_back(&bytes_[begin], size - begin);
   bytes_[labels.empty() ? 0 : labels.back().data() + labels.back().size() - bytes_.data()] = 0;
   case_bits = upper > 0 && lower > 0 ? upper + lower : 0;
-  find_zone();
+  find_zone(suffixes);
 }
 
 std::string_view DnsLabels::plain_text(std::size_t from, std::size_t to) const {

@@ -11,6 +11,8 @@
 
 namespace weir {
 
+class Suffixes;
+
 inline constexpr std::size_t kMaxLabels = 127;  // RFC 1035: 255 bytes, two for the shortest label
 
 using Labels = std::span<const std::string_view>;
@@ -18,12 +20,13 @@ using Labels = std::span<const std::string_view>;
 // Read anew for each question, so that nothing is allocated for one.
 struct DnsLabels {
   DnsLabels() = default;
-  explicit DnsLabels(std::string_view name) { read(name); }
+  explicit DnsLabels(std::string_view name) { read(name, nullptr); }
   DnsLabels(const DnsLabels&) = delete;  // the labels point into it
   DnsLabels& operator=(const DnsLabels&) = delete;
 
   // `name` is DnsQuestion::name: labels joined by dots, odd bytes escaped as \DDD.
-  void read(std::string_view name);
+  // `suffixes`: a memory to use, or null.
+  void read(std::string_view name, Suffixes* suffixes);
 
   std::vector<std::string_view> labels;  // leftmost first, bytes as on the wire, in lower case
   std::size_t zone_at = 0;               // index of the registered domain's first label
@@ -43,7 +46,7 @@ struct DnsLabels {
  private:
   // RFC 1035: 255 octets with the lengths and the root's. Longer text is no name and cut.
   static constexpr std::size_t kMaxText = 255;
-  void find_zone();
+  void find_zone(Suffixes* suffixes);
   std::array<char, kMaxText + 1> bytes_;  // labels joined by dots, and a zero
 };
 

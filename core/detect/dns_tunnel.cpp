@@ -17,6 +17,7 @@
 #include "core/detect/dns_score.h"
 #include "core/detect/known_names.h"
 #include "core/detect/zone_ledger.h"
+#include "core/net/suffix.h"
 
 namespace weir {
 namespace {
@@ -107,7 +108,7 @@ class DnsTunnel final : public Detector {
                             ? !message.response
                             : seen.direction == Direction::outgoing;
       for (const DnsQuestion& question : message.questions) {
-        name_.read(question.name);
+        name_.read(question.name, &suffixes_);
         for (const Key& key : Keys(name_, hash))
           asks ? ask(key, question.type, message, {flow, actor, hash, at}, out)
                : answer(key, message);
@@ -163,7 +164,7 @@ class DnsTunnel final : public Detector {
     if (actors_with_flows_.size() >= kMaxActors) actors_with_flows_.clear();
     actors_with_flows_.insert(hash);
     if (flow.resolved_name.empty()) return;
-    name_.read(flow.resolved_name);
+    name_.read(flow.resolved_name, &suffixes_);
     for (const Key& key : Keys(name_, hash))
       if (Zone* zone = ledger_.find(key.hash)) ++zone->evidence.connected;
   }
@@ -253,6 +254,7 @@ class DnsTunnel final : public Detector {
 
   const KnownNames& known_ = KnownNames::built_in();
   ZoneLedger ledger_;
+  Suffixes suffixes_;
   DnsLabels name_;  // of the question at hand
   std::unordered_set<std::uint64_t> actors_with_flows_;
   std::vector<Pending> signalled_;
