@@ -8,6 +8,7 @@
 #include "agent/cli/commands.h"
 #include "agent/cli/printer.h"
 #include "agent/run/exec.h"
+#include "agent/run/exec_served.h"
 #include "core/policy/units.h"
 
 namespace weir {
@@ -18,6 +19,25 @@ constexpr std::int64_t kHourNs = 3600ll * 1'000'000'000;
 const std::map<std::string, std::int64_t> kWindows{
     {"1h", kHourNs}, {"24h", 24 * kHourNs}, {"7d", 7 * 24 * kHourNs}};
 
+// Served by the running agent: see agent/run/exec_served.h.
+int ask_agent(const ExecOptions& options, bool json, const std::string& socket, bool more) {
+  if (more) {
+    fmt::print(stderr, "weir exec: --policy and --cgroup are for root: sudo weir exec …\n");
+    return kExitNotAllowed;
+  }
+  AskOptions ask;
+  ask.request.flags = json ? kExecJson : 0;
+  if (language_of_caller() == Language::chinese) ask.request.flags |= kExecChinese;
+  ask.request.limit = options.limit;
+  ask.request.window_ns = static_cast<std::uint64_t>(options.window_ns);
+  ask.command = options.command;
+  ask.socket = socket;
+  Result<int> status = ask_limited(ask);
+  if (status) return *status;
+  fmt::print(stderr, "weir exec: {}\n", status.error().sentence);
+  return kExitNotAllowed;
+}
+
 }  // namespace
 
 int cmd_exec(int argc, char** argv) {
@@ -26,7 +46,7 @@ int cmd_exec(int argc, char** argv) {
       "weir exec --limit BYTES [OPTION]… -- COMMAND…",
       "weir exec");
   ExecOptions options;
-  std::string format = "text", window, limit, policy;
+  std::string format = "text", window, limit, policy, socket = kExecSocket;
   app.add_option("--limit", limit, "4096, 256KiB, 10MB …; TCP counts payload")
       ->required()
       ->type_name("BYTES");
@@ -35,6 +55,9 @@ int cmd_exec(int argc, char** argv) {
   app.add_option("--policy", policy, "its rules count too, as under `weir run`")->type_name("FILE");
   app.add_option("--cgroup", options.cgroup, "where the hooks attach (default: the cgroup2 root)")
       ->type_name("PATH");
+  app.add_option("--exec-socket", socket, "where the agent serves other users than root")
+      ->type_name("PATH")
+      ->capture_default_str();
   add_choice(app, "--format", format, {"text", "json"},
              "the summary: text on stderr, or json on stdout");
   app.prefix_command();
@@ -58,10 +81,8 @@ int cmd_exec(int argc, char** argv) {
     return kExitUsage;
   }
   if (!window.empty()) options.window_ns = kWindows.at(window);
-  if (::geteuid() != 0) {
-    fmt::print(stderr, "weir exec: only root can set a limit in the kernel: sudo weir exec …\n");
-    return kExitNotAllowed;
-  }
+  if (::geteuid() != 0)
+    return ask_agent(options, format == "json", socket, !policy.empty() || !options.cgroup.empty());
   if (!policy.empty()) {
     Result<CompiledPolicy> compiled = compile_policy(policy);
     if (!compiled) {

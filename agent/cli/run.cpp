@@ -6,6 +6,7 @@
 
 #include "agent/cli/commands.h"
 #include "agent/cli/printer.h"
+#include "agent/run/exec_served.h"
 #include "agent/run/state_dir.h"
 #include "agent/run/supervisor.h"
 
@@ -35,6 +36,11 @@ int cmd_run(int argc, char** argv) {
   app.add_option("--launcher", options.launchers,
                  "a program whose children are new process trees; may be repeated")
       ->type_name("PATH");
+  CLI::Option* exec_socket =
+      app.add_option("--exec-socket", options.exec_socket,
+                     "where other users' `weir exec` asks (default with the default --state: "
+                     "/run/weir/exec)")
+          ->type_name("PATH");
   app.add_option("--user", options.user, "uid and gid of the engine")->type_name("UID");
   app.add_flag("--no-restart", no_restart, "end when the guard ends");
   add_choice(app, "--format", format, {"text", "json"}, "how reports are printed");
@@ -53,6 +59,7 @@ int cmd_run(int argc, char** argv) {
         "weir run: --interface: this version bounds in cgroups; it has no floor on devices\n");
     return kExitUsage;
   }
+  if (exec_socket->empty() && options.state_dir == kStateDir) options.exec_socket = kExecSocket;
   options.restart = !no_restart;
   options.json = format == "json";
   options.chinese = language_of_caller() == Language::chinese;

@@ -52,6 +52,11 @@ constexpr Words kLeftBehind{"Processes that the command left behind were ended: 
                             "命令遗留的 {} 个进程已被结束。"};
 constexpr Words kGuardDied{"The part that sets the limit died, so the command was ended.",
                            "负责限额的部分已中止，因此该命令已被结束。"};
+constexpr Words kStillBounded{
+    "Processes of the command that changed their user go on, under the limit: {}.",
+    "已切换用户的 {} 个进程继续运行，仍受额度限制。"};
+constexpr Words kAgentEnds{"The agent was stopped, so the command was ended.",
+                           "代理程序已停止，因此该命令已被结束。"};
 constexpr Words kPolicyDied{"The part that keeps the policy died, so the command was ended.",
                             "负责策略的部分已中止，因此该命令已被结束。"};
 constexpr Words kCountsTwice{
@@ -112,6 +117,9 @@ std::string note_text(const Reason& note, Language language) {
   std::string first = note.args.empty() ? "" : note.args.front();
   if (note.code == "resolver_outside") return kResolver.in(language);
   if (note.code == "guard_died") return kGuardDied.in(language);
+  if (note.code == "still_bounded")
+    return fmt::format(fmt::runtime(kStillBounded.in(language)), first);
+  if (note.code == "agent_ends") return kAgentEnds.in(language);
   if (note.code == "policy_died") return kPolicyDied.in(language);
   if (note.code == "refused_is_counted") return kCountsTwice.in(language);
   if (note.code == "left_behind") return fmt::format(fmt::runtime(kLeftBehind.in(language)), first);

@@ -17,6 +17,7 @@ constexpr useconds_t kPauseUs = 5000;
 // long over it: a refused orphan gives up well within (tcp_orphan_retries), the others have
 // drained.
 constexpr unsigned kLingerS = 120;
+constexpr unsigned kLookS = 1;
 
 void kill_cgroup(const std::string& cgroup) {
   int fd = ::open((cgroup + "/cgroup.kill").c_str(), O_WRONLY | O_CLOEXEC);
@@ -46,6 +47,16 @@ void end_command(KernelPart& kernel, const std::string& cgroup) {
   ::sleep(kLingerS);
 }
 
+// Holds the bound over what is left, and ends nobody.
+void outlast_command(const KernelPart& kernel) {
+  for (;;) {
+    Result<std::vector<KernelTask>> tasks = kernel.tasks();
+    if (tasks && tasks->empty()) break;
+    ::sleep(kLookS);
+  }
+  ::sleep(kLingerS);
+}
+
 }  // namespace
 
 Result<Keeper> Keeper::start(KernelPart& kernel, const std::string& cgroup) {
@@ -62,7 +73,8 @@ Result<Keeper> Keeper::start(KernelPart& kernel, const std::string& cgroup) {
     ssize_t got = 0;
     while ((got = ::read(pipe->reader(), &byte, 1)) < 0 && errno == EINTR) {
     }
-    if (got != 1) end_command(kernel, cgroup);
+    if (got != 1 && cgroup.empty()) outlast_command(kernel);
+    if (got != 1 && !cgroup.empty()) end_command(kernel, cgroup);
     ::_exit(0);
   });
   if (!process) return tl::unexpected(process.error());

@@ -13,6 +13,7 @@ namespace weir {
 class Keeper {
  public:
   // Forks. The child shares the descriptors of `kernel`, which holds the links while it lives.
+  // Without a cgroup it ends nobody: it holds the bound until the last of the command has gone.
   static Result<Keeper> start(KernelPart& kernel, const std::string& cgroup);
   const Process& process() const { return process_; }
   void dismiss();  // all is done: the keeper goes without ending anything

@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <optional>
 
+#include "agent/run/exec_served.h"
 #include "agent/run/guard_process.h"
 #include "agent/run/policy_child.h"
 #include "agent/run/process.h"
@@ -93,6 +95,16 @@ class Supervisor {
   SignalFd signals_;
 };
 
+// Without it the agent still bounds everybody; only `weir exec` is root's then.
+std::optional<Process> serve_others(const RunOptions& options) {
+  if (options.exec_socket.empty()) return std::nullopt;
+  Result<Process> server = serve_exec(options.exec_socket, options.cgroup);
+  if (server) return std::move(*server);
+  fmt::print(stderr, "weir run: `weir exec` is not served to other users: {}\n",
+             server.error().sentence);
+  return std::nullopt;
+}
+
 }  // namespace
 
 int run_agent(const RunOptions& options) {
@@ -130,7 +142,12 @@ int run_agent(const RunOptions& options) {
                        options.policy};
   if (auto written = write_running(options.state_dir, running); !written)
     fmt::print(stderr, "weir run: {}\n", written.error().sentence);
+  std::optional<Process> served = serve_others(options);
   int status = Supervisor(*all, options.restart).run();
+  if (served) {
+    served->send(SIGTERM);
+    (void)served->wait();
+  }
   // A guard that was killed could not do it itself.
   if (!all->keep && !pin_dir.empty()) (void)KernelPart::release(pin_dir);
   return status;

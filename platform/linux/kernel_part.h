@@ -135,6 +135,12 @@ class KernelPart {
   std::optional<weir_task> task(std::uint32_t pid) const;
   std::array<std::uint64_t, WEIR_COUNTERS> counters() const;
 
+  // Over the TCP sockets of this network namespace that this kernel part knows, those that no
+  // process holds any more included: bytes that their peers have not acknowledged; and the end of
+  // those that have such bytes.
+  Result<std::uint64_t> unsent() const;
+  Result<std::size_t> destroy_sockets();
+
   // New descriptors of the rings' maps, for the caller to pass on and close. The engine reads
   // `events` by EventRing (platform/linux/event_ring.h).
   Result<int> events_fd() const;

@@ -52,7 +52,14 @@ struct Found {
   std::uint32_t unsent = 0;  // bytes that the peer has not acknowledged
 };
 
-bool made_in(const nlmsghdr& message, std::uint64_t cgroup_id) {
+// Which sockets of a dump are wanted: those made in a cgroup, or those that a map of socket storage
+// has a value for.
+struct Wanted {
+  std::uint64_t cgroup_id = 0;
+  int storage_fd = -1;
+};
+
+bool is_wanted(const nlmsghdr& message, const Wanted& wanted) {
   const char* at = reinterpret_cast<const char*>(&message) + NLMSG_SPACE(sizeof(inet_diag_msg));
   const char* end = reinterpret_cast<const char*>(&message) + message.nlmsg_len;
   while (end - at >= static_cast<std::ptrdiff_t>(sizeof(nlattr))) {
@@ -60,9 +67,14 @@ bool made_in(const nlmsghdr& message, std::uint64_t cgroup_id) {
     std::memcpy(&attribute, at, sizeof attribute);
     if (attribute.nla_len < sizeof attribute || attribute.nla_len > end - at) return false;
     std::uint64_t id = 0;
-    if (attribute.nla_type == INET_DIAG_CGROUP_ID && attribute.nla_len >= NLA_HDRLEN + sizeof id) {
+    const int type = attribute.nla_type & NLA_TYPE_MASK;
+    // The kernel leaves this one out where the map that was named has nothing for the socket.
+    if (wanted.storage_fd >= 0 && type == INET_DIAG_SK_BPF_STORAGES)
+      return attribute.nla_len > NLA_HDRLEN;
+    if (wanted.storage_fd < 0 && type == INET_DIAG_CGROUP_ID &&
+        attribute.nla_len >= NLA_HDRLEN + sizeof id) {
       std::memcpy(&id, at + NLA_HDRLEN, sizeof id);
-      return id == cgroup_id;
+      return id == wanted.cgroup_id;
     }
     at += NLA_ALIGN(attribute.nla_len);
   }
@@ -83,18 +95,28 @@ Found found_socket(const inet_diag_msg& m) {
   return f;
 }
 
-Result<std::vector<Found>> sockets_of_cgroup(std::uint8_t family, std::uint64_t cgroup_id) {
+struct DumpRequest {
+  Request request;
+  nlattr storages, map;  // sent only where a map is asked about
+  std::uint32_t map_fd;
+};
+
+Result<std::vector<Found>> sockets_of(std::uint8_t family, const Wanted& wanted) {
   Descriptor netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
   if (!netlink) return fail_with("cannot open sock_diag", errno);
   setsockopt(netlink.get(), SOL_SOCKET, SO_RCVTIMEO, &kAnswerWithin, sizeof kAnswerWithin);
-  Request request{};
-  request.header.nlmsg_len = sizeof request;
+  DumpRequest dump{};
+  Request& request = dump.request;
+  request.header.nlmsg_len = wanted.storage_fd < 0 ? sizeof request : sizeof dump;
+  dump.storages = {sizeof dump - sizeof request, INET_DIAG_REQ_SK_BPF_STORAGES | NLA_F_NESTED};
+  dump.map = {sizeof dump.map + sizeof dump.map_fd, SK_DIAG_BPF_STORAGE_REQ_MAP_FD};
+  dump.map_fd = static_cast<std::uint32_t>(wanted.storage_fd);
   request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
   request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   request.body.sdiag_family = family;
   request.body.sdiag_protocol = IPPROTO_TCP;
   request.body.idiag_states = ~0u;
-  if (send(netlink.get(), &request, sizeof request, 0) < 0)
+  if (send(netlink.get(), &dump, request.header.nlmsg_len, 0) < 0)
     return fail_with("cannot ask sock_diag for sockets", errno);
   std::vector<Found> found;
   std::vector<char> buffer(kDumpBytes);
@@ -104,8 +126,9 @@ Result<std::vector<Found>> sockets_of_cgroup(std::uint8_t family, std::uint64_t 
     auto left = static_cast<unsigned>(got);
     for (auto* m = reinterpret_cast<nlmsghdr*>(buffer.data()); NLMSG_OK(m, left);
          m = NLMSG_NEXT(m, left)) {
-      if (m->nlmsg_type == NLMSG_DONE || m->nlmsg_type == NLMSG_ERROR) return found;
-      if (m->nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg)) || !made_in(*m, cgroup_id)) continue;
+      if (m->nlmsg_type == NLMSG_DONE) return found;
+      if (m->nlmsg_type == NLMSG_ERROR) return fail("sock_diag does not list these sockets");
+      if (m->nlmsg_len < NLMSG_LENGTH(sizeof(inet_diag_msg)) || !is_wanted(*m, wanted)) continue;
       if (found.size() >= kMaxFound) return found;  // the caller asks again
       found.push_back(found_socket(*reinterpret_cast<const inet_diag_msg*>(
           reinterpret_cast<const char*>(m) + NLMSG_LENGTH(0))));
@@ -113,21 +136,21 @@ Result<std::vector<Found>> sockets_of_cgroup(std::uint8_t family, std::uint64_t 
   }
 }
 
-}  // namespace
-
-std::uint64_t unsent_of_cgroup(std::uint64_t cgroup_id) {
+Result<std::uint64_t> unsent_of(const Wanted& wanted) {
   std::uint64_t bytes = 0;
-  for (std::uint8_t family : {AF_INET, AF_INET6})
-    if (Result<std::vector<Found>> found = sockets_of_cgroup(family, cgroup_id))
-      for (const Found& socket : *found) bytes += socket.unsent;
+  for (std::uint8_t family : {AF_INET, AF_INET6}) {
+    Result<std::vector<Found>> found = sockets_of(family, wanted);
+    if (!found) return tl::unexpected(found.error());
+    for (const Found& socket : *found) bytes += socket.unsent;
+  }
   return bytes;
 }
 
-Result<std::size_t> destroy_sockets_of_cgroup(std::uint64_t cgroup_id) {
+Result<std::size_t> destroy_sockets_of(const Wanted& wanted) {
   std::size_t destroyed = 0;
   for (std::uint8_t family : {AF_INET, AF_INET6}) {
     for (int round = 0; round < kDumpRounds; ++round) {
-      Result<std::vector<Found>> found = sockets_of_cgroup(family, cgroup_id);
+      Result<std::vector<Found>> found = sockets_of(family, wanted);
       if (!found) return tl::unexpected(found.error());
       std::size_t before = destroyed;
       for (const Found& socket : *found)
@@ -136,6 +159,24 @@ Result<std::size_t> destroy_sockets_of_cgroup(std::uint64_t cgroup_id) {
     }
   }
   return destroyed;
+}
+
+}  // namespace
+
+std::uint64_t unsent_of_cgroup(std::uint64_t cgroup_id) {
+  return unsent_of({.cgroup_id = cgroup_id}).value_or(0);
+}
+
+Result<std::size_t> destroy_sockets_of_cgroup(std::uint64_t cgroup_id) {
+  return destroy_sockets_of({.cgroup_id = cgroup_id});
+}
+
+Result<std::uint64_t> KernelPart::unsent() const {
+  return unsent_of({.storage_fd = state_->map("sockets")});
+}
+
+Result<std::size_t> KernelPart::destroy_sockets() {
+  return destroy_sockets_of({.storage_fd = state_->map("sockets")});
 }
 
 Result<void> destroy_socket(const weir_tuple& tuple, std::uint64_t cookie) {

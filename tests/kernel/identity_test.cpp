@@ -52,6 +52,16 @@ TEST_F(Identity, multipath_tcp_whose_socket_the_kernel_makes_is_charged) {
   EXPECT_GT(k->desk.received(), 100'000u - (64 << 10));
 }
 
+TEST_F(Identity, with_known_trees_and_no_home_multipath_tcp_is_not_to_be_had) {
+  KernelOptions options;
+  options.scope = KernelScope::known_trees;
+  k->load({limit_row(100'000, 0, WEIR_PER_TREE)}, options);
+  pid_t pid = k->desk.start(tcp({"--multipath", "--wait", "500"}), "a");
+  ASSERT_TRUE(k->part->put_task(static_cast<std::uint32_t>(pid)));
+  k->desk.settled(milliseconds(600), milliseconds(3000));
+  EXPECT_EQ(k->desk.received(), 0u);
+}
+
 TEST_F(Identity, with_known_trees_multipath_tcp_belongs_to_the_home_cgroup) {
   KernelOptions options;
   options.scope = KernelScope::known_trees;

@@ -21,6 +21,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define WEIR_REFUSE 0 /* a datagram's sender sees EPERM */
 #define WEIR_LOSE 2   /* a datagram's sender sees success: as if it were lost on the way */
 
+#define WEIR_MPTCP 262 /* IPPROTO_MPTCP */
 #define WEIR_ACKNOWLEDGEMENT_BYTES 100 /* CONTRACT, "What is counted" */
 #define WEIR_ACKNOWLEDGEMENT_AFTER 2   /* datagrams received since our last */
 
@@ -122,10 +123,19 @@ static __always_inline void claim(struct bpf_sock* sk, u64 cookie) {
   own(s, t);
 }
 
+/* The kernel makes the further subflows of an MPTCP socket itself. They are told by their cgroup
+ * alone: a tree that has none of its own may not have such sockets. */
+static __always_inline int may_be_made(const struct bpf_sock* sk) {
+  u32 zero = 0;
+  if (!known_trees_only || sk->protocol != WEIR_MPTCP || !current_of_hook()) return WEIR_PASS;
+  const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
+  return now && now->home_cgroup ? WEIR_PASS : WEIR_REFUSE;
+}
+
 SEC("cgroup/sock_create")
 int weir_sock_create(struct bpf_sock* sk) {
   claim(sk, bpf_get_socket_cookie(sk));
-  return WEIR_PASS;
+  return may_be_made(sk);
 }
 
 /* A stream that connects begins at a sequence of its own, by TCP_REPAIR at any: what the former one

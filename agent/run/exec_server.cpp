@@ -1,0 +1,227 @@
+// The agent's listener for `weir exec` of other users: see exec_served.h. A process of its own that
+// only accepts, checks sizes and counts; each request is served by a child. Bounded everywhere: who
+// connects more than it may is closed at once.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <list>
+#include <vector>
+
+#include "agent/run/exec_lease.h"
+#include "agent/run/exec_served.h"
+#include "agent/run/state_dir.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77  // since 6.5
+#endif
+
+namespace weir {
+namespace {
+
+// A kernel part costs some 10 MB and a look at every packet of the host; a cgroup takes 64 of them.
+constexpr std::size_t kMostRuns = 16, kMostRunsOfOne = 4;
+// Connections whose request has not come yet: it is the first thing that a caller sends.
+constexpr std::size_t kMostWaiting = 64, kMostWaitingOfOne = 4;
+constexpr std::uint64_t kWaitNs = 2'000'000'000;
+constexpr int kAcceptsAtOnce = 64;  // between two looks at the others
+constexpr int kBacklog = 128;
+constexpr int kListener = STDERR_FILENO + 1;
+constexpr std::uint64_t kStopNs = 5'000'000'000;  // for the runs to end their commands
+
+struct Waiting {
+  Fd fd;
+  ExecPeer peer;
+  std::uint64_t until_ns = 0;
+};
+
+struct Serving {
+  Process process;
+  std::uint32_t uid = 0;
+};
+
+bool know_peer(int fd, ExecPeer& peer) {
+  ucred cred{};
+  socklen_t size = sizeof cred;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) != 0 || cred.pid <= 0) return false;
+  peer.pid = static_cast<std::uint32_t>(cred.pid);
+  peer.uid = cred.uid;
+  peer.gid = cred.gid;
+  int pidfd = -1;
+  size = sizeof pidfd;
+  // Before 6.5 the number may have become another process's since the connect. One of the same user
+  // only: serve_lease asks that of the process itself, and to bound oneself is allowed.
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) != 0)
+    pidfd = static_cast<int>(::syscall(SYS_pidfd_open, cred.pid, 0));
+  peer.pidfd = Fd(pidfd);
+  return pidfd >= 0;
+}
+
+class Server {
+ public:
+  Server(Fd listener, std::string cgroup)
+      : listener_(std::move(listener)),
+        cgroup_(std::move(cgroup)),
+        signals_({SIGTERM, SIGINT, SIGHUP, SIGCHLD}) {}
+
+  [[noreturn]] void run() {
+    for (bool ends = false; !ends;) {
+      std::vector<pollfd> wanted{{listener_.get(), POLLIN, 0}, {signals_.fd(), POLLIN, 0}};
+      for (const Waiting& one : waiting_) wanted.push_back({one.fd.get(), POLLIN, 0});
+      (void)::poll(wanted.data(), wanted.size(), waiting_.empty() ? -1 : 200);
+      while (std::optional<int> signal = signals_.take()) ends = ends || *signal != SIGCHLD;
+      std::size_t n = 2;
+      for (auto at = waiting_.begin(); at != waiting_.end();)
+        at = hear(*at, wanted[n++].revents != 0) ? waiting_.erase(at) : std::next(at);
+      reap();
+      if (wanted[0].revents != 0) take_callers();
+    }
+    stop();
+    ::_exit(0);
+  }
+
+ private:
+  template <class Table>
+  static std::size_t of(const Table& table, std::uint32_t uid) {
+    return static_cast<std::size_t>(
+        std::count_if(table.begin(), table.end(), [uid](const auto& one) {
+          if constexpr (requires { one.uid; })
+            return one.uid == uid;
+          else
+            return one.peer.uid == uid;
+        }));
+  }
+
+  void take_callers() {
+    for (int n = 0; n < kAcceptsAtOnce; ++n) {
+      Waiting one;
+      one.fd = Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (!one.fd) return;
+      if (!know_peer(one.fd.get(), one.peer) || waiting_.size() >= kMostWaiting ||
+          of(waiting_, one.peer.uid) >= kMostWaitingOfOne)
+        continue;  // closed
+      one.until_ns = boot_now_ns() + kWaitNs;
+      waiting_.push_back(std::move(one));
+    }
+  }
+
+  // True: the connection is served by a child now, or closed.
+  bool hear(Waiting& one, bool readable) {
+    if (!readable) return boot_now_ns() > one.until_ns;
+    ExecRequest request;
+    ssize_t got = ::recv(one.fd.get(), &request, sizeof request, MSG_DONTWAIT | MSG_TRUNC);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+    if (got <= 0) return true;
+    const char* refusal = damage_of(request, static_cast<std::size_t>(got));
+    if (*refusal == '\0' && of(serving_, one.peer.uid) >= kMostRunsOfOne)
+      refusal = "you have four commands under a limit already";
+    if (*refusal == '\0' && serving_.size() >= kMostRuns)
+      refusal = "sixteen commands are under a limit already";
+    if (*refusal != '\0') {
+      ExecAnswer answer;
+      answer.refused = 1;
+      std::strncpy(answer.sentence, refusal, sizeof answer.sentence - 1);
+      (void)::send(one.fd.get(), &answer, sizeof answer, MSG_DONTWAIT | MSG_NOSIGNAL);
+      return true;
+    }
+    serve(one, request);
+    return true;
+  }
+
+  void serve(Waiting& one, const ExecRequest& request) {
+    Result<Process> child = Process::fork([&] {
+      ::sigprocmask(SIG_SETMASK, &signals_.before(), nullptr);
+      Fd caller = std::move(one.fd);
+      ExecPeer peer = std::move(one.peer);
+      waiting_.clear();
+      serving_.clear();
+      listener_.close();
+      serve_lease(std::move(caller), peer, request, cgroup_);
+      ::_exit(0);
+    });
+    if (child) serving_.push_back({std::move(*child), one.peer.uid});
+  }
+
+  void reap() {
+    for (auto at = serving_.begin(); at != serving_.end();) {
+      pollfd gone{at->process.pidfd(), POLLIN, 0};
+      if (::poll(&gone, 1, 0) != 1) {
+        ++at;
+        continue;
+      }
+      (void)at->process.wait();
+      at = serving_.erase(at);
+    }
+  }
+
+  void stop() {
+    listener_.close();
+    waiting_.clear();
+    for (const Serving& one : serving_) one.process.send(SIGTERM);
+    for (std::uint64_t until = boot_now_ns() + kStopNs;
+         !serving_.empty() && boot_now_ns() < until;) {
+      ::usleep(10'000);
+      reap();
+    }
+  }
+
+  Fd listener_;
+  std::string cgroup_;
+  SignalFd signals_;
+  std::list<Waiting> waiting_;
+  std::list<Serving> serving_;
+};
+
+// The folder is root's and nobody else writes there, so the name in it is ours.
+Result<Fd> listen_at(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return fail(path + ": too long for a socket");
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  const std::string folder = path.substr(0, path.rfind('/'));
+  if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST)
+    return fail(fmt::format("{}: {}", folder, std::strerror(errno)));
+  struct stat info {};
+  if (::lstat(folder.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != ::geteuid() ||
+      (info.st_mode & 022) != 0)
+    return fail(folder + ": must be a folder that only root writes to");
+  Fd listener(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  ::unlink(path.c_str());
+  if (!listener ||
+      ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::chmod(path.c_str(), 0666) != 0 || ::listen(listener.get(), kBacklog) != 0)
+    return fail(fmt::format("{}: {}", path, std::strerror(errno)));
+  return listener;
+}
+
+}  // namespace
+
+Result<Process> serve_exec(const std::string& socket, const std::string& cgroup) {
+  Result<Fd> listener = listen_at(socket);
+  if (!listener) return tl::unexpected(listener.error());
+  return Process::fork([&] {
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    rlimit none{0, 0};
+    ::setrlimit(RLIMIT_CORE, &none);
+    // Nothing else of `weir run` stays open here or in a run: its locks end with it.
+    int fd = ::dup2(listener->get(), kListener);
+    ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+    ::syscall(SYS_close_range, kListener + 1, ~0u, 0);
+    (void)listener->release();
+    Server(Fd(fd), cgroup).run();
+  });
+}
+
+}  // namespace weir
