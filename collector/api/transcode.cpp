@@ -139,12 +139,11 @@ Result<std::string> answer_body(std::string_view method, const std::string& mess
 }
 
 std::string error_body(int grpc_code, std::string_view sentence) {
-  pb::Struct object;
-  (*object.mutable_fields())["code"].set_string_value(std::string(connect_code(grpc_code)));
-  (*object.mutable_fields())["message"].set_string_value(std::string(sentence));
-  std::string text;
-  (void)pb::util::MessageToJsonString(object, &text);
-  return text;
+  pb::Value text;
+  text.set_string_value(std::string(sentence));
+  std::string quoted;
+  (void)pb::util::MessageToJsonString(text, &quoted);
+  return fmt::format(R"({{"code":"{}","message":{}}})", connect_code(grpc_code), quoted);
 }
 
 std::string_view connect_code(int grpc_code) {

@@ -24,7 +24,7 @@ std::int64_t now_s() {
       .count();
 }
 
-Result<Policy> read_policy(const std::string& path) {
+Result<std::string> read_text(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return fail(fmt::format("{}: can't be read", path));
   std::string text(kMaxPolicyBytes + 1, '\0');
@@ -32,7 +32,12 @@ Result<Policy> read_policy(const std::string& path) {
   text.resize(static_cast<std::size_t>(file.gcount()));
   if (text.size() > kMaxPolicyBytes)
     return fail(fmt::format("{}: larger than {} bytes", path, kMaxPolicyBytes));
-  return parse_policy(text, path);
+  return text;
+}
+
+Result<Policy> read_policy(const std::string& path) {
+  Result<std::string> text = read_text(path);
+  return text ? parse_policy(*text, path) : tl::unexpected(text.error());
 }
 
 // What a desk of this version would refuse, a line each.
@@ -45,7 +50,12 @@ std::string refused_in(const Policy& policy) {
 }
 
 int lint(const std::string& path) {
-  Result<Policy> policy = read_policy(path);
+  Result<std::string> text = read_text(path);
+  if (!text) {
+    fmt::print(stderr, "weirctl: {}\n", text.error().sentence);
+    return kExitUsage;
+  }
+  Result<Policy> policy = parse_policy(*text, path);
   std::string faults = policy ? refused_in(*policy) : policy.error().sentence;
   if (faults.empty()) {
     fmt::print(stderr, "{}: {} rules, no fault\n", path, policy->rules.size());
