@@ -21,7 +21,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define WEIR_REFUSE 0 /* a datagram's sender sees EPERM */
 #define WEIR_LOSE 2   /* a datagram's sender sees success: as if it were lost on the way */
 
-#define WEIR_MPTCP 262 /* IPPROTO_MPTCP */
+#define WEIR_MPTCP 262                 /* IPPROTO_MPTCP */
 #define WEIR_ACKNOWLEDGEMENT_BYTES 100 /* CONTRACT, "What is counted" */
 #define WEIR_ACKNOWLEDGEMENT_AFTER 2   /* datagrams received since our last */
 
