@@ -27,4 +27,12 @@ inline constexpr int kGuard = 3;  // socketpair
 inline constexpr int kSource =
     5;  // ring of the kernel part, or a packet socket where there is none
 
+// uplink: arguments are `--collector HOST:PORT`; standard error is the guard's
+inline constexpr int kUplinkGuard = 3;         // socketpair: agent/guard/uplink_messages.h
+inline constexpr int kUplinkSpool = 4;         // folder, read only
+inline constexpr int kUplinkAcknowledged = 5;  // read and write
+inline constexpr int kUplinkIdentity = 6;      // folder STATE/identity, its own
+inline constexpr int kUplinkNews = 7;          // eventfd: the engine committed records
+inline constexpr int kUplinkLast = kUplinkNews;
+
 }  // namespace weir::fds

@@ -1,0 +1,129 @@
+// What guard and uplink may say to each other: see uplink_messages.h.
+#include "agent/guard/uplink_messages.h"
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+namespace weir::wire {
+namespace {
+
+constexpr std::uint64_t kSecondNs = 1'000'000'000;
+
+template <class M>
+constexpr bool plain() {
+  return std::is_trivially_copyable_v<M> && std::has_unique_object_representations_v<M> &&
+         sizeof(M) <= kMaxUplinkMessage;
+}
+static_assert(plain<UplinkBeat>() && plain<OfferPolicy>() && plain<PolicyStateMessage>() &&
+              plain<UplinkStop>());
+
+Received<Header> header_of(Bytes datagram) {
+  if (datagram.size() > kMaxUplinkMessage) return tl::unexpected(Damage::oversized);
+  if (datagram.size() < sizeof(Header)) return tl::unexpected(Damage::short_message);
+  Header header;
+  std::memcpy(&header, datagram.data(), sizeof header);
+  if (header.size > datagram.size()) return tl::unexpected(Damage::short_message);
+  return header;
+}
+
+bool sound(const UplinkBeat&) {
+  return true;
+}
+
+bool sound(const OfferPolicy& m) {
+  if (m.envelope_size == 0 || m.signatures > kMaxPolicySignatures || m.pad != 0) return false;
+  const OfferedSignature none{};
+  return std::all_of(m.signature.begin() + m.signatures, m.signature.end(),
+                     [&](const OfferedSignature& unused) {
+                       return unused.key == none.key && unused.signature == none.signature;
+                     });
+}
+
+bool sound(const PolicyStateMessage& m) {
+  return m.state >= 1 && m.state <= 4 && m.reason < kRefusals &&
+         std::memchr(m.words.data(), 0, m.words.size()) != nullptr;
+}
+
+bool sound(const UplinkStop&) {
+  return true;
+}
+
+template <class Variant, class M>
+Received<Variant> take(Bytes datagram, const Header& header) {
+  if (datagram.size() != sizeof(M) || header.size != sizeof(M))
+    return tl::unexpected(Damage::wrong_size);
+  M message;
+  std::memcpy(&message, datagram.data(), sizeof message);
+  if (!sound(message)) return tl::unexpected(Damage::bad_field);
+  return Variant(message);
+}
+
+}  // namespace
+
+std::string_view code_of(Refusal refusal) {
+  constexpr std::array<std::string_view, kRefusals> kCodes{"",
+                                                           "policy_unknown_key",
+                                                           "policy_threshold",
+                                                           "policy_bad_signature",
+                                                           "policy_not_newer",
+                                                           "policy_expired",
+                                                           "policy_not_yet",
+                                                           "policy_other_group",
+                                                           "policy_damaged",
+                                                           "policy_too_large",
+                                                           "policy_unenforceable",
+                                                           "policy_failed"};
+  return kCodes[static_cast<std::size_t>(refusal)];
+}
+
+Received<FromUplink> parse_from_uplink(Bytes datagram) {
+  Received<Header> header = header_of(datagram);
+  if (!header) return tl::unexpected(header.error());
+  switch (static_cast<UplinkKind>(header->kind)) {
+    case UplinkKind::beat:
+      return take<FromUplink, UplinkBeat>(datagram, *header);
+    case UplinkKind::offer_policy:
+      return take<FromUplink, OfferPolicy>(datagram, *header);
+    case UplinkKind::policy_state:
+    case UplinkKind::stop:
+      break;  // the other direction
+  }
+  return tl::unexpected(Damage::unknown_kind);
+}
+
+Received<ToUplink> parse_to_uplink(Bytes datagram) {
+  Received<Header> header = header_of(datagram);
+  if (!header) return tl::unexpected(header.error());
+  switch (static_cast<UplinkKind>(header->kind)) {
+    case UplinkKind::policy_state:
+      return take<ToUplink, PolicyStateMessage>(datagram, *header);
+    case UplinkKind::stop:
+      return take<ToUplink, UplinkStop>(datagram, *header);
+    case UplinkKind::beat:
+    case UplinkKind::offer_policy:
+      break;  // the other direction
+  }
+  return tl::unexpected(Damage::unknown_kind);
+}
+
+Received<FromUplink> UplinkSession::on(Bytes datagram, std::size_t descriptors,
+                                       std::uint64_t boot_ns) {
+  if (std::uint64_t second = boot_ns / kSecondNs; second != second_) {
+    second_ = second;
+    in_second_ = 0;
+  }
+  if (++in_second_ > kUplinkMessagesPerSecond) return tl::unexpected(Damage::too_fast);
+  Received<FromUplink> message = parse_from_uplink(datagram);
+  if (!message) return message;
+  Header header;
+  std::memcpy(&header, datagram.data(), sizeof header);
+  if (header.sequence != next_sequence_) return tl::unexpected(Damage::out_of_turn);
+  if (descriptors != (std::holds_alternative<OfferPolicy>(*message) ? 1u : 0u))
+    return tl::unexpected(Damage::bad_field);
+  ++next_sequence_;
+  last_heard_ns_ = boot_ns;
+  return message;
+}
+
+}  // namespace weir::wire

@@ -1,0 +1,121 @@
+// What guard and uplink may say to each other: a fixed table of messages over a SOCK_SEQPACKET
+// pair, as between guard and engine. The uplink speaks to the network, so it is believed nothing:
+// whatever is oversized, short, unknown, out of turn or too fast ends it (it is started again), and
+// a policy that it brings counts by its signatures alone. Pure. Fuzzed
+// (tests/fuzz/uplink_messages_fuzz.cpp).
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <variant>
+
+#include "agent/guard/messages.h"
+#include "core/base/bytes.h"
+#include "core/policy/signature.h"
+
+namespace weir::wire {
+
+enum class UplinkKind : std::uint16_t {
+  // uplink → guard
+  beat = 128,    // alive; at least every kUplinkBeatNs, the first one at once
+  offer_policy,  // a signed policy; its envelope is the one descriptor that comes with the message
+  // guard → uplink
+  policy_state = 192,  // after the start, and after each offer and each change
+  stop,                // finish: what is acknowledged is written, then exit
+};
+
+struct UplinkBeat {
+  static constexpr UplinkKind kKind = UplinkKind::beat;
+  Header header;
+  std::uint64_t boot_ns = 0;
+};
+
+struct OfferedSignature {
+  PolicyKeyId key{};
+  std::array<std::uint8_t, 64> signature{};
+};
+
+// The envelope: memory of `envelope_size` bytes (memfd) under F_SEAL_WRITE, _GROW, _SHRINK and
+// _SEAL. Whatever it holds is refused by its reason; only a message that is not as here ends the
+// uplink.
+struct OfferPolicy {
+  static constexpr UplinkKind kKind = UplinkKind::offer_policy;
+  Header header;
+  std::uint64_t envelope_size = 0;
+  std::uint32_t signatures = 0;  // in use: the first of `signature`, the others zero
+  std::uint32_t pad = 0;
+  std::array<OfferedSignature, kMaxPolicySignatures> signature{};
+};
+
+// Why an offered policy did not come into force. The one before stays.
+enum class Refusal : std::uint32_t {
+  none,
+  unknown_key,    // no signature is by a key that this host knows
+  threshold,      // too few of its keys have signed
+  bad_signature,  // one of its keys is named, and the signature is not for these bytes
+  not_newer,      // the number is not above that of the policy in force
+  expired,
+  not_yet,
+  other_group,
+  damaged,  // cut short, no envelope, or no policy inside
+  too_large,
+  unenforceable,  // mode enforce asks for what this version can't enforce
+  failed,         // this host could not: memory, a child that did not start
+};
+inline constexpr std::size_t kRefusals = 12;
+// The reason's code as core/policy/reasons.h has it: "policy_unknown_key" …; "" for none.
+std::string_view code_of(Refusal refusal);
+
+struct PolicyStateMessage {
+  static constexpr UplinkKind kKind = UplinkKind::policy_state;
+  enum class State : std::uint32_t { effective = 1, refused, expired, built_in };  // as agent.proto
+
+  Header header;
+  std::uint32_t number = 0;  // in force; 0: built in, or a file's
+  std::uint32_t state = 0;
+  std::uint32_t refused_number = 0;  // of the newest that was refused; 0: none, or nobody may know
+  std::uint32_t reason = 0;          // Refusal
+  std::int64_t since_wall_s = 0;     // UTC since 1970
+  std::array<std::uint8_t, 32> digest{};  // SHA-256 of PolicyEnvelope.policy, zero without one
+  std::array<char, 256>
+      words{};  // the reason's argument, "" without one; printable, NUL-terminated
+};
+
+struct UplinkStop {
+  static constexpr UplinkKind kKind = UplinkKind::stop;
+  Header header;
+};
+
+using FromUplink = std::variant<UplinkBeat, OfferPolicy>;
+using ToUplink = std::variant<PolicyStateMessage, UplinkStop>;
+
+inline constexpr std::size_t kMaxUplinkMessage = sizeof(OfferPolicy);
+inline constexpr std::size_t kUplinkReceiveBuffer = kMaxUplinkMessage + 1;
+
+inline constexpr std::uint64_t kUplinkBeatNs = 5'000'000'000;
+// Silent this long, it hangs and is started again. Reads of the spool and of names may take long;
+// nothing waits for it.
+inline constexpr std::uint64_t kUplinkSilentNs = 60'000'000'000;
+// A beat in five seconds and a policy now and then.
+inline constexpr std::uint32_t kUplinkMessagesPerSecond = 20;
+
+Received<FromUplink> parse_from_uplink(Bytes datagram);
+Received<ToUplink> parse_to_uplink(Bytes datagram);
+
+// One conversation as the guard hears it: order, sequence, rate, and the descriptors that came with
+// each message (one with an offer, else none).
+class UplinkSession {
+ public:
+  Received<FromUplink> on(Bytes datagram, std::size_t descriptors, std::uint64_t boot_ns);
+  std::uint64_t last_heard_ns() const { return last_heard_ns_; }  // 0: nothing yet
+
+ private:
+  std::uint32_t next_sequence_ = 0;
+  std::uint64_t last_heard_ns_ = 0;
+  std::uint64_t second_ = 0;
+  std::uint32_t in_second_ = 0;
+};
+
+}  // namespace weir::wire
