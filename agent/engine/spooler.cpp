@@ -49,6 +49,7 @@ class Locked {
 struct Spooler::Due {
   std::int64_t alerts = kNever, others = kNever, forget = 0, open = 0;
   bool failing = false;
+  std::uint64_t alerts_lost = 0;  // that a sentence was said of
   std::int64_t next() const { return std::min({alerts, others, forget, open}); }
 };
 
@@ -151,6 +152,12 @@ void Spooler::commit(SpoolLane until, Due& due) {
     fmt::print(stderr, "weir-engine: {}\n",
                done ? "the spool is written again" : done.error().sentence);
   due.failing = !done;
+  std::uint64_t alerts = writer_->counters().lost[0];
+  if (alerts > due.alerts_lost)
+    fmt::print(stderr,
+               "weir-engine: {} alerts are lost: the spool has no room and no memory left\n",
+               alerts - due.alerts_lost);
+  due.alerts_lost = alerts;
   {
     Locked lock(mutex_);
     counters_ = writer_->counters();

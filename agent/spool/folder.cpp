@@ -15,8 +15,6 @@ namespace weir::spool {
 namespace {
 
 constexpr mode_t kMode = 0640;  // the uplink's group reads
-// Segments of all lanes at the default limits: 64. What is beyond is not ours.
-constexpr std::size_t kMaxListed = 4096;
 
 }  // namespace
 
@@ -42,7 +40,7 @@ Result<std::vector<Listed>> list(int folder) {
   std::vector<Listed> found;
   while (const dirent* entry = ::readdir(entries.get())) {
     auto parsed = parse_name(entry->d_name);
-    if (parsed && found.size() < kMaxListed) found.push_back({entry->d_name, *parsed});
+    if (parsed && found.size() < kMaxFiles) found.push_back({entry->d_name, *parsed});
   }
   std::sort(found.begin(), found.end(),
             [](const Listed& a, const Listed& b) { return a.name < b.name; });

@@ -13,6 +13,10 @@
 
 namespace weir::spool {
 
+// Twice what the largest spool has of its own files: kMaxSpoolSegments of the smallest size. More
+// is not looked at.
+inline constexpr std::size_t kMaxFiles = 8192;
+
 class File {
  public:
   File() = default;

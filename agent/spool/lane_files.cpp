@@ -171,9 +171,10 @@ bool LaneFiles::fits(std::size_t bytes, std::uint64_t segment_bytes) const {
 
 std::uint64_t LaneFiles::used(std::uint64_t segment_bytes) const {
   std::uint64_t sum = 0;
-  for (const Segment& segment : segments_) sum += segment.bytes;
+  for (const Segment& segment : segments_)
+    sum += std::max(segment.bytes, segment_bytes / kSmallestPart);
   if (reserved_ && segments_.back().bytes < segment_bytes)
-    sum += segment_bytes - segments_.back().bytes;
+    sum += segment_bytes - std::max(segments_.back().bytes, segment_bytes / kSmallestPart);
   return sum;
 }
 
@@ -210,7 +211,7 @@ bool LaneFiles::start(const SegmentHeader& header, std::uint64_t reserve) {
 
 void LaneFiles::finish() {
   if (active_ && trusted_ && reserved_)
-    (void)::ftruncate(active_.fd(), static_cast<off_t>(segments_.back().bytes));
+    (void)!::ftruncate(active_.fd(), static_cast<off_t>(segments_.back().bytes));
   reserved_ = false;
   active_ = File();
 }

@@ -14,6 +14,10 @@
 
 namespace weir::spool {
 
+// Each failed sync begins a segment. A small one counts as this part of a full one, so that the
+// quotas also bound how many there are.
+inline constexpr std::uint64_t kSmallestPart = 16;
+
 class LaneFiles {
  public:
   LaneFiles(int folder, SpoolLane lane, std::uint64_t epoch)

@@ -29,6 +29,7 @@ struct SpoolLimits {
   std::uint64_t segment_bytes = 4u << 20;  // one damaged segment loses at most this
 };
 
+inline constexpr std::uint64_t kMaxSpoolSegments = 256;     // full ones, by the limits; default 64
 inline constexpr std::size_t kMaxSpoolRecord = 256u << 10;  // bytes of one record
 // What the disk refuses waits in memory: two minutes of a desk at its worst (50 records of 1 KiB a
 // second). When it is full the oldest telemetry goes, then audit, then alerts.

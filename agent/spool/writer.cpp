@@ -25,7 +25,7 @@ using spool::LaneFiles;
 constexpr SpoolLane kByWorth[] = {SpoolLane::telemetry, SpoolLane::audit, SpoolLane::alert};
 constexpr std::size_t kWriteAtOnce = 1u << 20;  // bytes of one pwrite
 // A commit makes room and tries again; no folder has more segments than this.
-constexpr int kMaxTries = 4096;
+constexpr int kMaxTries = spool::kMaxFiles;
 constexpr const char* kCommittedFile = "committed";
 
 struct Pending {
@@ -83,9 +83,16 @@ Result<SpoolWriter> SpoolWriter::open(int folder, const SpoolLimits& limits, std
   auto state = std::make_unique<State>();
   state->folder = folder;
   state->limits = limits;
-  for (std::uint64_t quota : limits.quota)
-    if (quota < 2 * limits.segment_bytes)
+  std::uint64_t segments = 0;
+  for (std::uint64_t quota : limits.quota) {
+    if (limits.segment_bytes == 0 || quota < 2 * limits.segment_bytes)
       return fail("a lane of the spool must have room for two segments at least");
+    segments += quota / limits.segment_bytes;
+  }
+  static_assert(kMaxSpoolSegments * spool::kSmallestPart * 2 <= spool::kMaxFiles);
+  if (segments > kMaxSpoolSegments)
+    return fail(fmt::format("a spool has at most {} segments: make them larger, or its quotas less",
+                            kMaxSpoolSegments));
   state->lock = spool::open_again(folder);
   if (!state->lock)
     return fail(fmt::format("the spool's folder can't be opened: {}", std::strerror(errno)));

@@ -112,6 +112,7 @@ TEST_F(SpoolerTest, what_was_offered_is_committed_at_the_end) {
 TEST_F(SpoolerTest, what_the_uplink_acknowledged_is_forgotten) {
   SpoolLimits limits;
   limits.segment_bytes = 4096;
+  limits.quota.fill(64 * limits.segment_bytes);
   Spooler spooler(ends(), limits, kWallNs);
   for (int n = 0; n < 200; ++n) spooler.offer(SpoolLane::alert, std::string(500, 'a'));
   wait_for(SpoolLane::alert, 200);

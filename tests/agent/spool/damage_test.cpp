@@ -235,13 +235,14 @@ TEST(SpoolCrash, fifty_killed_writers_lose_nothing_committed_and_leave_no_hole) 
     ASSERT_EQ(::pipe(ends), 0);
     pid_t child = ::fork();
     if (child == 0) {
-      SpoolWriter writer = open_writer(folder.fd(), small_limits(8192, 4096));
+      SpoolWriter writer = open_writer(folder.fd(), small_limits(256 << 10, 80));
       for (;;) {
         for (int n = 0; n < 1 + round % 7; ++n) {
           std::uint64_t next = writer.last()[0].sequence + 1;
           writer.append(SpoolLane::alert, bytes_of(body(SpoolLane::alert, next, 40 + next % 500)));
         }
         if (!writer.commit(SpoolLane::alert)) ::_exit(1);
+        ::usleep(50);  // fifty rounds have to fit into the spool, also in memory
         std::uint64_t committed = writer.committed()[0].sequence;
         (void)!::write(ends[1], &committed, sizeof committed);
       }
@@ -259,7 +260,7 @@ TEST(SpoolCrash, fifty_killed_writers_lose_nothing_committed_and_leave_no_hole) 
     ::close(ends[0]);
     ASSERT_GT(newest, said);
     said = newest;
-    SpoolWriter writer = open_writer(folder.fd(), small_limits(8192, 4096));
+    SpoolWriter writer = open_writer(folder.fd(), small_limits(256 << 10, 80));
     ASSERT_GE(writer.last()[0].sequence, said) << "a committed record is gone, round " << round;
     ASSERT_EQ(writer.counters().lost[0], 0u);
   }

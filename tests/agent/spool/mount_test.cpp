@@ -23,6 +23,7 @@ class SpoolMount : public testing::Test {
   static int within(int kib, const std::function<int(const std::string&)>& work) {
     Folder place;
     std::string path = place.path().string();
+    fflush(stdout);  // or the child says it again
     pid_t child = ::fork();
     if (child == 0) {
       if (::unshare(CLONE_NEWNS) != 0 ||

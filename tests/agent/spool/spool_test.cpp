@@ -178,6 +178,14 @@ TEST(Spool, lost_ranges_survive_a_restart) {
   EXPECT_EQ(story.records.size(), 40 - lost);
 }
 
+TEST(Spool, limits_that_no_folder_can_hold_are_refused) {
+  Folder folder;
+  EXPECT_FALSE(SpoolWriter::open(folder.fd(), small_limits(4096, 1), kWallNs));
+  EXPECT_FALSE(SpoolWriter::open(folder.fd(), small_limits(4096, 90), kWallNs));
+  EXPECT_FALSE(SpoolWriter::open(folder.fd(), small_limits(0, 4), kWallNs));
+  EXPECT_TRUE(SpoolWriter::open(folder.fd(), SpoolLimits{}, kWallNs));
+}
+
 TEST(Spool, the_acknowledged_file_is_believed_only_with_its_checksum) {
   Folder folder;
   int fd = ::openat(folder.fd(), "acknowledged", O_RDWR | O_CREAT, 0600);
