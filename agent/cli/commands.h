@@ -34,6 +34,7 @@ void add_state_and_format(CLI::App& app, std::string& state_dir, std::string& fo
 
 int cmd_exec(int argc, char** argv);
 int cmd_run(int argc, char** argv);
+int cmd_enroll(int argc, char** argv);
 int cmd_doctor(int argc, char** argv);
 int cmd_release(int argc, char** argv);
 int cmd_status(int argc, char** argv);

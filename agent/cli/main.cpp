@@ -26,6 +26,7 @@ constexpr Command kCommands[] = {
     {"replay", cmd_replay, "tell from captures and event logs what left, and why it matters"},
     {"status", cmd_status, "say what is tight, why, until when"},
     {"why", cmd_why, "print the path of a decision"},
+    {"enroll", cmd_enroll, "make this host one of a collector's"},
     {"doctor", cmd_doctor, "try every control on this host"},
     {"release", cmd_release, "remove what holds without a program"},
 };

@@ -127,6 +127,11 @@ inline constexpr ReasonText kReasonTexts[] = {
      "它要求本版本无法执行的内容：{0}；仍使用之前的策略。"},
     {"policy_failed", 1, "This host could not take it: {0}; the policy before stays.",
      "本机未能采用：{0}；仍使用之前的策略。"},
+    // the uplink
+    {"certificate_not_renewed", 1, "The certificate of this host was not renewed: {0}",
+     "本机证书未能续期：{0}"},
+    {"command_not_built", 0, "This version of the agent does not carry out commands.",
+     "此版本的代理不执行命令。"},
     // weir exec
     {"left_behind", 1, "{0} processes that the command left behind were ended.",
      "命令遗留的 {0} 个进程已被结束。"},

@@ -11,7 +11,7 @@ HEAVY_ALLOWED = {"proto/map/enums.h"}
 OS = re.compile(r"(sys|linux|net|netinet|arpa|asm|bpf|systemd)/.*"
                 r"|(unistd|fcntl|signal|pthread|dlfcn|poll|pwd|grp|sched|syslog|termios|utmpx?|mntent|ifaddrs"
                 r"|netdb|dirent|glob|ftw|spawn|seccomp|semaphore|mqueue|time|libgen|link|elf|pty)\.h")
-OS_PLACES = ("platform/", "agent/run/", "agent/guard/", "agent/engine/", "agent/spool/", "agent/cli/",
+OS_PLACES = ("platform/", "agent/run/", "agent/guard/", "agent/engine/", "agent/spool/", "agent/uplink/", "agent/cli/",
              "collector/fleet/private_files", "collector/main.cpp", "tests/", "bench/")
 
 # core/ is a function of its events: no clock, no thread, no file, no wire.
