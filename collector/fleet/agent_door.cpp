@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <grpc/grpc_security_constants.h>
+#include <grpc/support/log.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
@@ -52,6 +53,11 @@ std::int64_t steady_ms() {
 // TLS 1.3.
 void allow_only_tls_1_3() {
   ::setenv("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES256-GCM-SHA384", 1);
+}
+
+// gRPC writes a line for each handshake that fails: strangers must not be able to fill a log.
+void keep_strangers_out_of_the_log() {
+  gpr_set_log_function([](gpr_log_func_args*) {});
 }
 
 // Of the verified peer; nothing: it is no host of ours.
@@ -407,6 +413,7 @@ void AgentDoor::Service::check_standing(Stream& stream, std::int64_t now_s) {
 
 Result<void> AgentDoor::Service::start() {
   allow_only_tls_1_3();
+  keep_strangers_out_of_the_log();
   grpc::SslServerCredentialsOptions tls(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
   tls.pem_root_certs = options_.ca;
   tls.pem_key_cert_pairs.push_back({options_.key, options_.certificate});

@@ -1,0 +1,221 @@
+// PolicyAdminService: draft, publish, see what became of it, go back.
+#include <fmt/format.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <charconv>
+#include <list>
+#include <mutex>
+
+#include "collector/api/principal.h"
+#include "collector/services/call.h"
+#include "collector/services/messages.h"
+#include "collector/services/pulse.h"
+#include "collector/services/services.h"
+#include "core/policy/evaluate.h"
+#include "core/policy/surface/surface.h"
+#include "proto/map/policy_proto.h"
+#include "weir/v1/admin.grpc.pb.h"
+
+namespace weir {
+namespace {
+
+constexpr std::int64_t kLongestWait_s = 30;
+constexpr std::size_t kMaxWaiting = 256;  // calls that wait for hosts
+constexpr char kDraft[] = "draft";        // stands for the file's name
+
+// "draft:12:5: rules[2].then.limit: what is wrong" into its parts.
+void add_problem(std::string_view line, v1::LintPolicyResponse& response) {
+  v1::PolicyProblem& problem = *response.add_problems();
+  auto number = [&line]() {
+    std::uint32_t value = 0;
+    auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), value);
+    if (error == std::errc() && end != line.data() + line.size() && *end == ':')
+      line.remove_prefix(static_cast<std::size_t>(end - line.data()) + 1);
+    return value;
+  };
+  if (line.starts_with(std::string(kDraft) + ":")) {
+    line.remove_prefix(sizeof kDraft);
+    problem.set_line(number());
+    problem.set_column(number());
+  }
+  if (line.starts_with(" ")) line.remove_prefix(1);
+  if (std::size_t colon = line.find(": ");
+      colon != std::string_view::npos &&
+      line.substr(0, colon).find(' ') == std::string_view::npos) {
+    problem.set_field(std::string(line.substr(0, colon)));
+    line.remove_prefix(colon + 2);
+  }
+  problem.set_sentence(std::string(line));
+}
+
+class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
+ public:
+  PolicyAdmin(const ServiceParts& parts, Pulse& pulse) : parts_(parts) {
+    pulse.add([this](bool ending) { answer_waiting(ending); });
+  }
+
+  grpc::ServerUnaryReactor* LintPolicy(grpc::CallbackServerContext* context,
+                                       const v1::LintPolicyRequest* request,
+                                       v1::LintPolicyResponse* response) override {
+    return answer(context, *request, [&]() -> Reply<void> {
+      if (request->yaml().size() > kMaxPolicyBytes)
+        return refuse(Refusal::Kind::invalid,
+                      fmt::format("a policy has at most {} bytes", kMaxPolicyBytes));
+      Result<Policy> policy = parse_policy(request->yaml(), kDraft);
+      if (!policy) {
+        std::string_view text = policy.error().sentence;
+        while (!text.empty()) {
+          std::string_view line = text.substr(0, text.find('\n'));
+          if (!line.empty()) add_problem(line, *response);
+          text.remove_prefix(std::min(text.size(), line.size() + 1));
+        }
+        return {};
+      }
+      to_proto(*policy, *response->mutable_policy());
+      for (std::string& part : unenforceable(*policy)) response->add_unenforceable(std::move(part));
+      return {};
+    });
+  }
+
+  grpc::ServerUnaryReactor* ReplayPolicy(grpc::CallbackServerContext* context,
+                                         const v1::ReplayPolicyRequest* request,
+                                         v1::ReplayPolicyResponse*) override {
+    return answer(context, *request, []() -> Reply<void> {
+      return refuse(Refusal::Kind::not_built,
+                    "this version can't try a draft on the past; `weir replay --policy` can");
+    });
+  }
+
+  grpc::ServerUnaryReactor* PublishPolicy(grpc::CallbackServerContext* context,
+                                          const v1::PublishPolicyRequest* request,
+                                          v1::PublishPolicyResponse* response) override {
+    return answer(context, *request, [&]() -> Reply<void> {
+      Reply<std::uint32_t> number =
+          publish(*context, Rollout::Kind::publish, request->group(), request->policy());
+      if (!number) return tl::unexpected(number.error());
+      response->set_number(*number);
+      response->set_hosts(static_cast<std::uint32_t>(parts_.hosts.count(request->group())));
+      return {};
+    });
+  }
+
+  grpc::ServerUnaryReactor* RollbackPolicy(grpc::CallbackServerContext* context,
+                                           const v1::RollbackPolicyRequest* request,
+                                           v1::RollbackPolicyResponse* response) override {
+    return answer(context, *request, [&]() -> Reply<void> {
+      Reply<std::uint32_t> number =
+          publish(*context, Rollout::Kind::rollback, request->group(), request->policy());
+      if (!number) return tl::unexpected(number.error());
+      response->set_number(*number);
+      return {};
+    });
+  }
+
+  grpc::ServerUnaryReactor* AssignPolicy(grpc::CallbackServerContext* context,
+                                         const v1::AssignPolicyRequest* request,
+                                         v1::AssignPolicyResponse* response) override {
+    return answer(context, *request, [&]() -> Reply<void> {
+      if (!is_group_name(request->group()))
+        return refuse(Refusal::Kind::invalid, "a group is named by 1 to 63 of a-z 0-9 - _ .");
+      Reply<void> assigned = parts_.hosts.set_group(request->host_id(), request->group());
+      if (!assigned) return assigned;
+      parts_.push_policy(request->group());
+      if (std::optional<HostView> host = parts_.hosts.find(request->host_id(), wall_now_s()))
+        to_proto(*host, *response->mutable_host());
+      return {};
+    });
+  }
+
+  grpc::ServerUnaryReactor* GetPolicy(grpc::CallbackServerContext* context,
+                                      const v1::GetPolicyRequest* request,
+                                      v1::GetPolicyResponse* response) override {
+    return answer(context, *request, [&]() -> Reply<void> {
+      std::optional<PolicyRow> row = parts_.store.policy(request->group(), request->number());
+      if (!row)
+        return refuse(
+            Refusal::Kind::not_found,
+            fmt::format("the group {} has no policy{}", request->group(),
+                        request->number() == 0 ? std::string()
+                                               : fmt::format(" number {}", request->number())));
+      (void)response->mutable_policy()->ParseFromString(row->signed_policy);
+      response->set_number(row->number);
+      response->set_published_by(row->published_by);
+      response->mutable_published()->set_seconds(row->published_s);
+      return {};
+    });
+  }
+
+  grpc::ServerUnaryReactor* GetPolicyStatus(grpc::CallbackServerContext* context,
+                                            const v1::GetPolicyStatusRequest* request,
+                                            v1::GetPolicyStatusResponse* response) override {
+    if (!request->wait() || has_unknown_fields(*request))
+      return answer(context, *request, [&]() -> Reply<void> {
+        (void)fill(request->group(), *response);
+        return {};
+      });
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    if (!fill(request->group(), *response)) {
+      reactor->Finish(grpc::Status::OK);
+      return reactor;
+    }
+    std::lock_guard lock(mutex_);
+    if (ended_ || waiting_.size() >= kMaxWaiting) {
+      reactor->Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many calls wait"});
+      return reactor;
+    }
+    waiting_.push_back({reactor, request->group(), response, wall_now_s() + kLongestWait_s});
+    return reactor;
+  }
+
+ private:
+  struct Waiting {
+    grpc::ServerUnaryReactor* reactor;
+    std::string group;
+    v1::GetPolicyStatusResponse* response;  // the call's, alive until it is finished
+    std::int64_t until_s;
+  };
+
+  Reply<std::uint32_t> publish(const grpc::CallbackServerContext& context, Rollout::Kind kind,
+                               const std::string& group, const v1::SignedPolicy& policy) {
+    return parts_.rollout.publish(kind, group, policy.SerializeAsString(),
+                                  principal_of(context).name, wall_now_s());
+  }
+
+  // True: somebody who is online has not answered.
+  bool fill(const std::string& group, v1::GetPolicyStatusResponse& response) {
+    RolloutStatus status = parts_.rollout.status(group, wall_now_s());
+    response.Clear();
+    response.set_desired(status.desired);
+    response.set_effective(status.effective);
+    response.set_refused(status.refused);
+    response.set_pending(status.pending);
+    for (const HostView& host : status.differing) to_proto(host, *response.add_differing());
+    return status.online_pending;
+  }
+
+  void answer_waiting(bool ending) {
+    std::lock_guard lock(mutex_);
+    ended_ = ended_ || ending;
+    for (auto at = waiting_.begin(); at != waiting_.end();) {
+      if (fill(at->group, *at->response) && !ending && wall_now_s() < at->until_s) {
+        ++at;
+        continue;
+      }
+      at->reactor->Finish(grpc::Status::OK);
+      at = waiting_.erase(at);
+    }
+  }
+
+  const ServiceParts parts_;
+  std::mutex mutex_;
+  std::list<Waiting> waiting_;
+  bool ended_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> make_policy_admin(const ServiceParts& parts, Pulse& pulse) {
+  return std::make_unique<PolicyAdmin>(parts, pulse);
+}
+
+}  // namespace weir

@@ -1,0 +1,170 @@
+// An open agents' door on loopback and real gRPC clients that knock at it.
+#pragma once
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+
+#include <chrono>
+#include <functional>
+#include <thread>
+
+#include "collector/fleet/agent_door.h"
+#include "collector/fleet/batch_reader.h"
+#include "collector/fleet/crypto.h"
+#include "tests/collector/fleet/fleet_fixture.h"
+#include "weir/v1/agent.grpc.pb.h"
+
+namespace weir {
+
+inline bool soon(const std::function<bool()>& holds, int within_ms = 10'000) {
+  for (int waited = 0; waited < within_ms; waited += 10) {
+    if (holds()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return holds();
+}
+
+struct Identity {  // PEM; empty: none is shown
+  std::string certificate, key;
+};
+
+// A host's end of the stream. `ca`: what it verifies the door by.
+class Client {
+ public:
+  Client(std::uint16_t port, const std::string& ca, const Identity& identity) {
+    grpc::SslCredentialsOptions tls{ca, identity.key, identity.certificate};
+    grpc::ChannelArguments arguments;
+    arguments.SetSslTargetNameOverride(kAgentServerName);
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    channel_ = grpc::CreateCustomChannel(fmt::format("127.0.0.1:{}", port),
+                                         grpc::SslCredentials(tls), arguments);
+    stub_ = v1::AgentService::NewStub(channel_);
+    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+    stream_ = stub_->Connect(&context_);
+  }
+  ~Client() {
+    context_.TryCancel();
+    if (!ended_) (void)end();
+  }
+
+  bool send(const v1::ConnectRequest& request) { return stream_->Write(request); }
+  bool hello(const std::string& boot_id = "boot-1", std::uint32_t policy = 0) {
+    v1::ConnectRequest request;
+    request.mutable_hello()->set_boot_id(boot_id);
+    request.mutable_hello()->set_version("1.0");
+    request.mutable_hello()->mutable_policy()->set_number(policy);
+    return send(request);
+  }
+  bool read(v1::ConnectResponse& response) { return stream_->Read(&response); }
+  // Hello, and the Welcome that it gets.
+  bool greet(const std::string& boot_id = "boot-1", std::uint32_t policy = 0) {
+    v1::ConnectResponse response;
+    return hello(boot_id, policy) && read(response) && response.has_welcome();
+  }
+  // Sends reports first … first + count - 1 of the alert lane, chained as a spool does.
+  bool reports(std::uint64_t first, int count, std::size_t padding = 0,
+               const std::string& host_id = "") {
+    v1::ConnectRequest request;
+    v1::Batch& batch = *request.mutable_batch();
+    batch.set_lane(v1::Lane::alert);
+    batch.set_epoch(1);
+    batch.set_first_sequence(first);
+    for (int n = 0; n < count; ++n) {
+      v1::Record record;
+      v1::Report& report = *record.mutable_report();
+      report.set_id(fmt::format("r{}", first + n));
+      report.mutable_time()->set_seconds(1'800'000'000);
+      report.mutable_host()->set_id(host_id);
+      report.set_capture(std::string(padding, 'x'));
+      v1::SealedRecord& sealed = *batch.add_records();
+      sealed.set_previous_hash(chain_);
+      sealed.set_ciphertext(record.SerializeAsString());
+      Digest next = chain_hash(bytes_of(chain_), bytes_of(sealed.ciphertext()), {}, {});
+      chain_.assign(next.begin(), next.end());
+    }
+    return send(request);
+  }
+  // Reads on until the alert lane is acknowledged up to `sequence`.
+  bool acknowledged(std::uint64_t sequence) {
+    v1::ConnectResponse response;
+    while (read(response)) {
+      throttles += response.has_throttle() ? 1 : 0;
+      for (const v1::LanePosition& stored : response.acknowledgement().stored())
+        if (stored.lane() == v1::Lane::alert && stored.sequence() >= sequence) return true;
+    }
+    return false;
+  }
+  grpc::Status end() {  // reads to the end
+    v1::ConnectResponse response;
+    while (stream_->Read(&response)) {
+    }
+    ended_ = true;
+    return stream_->Finish();
+  }
+  int throttles = 0;
+
+ private:
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::AgentService::Stub> stub_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriter<v1::ConnectRequest, v1::ConnectResponse>> stream_;
+  std::string chain_ = std::string(32, '\0');
+  bool ended_ = false;
+};
+
+class DoorTest : public FleetTest {
+ protected:
+  void SetUp() override {
+    FleetTest::SetUp();
+    rollout = std::make_unique<Rollout>(*fleet, *hosts);
+    options.address = "127.0.0.1:0";
+    options.ca = authority.certificate().pem();
+    PrivateKey key = PrivateKey::generate();
+    options.key = key.pem();
+    options.certificate =
+        authority.issue_server(key, kAgentServerName, {now_s() - 60, now_s() + 3'600}).pem();
+    options.clone_proof_ms = 300;
+    options.hello_within_ms = 2'000;
+    open_door();
+  }
+  void open_door() {
+    auto started = AgentDoor::start(options, {*hosts, *records, *rollout});
+    ASSERT_TRUE(started) << started.error().sentence;
+    door = std::move(*started);
+    rollout->published = [this](const std::string& group) { door->push_policy(group); };
+  }
+  void TearDown() override { door.reset(); }
+  std::int64_t now_s() const override {
+    return std::chrono::duration_cast<std::chrono::seconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+  }
+
+  Identity identity_of(const Agent& agent) {
+    auto certificate = X509Certificate::from_der(bytes_of(agent.issued.chain[0]));
+    return {certificate->pem(), agent.key.pem()};
+  }
+  // A certificate that was made by `by` as no enrolment would.
+  Identity identity_by(const Authority& by, const std::string& host_id, Validity validity) {
+    PrivateKey key = PrivateKey::generate();
+    auto csr = CertificateRequest::from_der(bytes_of(new_request(key)));
+    return {by.issue_host(*csr, host_id, validity).pem(), key.pem()};
+  }
+  Client knock(const Identity& identity) {
+    return {door->port(), authority.certificate().pem(), identity};
+  }
+  std::optional<HostView> host(const Agent& agent) {
+    return hosts->find(agent.issued.host_id, now_s());
+  }
+  std::string alerts_of(const Agent& agent) {
+    return rows({host(agent)->row.number, StoreLane::alert}, 1);
+  }
+
+  AgentDoorOptions options;
+  std::unique_ptr<Rollout> rollout;
+  std::unique_ptr<AgentDoor> door;
+};
+
+}  // namespace weir

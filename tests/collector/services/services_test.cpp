@@ -1,0 +1,341 @@
+// The API as the console door calls it: through the in-process channel, with a principal.
+#include <grpcpp/server.h>
+
+#include "collector/api/principal.h"
+#include "collector/services/services.h"
+#include "core/policy/default_policy.h"
+#include "proto/map/policy_proto.h"
+#include "tests/collector/fleet/door_fixture.h"
+#include "weir/v1/admin.grpc.pb.h"
+#include "weir/v1/enrol.grpc.pb.h"
+
+namespace weir {
+namespace {
+
+using grpc::StatusCode;
+
+class ServicesTest : public DoorTest {
+ protected:
+  void SetUp() override {
+    DoorTest::SetUp();
+    auto started = Services::start(
+        {.store = *fleet,
+         .hosts = *hosts,
+         .enrolment = *enrolment,
+         .rollout = *rollout,
+         .reports = *reader,
+         .close_host = [this](std::uint32_t h, const std::string& s) { door->close_host(h, s); },
+         .push_policy = [this](const std::string& group) { door->push_policy(group); },
+         .console_host = "collector.example",
+         .console_key_sha256 = std::string(32, 'k'),
+         .console_port = console_port,
+         .agent_address = fmt::format("127.0.0.1:{}", door->port()),
+         .agent_ca = authority.certificate().der()});
+    ASSERT_TRUE(started) << started.error().sentence;
+    services = std::move(*started);
+    hosts->changed = [this] { services->poke(); };
+    Digest digest = sha256_of({bytes_of(keys.public_key)});
+    key_id.assign(digest.begin(), digest.begin() + 8);
+    ASSERT_TRUE(fleet->add_policy_key({key_id, keys.public_key, now_s() + 3'600}));
+    channel = services->server().InProcessChannel(grpc::ChannelArguments());
+  }
+  void TearDown() override {
+    channel.reset();
+    services->stop();
+    DoorTest::TearDown();
+    records.reset();
+  }
+
+  // Calls METHOD of SERVICE's stub as "admin".
+  template <class Stub, class Request, class Response>
+  grpc::Status call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                    Stub& stub, const Request& request, Response& response) {
+    grpc::ClientContext context;
+    context.AddMetadata(kPrincipalKey, "admin");
+    return (stub.*method)(&context, request, &response);
+  }
+  template <class Service>
+  std::unique_ptr<typename Service::Stub> stub() {
+    return Service::NewStub(channel);
+  }
+
+  v1::SignedPolicy policy(std::uint32_t number) {
+    v1::PolicyEnvelope envelope;
+    envelope.set_policy(policy_bytes(*default_policy()));
+    envelope.set_number(number);
+    envelope.set_expires_wall_s(now_s() + 3'600);
+    envelope.set_target("desks");
+    v1::SignedPolicy policy;
+    policy.set_envelope(envelope.SerializeAsString());
+    v1::PolicySignature& signature = *policy.add_signatures();
+    signature.set_key_id(key_id);
+    signature.set_signature(
+        sign_ed25519(keys.secret_key, "weir policy v1", bytes_of(policy.envelope())));
+    return policy;
+  }
+
+  std::atomic<std::uint16_t> console_port = 8443;
+  Ed25519Pair keys = new_ed25519();
+  std::string key_id;
+  std::unique_ptr<Services> services;
+  std::shared_ptr<grpc::Channel> channel;
+};
+
+std::string from_base64url(std::string text) {
+  for (char& c : text) c = c == '-' ? '+' : c == '_' ? '/' : c;
+  while (text.size() % 4 != 0) text += '=';
+  std::string bytes(text.size(), '\0');
+  int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
+                             reinterpret_cast<const unsigned char*>(text.data()),
+                             static_cast<int>(text.size()));
+  int padding = static_cast<int>(text.size() - text.find_last_not_of('=') - 1);
+  bytes.resize(static_cast<std::size_t>(size - padding));
+  return bytes;
+}
+
+TEST_F(ServicesTest, a_token_enrols_a_host_that_then_connects_with_its_certificate) {
+  auto tokens = stub<v1::TokenAdminService>();
+  v1::CreateTokenRequest create;
+  create.set_group("desks");
+  v1::CreateTokenResponse created;
+  ASSERT_TRUE(call(&v1::TokenAdminService::Stub::CreateToken, *tokens, create, created).ok());
+  EXPECT_EQ(created.token().created_by(), "admin");
+  ASSERT_TRUE(created.text().starts_with("weir1."));
+  v1::EnrolToken token;
+  ASSERT_TRUE(token.ParseFromString(from_base64url(created.text().substr(6))));
+  EXPECT_EQ(token.address(), "collector.example:8443");
+  EXPECT_EQ(token.door_key_sha256(), std::string(32, 'k'));
+
+  PrivateKey key = PrivateKey::generate();
+  v1::EnrolRequest enrol;
+  enrol.set_secret(token.secret());
+  enrol.set_csr(new_request(key));
+  enrol.set_hostname("desk-1");
+  v1::EnrolResponse enrolled;
+  auto enrolment_stub = stub<v1::EnrolService>();
+  ASSERT_TRUE(call(&v1::EnrolService::Stub::Enrol, *enrolment_stub, enrol, enrolled).ok());
+  EXPECT_EQ(enrolled.group(), "desks");
+  ASSERT_EQ(enrolled.policy_keys_size(), 1);
+  EXPECT_EQ(enrolled.policy_keys(0).public_key(), keys.public_key);
+  EXPECT_EQ(call(&v1::EnrolService::Stub::Enrol, *enrolment_stub, enrol, enrolled).error_code(),
+            StatusCode::PERMISSION_DENIED)
+      << "the token is used up";
+
+  auto leaf = X509Certificate::from_der(bytes_of(enrolled.certificate().chain(0)));
+  auto ca = X509Certificate::from_der(bytes_of(enrolled.agent_ca(0)));
+  Client client(door->port(), ca->pem(), {leaf->pem(), key.pem()});
+  ASSERT_TRUE(client.greet());
+  v1::ListHostsResponse list;
+  auto admin = stub<v1::HostAdminService>();
+  ASSERT_TRUE(
+      call(&v1::HostAdminService::Stub::ListHosts, *admin, v1::ListHostsRequest(), list).ok());
+  ASSERT_EQ(list.hosts_size(), 1);
+  EXPECT_EQ(list.hosts(0).host().id(), enrolled.host_id());
+  EXPECT_EQ(list.hosts(0).host().name(), "desk-1");
+  EXPECT_EQ(list.hosts(0).state(), v1::HostInfo::online);
+}
+
+TEST_F(ServicesTest, tokens_are_listed_page_by_page_and_revoked) {
+  auto tokens = stub<v1::TokenAdminService>();
+  for (int n = 0; n < 5; ++n) (void)token();
+  v1::ListTokensRequest request;
+  request.set_limit(2);
+  std::set<std::string> ids;
+  v1::ListTokensResponse page;
+  do {
+    ASSERT_TRUE(call(&v1::TokenAdminService::Stub::ListTokens, *tokens, request, page).ok());
+    for (const v1::TokenInfo& info : page.tokens()) EXPECT_TRUE(ids.insert(info.id()).second);
+    request.set_page(page.next_page());
+  } while (!page.next_page().empty());
+  EXPECT_EQ(ids.size(), 5u);
+  v1::RevokeTokenRequest revoke;
+  revoke.set_id(*ids.begin());
+  v1::RevokeTokenResponse revoked;
+  ASSERT_TRUE(call(&v1::TokenAdminService::Stub::RevokeToken, *tokens, revoke, revoked).ok());
+  EXPECT_TRUE(revoked.token().revoked());
+  revoke.set_id("none");
+  EXPECT_EQ(call(&v1::TokenAdminService::Stub::RevokeToken, *tokens, revoke, revoked).error_code(),
+            StatusCode::NOT_FOUND);
+}
+
+TEST_F(ServicesTest, a_revoked_hosts_stream_ends) {
+  Agent agent = enrol();
+  Client client = knock(identity_of(agent));
+  ASSERT_TRUE(client.greet());
+  auto admin = stub<v1::HostAdminService>();
+  v1::RevokeHostRequest request;
+  request.set_id(agent.issued.host_id);
+  v1::RevokeHostResponse response;
+  ASSERT_TRUE(call(&v1::HostAdminService::Stub::RevokeHost, *admin, request, response).ok());
+  EXPECT_EQ(response.host().state(), v1::HostInfo::revoked);
+  EXPECT_EQ(client.end().error_code(), StatusCode::PERMISSION_DENIED);
+}
+
+TEST_F(ServicesTest, a_request_with_an_unknown_field_is_refused_however_deep_it_stands) {
+  auto admin = stub<v1::ReportAdminService>();
+  v1::ListReportsRequest request;
+  v1::ReportFilter& filter = *request.mutable_filter();
+  filter.GetReflection()->MutableUnknownFields(&filter)->AddVarint(99, 1);
+  v1::ListReportsResponse response;
+  EXPECT_EQ(
+      call(&v1::ReportAdminService::Stub::ListReports, *admin, request, response).error_code(),
+      StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(ServicesTest, a_draft_is_linted_with_places_and_allowed_values) {
+  auto admin = stub<v1::PolicyAdminService>();
+  v1::LintPolicyRequest request;
+  request.set_yaml("apiVersion: weir/v1\nname: x\nmode: sometimes\n");
+  v1::LintPolicyResponse response;
+  ASSERT_TRUE(call(&v1::PolicyAdminService::Stub::LintPolicy, *admin, request, response).ok());
+  ASSERT_GE(response.problems_size(), 1);
+  EXPECT_EQ(response.problems(0).line(), 3u);
+  EXPECT_EQ(response.problems(0).field(), "mode");
+  EXPECT_NE(response.problems(0).sentence().find("observe"), std::string::npos);
+  EXPECT_FALSE(response.has_policy());
+  request.set_yaml("apiVersion: weir/v1\nname: x\nmode: observe\n");
+  ASSERT_TRUE(call(&v1::PolicyAdminService::Stub::LintPolicy, *admin, request, response).ok());
+  EXPECT_EQ(response.problems_size(), 0) << response.ShortDebugString();
+  EXPECT_EQ(response.policy().name(), "x");
+}
+
+TEST_F(ServicesTest, a_status_waits_until_the_hosts_have_answered) {
+  Agent agent = enrol();
+  Client client = knock(identity_of(agent));
+  ASSERT_TRUE(client.greet());
+  auto admin = stub<v1::PolicyAdminService>();
+  v1::PublishPolicyRequest publish;
+  publish.set_group("desks");
+  *publish.mutable_policy() = policy(3);
+  v1::PublishPolicyResponse published;
+  ASSERT_TRUE(call(&v1::PolicyAdminService::Stub::PublishPolicy, *admin, publish, published).ok());
+  EXPECT_EQ(published.hosts(), 1u);
+  std::thread host([&] {
+    v1::ConnectResponse response;
+    EXPECT_TRUE(client.read(response) && response.has_policy());
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    v1::ConnectRequest state;
+    state.mutable_policy_state()->set_number(3);
+    state.mutable_policy_state()->set_state(v1::PolicyState::effective);
+    EXPECT_TRUE(client.send(state));
+  });
+  v1::GetPolicyStatusRequest request;
+  request.set_group("desks");
+  request.set_wait(true);
+  v1::GetPolicyStatusResponse status;
+  ASSERT_TRUE(call(&v1::PolicyAdminService::Stub::GetPolicyStatus, *admin, request, status).ok());
+  host.join();
+  EXPECT_EQ(status.desired(), 3u);
+  EXPECT_EQ(status.effective(), 1u);
+  EXPECT_EQ(status.pending(), 0u);
+  v1::GetPolicyRequest get;
+  get.set_group("desks");
+  v1::GetPolicyResponse got;
+  ASSERT_TRUE(call(&v1::PolicyAdminService::Stub::GetPolicy, *admin, get, got).ok());
+  EXPECT_EQ(got.policy().SerializeAsString(), publish.policy().SerializeAsString());
+  EXPECT_EQ(got.published_by(), "admin");
+}
+
+TEST_F(ServicesTest, an_assigned_host_gets_its_new_groups_policy) {
+  Agent agent = enrol();
+  Client client = knock(identity_of(agent));
+  ASSERT_TRUE(client.greet());
+  ASSERT_TRUE(hosts->set_group(agent.issued.host_id, "labs"));
+  auto admin = stub<v1::PolicyAdminService>();
+  v1::PublishPolicyRequest publish;
+  publish.set_group("desks");
+  *publish.mutable_policy() = policy(3);
+  v1::PublishPolicyResponse published;
+  ASSERT_TRUE(call(&v1::PolicyAdminService::Stub::PublishPolicy, *admin, publish, published).ok());
+  EXPECT_EQ(published.hosts(), 0u);
+  v1::AssignPolicyRequest assign;
+  assign.set_host_id(agent.issued.host_id);
+  assign.set_group("desks");
+  v1::AssignPolicyResponse assigned;
+  ASSERT_TRUE(call(&v1::PolicyAdminService::Stub::AssignPolicy, *admin, assign, assigned).ok());
+  v1::ConnectResponse response;
+  ASSERT_TRUE(client.read(response));
+  EXPECT_TRUE(response.has_policy());
+}
+
+TEST_F(ServicesTest, reports_are_listed_shown_and_watched_as_they_come) {
+  Agent agent = enrol();
+  Client client = knock(identity_of(agent));
+  ASSERT_TRUE(client.greet());
+  auto admin = stub<v1::ReportAdminService>();
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+  auto watch = admin->WatchReports(&context, v1::WatchReportsRequest());
+  v1::WatchReportsResponse seen;
+  ASSERT_TRUE(watch->Read(&seen));
+  EXPECT_FALSE(seen.has_report()) << "a sign of life says that it watches";
+  const std::string start = seen.resume();
+  ASSERT_TRUE(client.reports(1, 3));
+  for (const char* id : {"r1", "r2", "r3"}) {
+    ASSERT_TRUE(watch->Read(&seen));
+    EXPECT_EQ(seen.report().id(), id);
+    EXPECT_EQ(seen.report().host().id(), agent.issued.host_id);
+  }
+  context.TryCancel();
+  EXPECT_EQ(watch->Finish().error_code(), StatusCode::CANCELLED);
+
+  grpc::ClientContext again;
+  v1::WatchReportsRequest resume;
+  resume.set_resume(start);
+  auto resumed = admin->WatchReports(&again, resume);
+  for (const char* id : {"", "r1", "r2"}) {
+    ASSERT_TRUE(resumed->Read(&seen));
+    EXPECT_EQ(seen.report().id(), id) << "nothing is missed in between";
+  }
+  again.TryCancel();
+  (void)resumed->Finish();
+
+  v1::ListReportsRequest list;
+  list.set_limit(2);
+  v1::ListReportsResponse page;
+  ASSERT_TRUE(call(&v1::ReportAdminService::Stub::ListReports, *admin, list, page).ok());
+  ASSERT_EQ(page.reports_size(), 2);
+  EXPECT_EQ(page.reports(0).id(), "r3");
+  list.set_page(page.next_page());
+  ASSERT_TRUE(call(&v1::ReportAdminService::Stub::ListReports, *admin, list, page).ok());
+  ASSERT_EQ(page.reports_size(), 1);
+  EXPECT_EQ(page.reports(0).id(), "r1");
+  list.set_page("nonsense");
+  EXPECT_EQ(call(&v1::ReportAdminService::Stub::ListReports, *admin, list, page).error_code(),
+            StatusCode::INVALID_ARGUMENT);
+
+  v1::GetReportRequest get;
+  get.set_id("r2");
+  v1::GetReportResponse got;
+  ASSERT_TRUE(call(&v1::ReportAdminService::Stub::GetReport, *admin, get, got).ok());
+  EXPECT_EQ(got.explanation().report().id(), "r2");
+  EXPECT_GE(got.explanation().steps_size(), 1);
+  get.set_id("none");
+  EXPECT_EQ(call(&v1::ReportAdminService::Stub::GetReport, *admin, get, got).error_code(),
+            StatusCode::NOT_FOUND);
+}
+
+TEST_F(ServicesTest, what_this_version_can_not_is_said_in_a_sentence) {
+  auto admin = stub<v1::HostAdminService>();
+  v1::SendCommandResponse response;
+  grpc::Status status =
+      call(&v1::HostAdminService::Stub::SendCommand, *admin, v1::SendCommandRequest(), response);
+  EXPECT_EQ(status.error_code(), StatusCode::UNIMPLEMENTED);
+  EXPECT_FALSE(status.error_message().empty());
+}
+
+TEST_F(ServicesTest, the_services_end_with_watches_open) {
+  auto admin = stub<v1::ReportAdminService>();
+  grpc::ClientContext context;
+  auto watch = admin->WatchReports(&context, v1::WatchReportsRequest());
+  v1::WatchReportsResponse seen;
+  ASSERT_TRUE(watch->Read(&seen));
+  std::thread ends([&] { services->stop(); });
+  while (watch->Read(&seen)) {
+  }
+  EXPECT_FALSE(watch->Finish().ok());
+  ends.join();
+}
+
+}  // namespace
+}  // namespace weir
