@@ -65,6 +65,22 @@ AgentDoorOptions agent_door_options(const std::string& listen, const Authority& 
           .key = key.pem()};
 }
 
+// A session is a secret: who has it is the principal that its hash is stored with.
+Result<std::unique_ptr<ConsoleDoor>> open_console(const std::string& address,
+                                                  const DataFolder& data, grpc::Server& services) {
+  return start_console_door(
+      {.address = address,
+       .certificate = data.console_certificate,
+       .key = data.console_key,
+       .principal_by_secret =
+           [&store = *data.store](const std::string& text) -> std::optional<std::string> {
+         const std::string secret = unhex(text);
+         if (secret.empty()) return std::nullopt;
+         return store.principal(sha256_of({bytes_of(secret)}));
+       }},
+      services);
+}
+
 }  // namespace
 
 Result<void> serve(const ServeOptions& options, const std::string& machine,
@@ -97,8 +113,9 @@ Result<void> serve(const ServeOptions& options, const std::string& machine,
       agent_door_options(options.listen, data->authority), {hosts, **records, rollout});
   if (!agents) return tl::unexpected(agents.error());
   AgentDoor& door = **agents;
+  const auto push = [&door](const std::string& group) { door.push_policy(group); };
   rollout.published = [&](const std::string& group) {
-    door.push_policy(group);
+    push(group);
     poke();
   };
 
@@ -109,8 +126,9 @@ Result<void> serve(const ServeOptions& options, const std::string& machine,
        .enrolment = enrolment,
        .rollout = rollout,
        .reports = reports,
+       .folder = options.data,
        .close_host = [&](std::uint32_t host, const std::string& s) { door.close_host(host, s); },
-       .push_policy = [&](const std::string& group) { door.push_policy(group); },
+       .push_policy = push,
        .console_host = console_host,
        .console_key_sha256 = std::string(text_of(data->console_key_sha256)),
        .console_port = console_port,
@@ -120,21 +138,12 @@ Result<void> serve(const ServeOptions& options, const std::string& machine,
   watchers = services->get();
 
   Result<std::unique_ptr<ConsoleDoor>> opened =
-      start_console_door({.address = options.console,
-                          .certificate = data->console_certificate,
-                          .key = data->console_key,
-                          .principal_by_secret =
-                              [&store](const std::string& secret) {
-                                return store.principal(sha256_of({bytes_of(secret)}));
-                              }},
-                         (*services)->server());
-  Result<void> result;
+      open_console(options.console, *data, (*services)->server());
+  Result<void> result = tl::unexpected(opened ? Error{} : opened.error());
   if (opened) {
     console_port = (*opened)->port();
     result = write_address(options.data, fmt::format("{}:{}", console_host, console_port.load()),
                            data->console_key_sha256);
-  } else {
-    result = tl::unexpected(opened.error());
   }
   if (result) {
     say(fmt::format("agents: {}:{}; console: {}:{}", listen->host, door.port(), console->host,

@@ -1,8 +1,14 @@
-// RequestAdminService and EvidenceAdminService: in the contract, not in this version. They say so.
+// EvidenceAdminService: is what a host told still as it was told? And RequestAdminService, which is
+// in the contract and not in this version: it says so.
+#include <fmt/format.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <algorithm>
+
+#include "collector/fleet/batch_reader.h"
 #include "collector/services/call.h"
 #include "collector/services/services.h"
+#include "collector/store/evidence.h"
 #include "weir/v1/admin.grpc.pb.h"
 
 namespace weir {
@@ -30,12 +36,45 @@ class RequestAdmin final : public v1::RequestAdminService::CallbackService {
 
 class EvidenceAdmin final : public v1::EvidenceAdminService::CallbackService {
  public:
+  explicit EvidenceAdmin(const ServiceParts& parts) : parts_(parts) {}
+
   grpc::ServerUnaryReactor* VerifyEvidence(grpc::CallbackServerContext* context,
                                            const v1::VerifyEvidenceRequest* request,
-                                           v1::VerifyEvidenceResponse*) override {
-    return answer(context, *request,
-                  [] { return not_built("this version can't walk the chain of records"); });
+                                           v1::VerifyEvidenceResponse* response) override {
+    return answer(context, *request, [&] { return verify(*request, *response); });
   }
+
+ private:
+  Reply<void> verify(const v1::VerifyEvidenceRequest& request,
+                     v1::VerifyEvidenceResponse& response) {
+    std::optional<HostView> host = parts_.hosts.find(request.host_id(), wall_now_s());
+    if (!host)
+      return refuse(Refusal::Kind::not_found,
+                    fmt::format("there is no host {}", request.host_id()));
+    const auto ms = [](const google::protobuf::Timestamp& time) {
+      constexpr std::int64_t kLast = INT64_MAX / 1'000 - 1;
+      return std::clamp<std::int64_t>(time.seconds(), 0, kLast) * 1'000;
+    };
+    Result<Evidence> found = walk_evidence(
+        parts_.store, parts_.folder, host->row.number, request.has_from() ? ms(request.from()) : 0,
+        request.has_to() ? ms(request.to()) : INT64_MAX, chain_hash);
+    if (!found) return refuse(Refusal::Kind::unavailable, found.error().sentence);
+    const auto count = [](std::uint64_t n) {
+      return static_cast<std::uint32_t>(std::min<std::uint64_t>(n, UINT32_MAX));
+    };
+    response.set_records(count(found->records));
+    response.set_gaps(count(found->gaps));
+    for (EvidenceBreak& at : found->breaks) {
+      v1::VerifyEvidenceResponse::Break& out = *response.add_breaks();
+      out.mutable_at()->set_lane(static_cast<v1::Lane::Value>(at.lane));
+      out.mutable_at()->set_epoch(at.epoch);
+      out.mutable_at()->set_sequence(at.sequence);
+      out.set_sentence(std::move(at.sentence));
+    }
+    return {};
+  }
+
+  const ServiceParts parts_;
 };
 
 }  // namespace
@@ -43,8 +82,8 @@ class EvidenceAdmin final : public v1::EvidenceAdminService::CallbackService {
 std::unique_ptr<grpc::Service> make_request_admin(const ServiceParts&) {
   return std::make_unique<RequestAdmin>();
 }
-std::unique_ptr<grpc::Service> make_evidence_admin(const ServiceParts&) {
-  return std::make_unique<EvidenceAdmin>();
+std::unique_ptr<grpc::Service> make_evidence_admin(const ServiceParts& parts) {
+  return std::make_unique<EvidenceAdmin>(parts);
 }
 
 }  // namespace weir

@@ -30,6 +30,7 @@ struct ServiceParts {  // all of it outlives the services
   Enrolment& enrolment;
   Rollout& rollout;
   ReportReader& reports;
+  std::string folder;  // DIR, of the records
   std::function<void(std::uint32_t host, const std::string& sentence)> close_host;
   std::function<void(const std::string& group)> push_policy;
   // What tokens and enrolled hosts are told.

@@ -24,6 +24,7 @@ class ServicesTest : public DoorTest {
          .enrolment = *enrolment,
          .rollout = *rollout,
          .reports = *reader,
+         .folder = folder.path(),
          .close_host = [this](std::uint32_t h, const std::string& s) { door->close_host(h, s); },
          .push_policy = [this](const std::string& group) { door->push_policy(group); },
          .console_host = "collector.example",
@@ -185,7 +186,7 @@ TEST_F(ServicesTest, a_request_with_an_unknown_field_is_refused_however_deep_it_
 TEST_F(ServicesTest, a_draft_is_linted_with_places_and_allowed_values) {
   auto admin = stub<v1::PolicyAdminService>();
   v1::LintPolicyRequest request;
-  request.set_yaml("apiVersion: weir/v1\nname: x\nmode: sometimes\n");
+  request.set_yaml("apiVersion: weir/v1\nname: x\nmode: sometimes\nrules: [{id: a, then: log}]\n");
   v1::LintPolicyResponse response;
   ASSERT_TRUE(call(&v1::PolicyAdminService::Stub::LintPolicy, *admin, request, response).ok());
   ASSERT_GE(response.problems_size(), 1);
@@ -193,7 +194,7 @@ TEST_F(ServicesTest, a_draft_is_linted_with_places_and_allowed_values) {
   EXPECT_EQ(response.problems(0).field(), "mode");
   EXPECT_NE(response.problems(0).sentence().find("observe"), std::string::npos);
   EXPECT_FALSE(response.has_policy());
-  request.set_yaml("apiVersion: weir/v1\nname: x\nmode: observe\n");
+  request.set_yaml("apiVersion: weir/v1\nname: x\nmode: observe\nrules: [{id: a, then: log}]\n");
   ASSERT_TRUE(call(&v1::PolicyAdminService::Stub::LintPolicy, *admin, request, response).ok());
   EXPECT_EQ(response.problems_size(), 0) << response.ShortDebugString();
   EXPECT_EQ(response.policy().name(), "x");
@@ -313,6 +314,33 @@ TEST_F(ServicesTest, reports_are_listed_shown_and_watched_as_they_come) {
   get.set_id("none");
   EXPECT_EQ(call(&v1::ReportAdminService::Stub::GetReport, *admin, get, got).error_code(),
             StatusCode::NOT_FOUND);
+}
+
+TEST_F(ServicesTest, evidence_is_walked_and_a_changed_row_is_named) {
+  Agent agent = enrol();
+  Client client = knock(identity_of(agent));
+  ASSERT_TRUE(client.greet());
+  ASSERT_TRUE(client.reports(1, 9));
+  ASSERT_TRUE(client.acknowledged(9));
+  auto admin = stub<v1::EvidenceAdminService>();
+  v1::VerifyEvidenceRequest request;
+  request.set_host_id(agent.issued.host_id);
+  v1::VerifyEvidenceResponse response;
+  ASSERT_TRUE(
+      call(&v1::EvidenceAdminService::Stub::VerifyEvidence, *admin, request, response).ok());
+  EXPECT_EQ(response.records(), 9u);
+  EXPECT_EQ(response.breaks_size(), 0) << response.ShortDebugString();
+  {
+    auto db = Database::open(day_path(folder.path(), fleet->days()[0]), Database::Mode::write);
+    ASSERT_TRUE(
+        db->run("UPDATE records SET ciphertext = x'00' WHERE sequence = 4;"
+                "DELETE FROM records WHERE sequence = 7"));
+  }
+  ASSERT_TRUE(
+      call(&v1::EvidenceAdminService::Stub::VerifyEvidence, *admin, request, response).ok());
+  ASSERT_EQ(response.breaks_size(), 2) << response.ShortDebugString();
+  EXPECT_EQ(response.breaks(0).at().sequence(), 5u) << "4 was changed: 5 no longer follows it";
+  EXPECT_EQ(response.breaks(1).at().sequence(), 8u);
 }
 
 TEST_F(ServicesTest, what_this_version_can_not_is_said_in_a_sentence) {
