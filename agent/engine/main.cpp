@@ -143,7 +143,7 @@ int run(int argc, char** argv) {
   Result<SealReport> seal = seal_engine(arguments->user, access);
   if (!seal) return failed(seal.error().sentence);
   for (const std::string& part : seal->missing)
-    fmt::print(stderr, "weir-engine: this kernel has no {}: sealed without it\n", part);
+    fmt::print(stderr, "weir-engine: no {} here: sealed without it\n", part);
 
   Result<Policy> policy = policy_from_bytes(policy_bytes);
   if (!policy) return failed(policy.error().sentence);

@@ -232,14 +232,17 @@ Result<SealReport> seal_engine(uid_t user, SpoolAccess spool) {
   SealReport report;
   report.network_namespace = ::unshare(CLONE_NEWNET) == 0;
   if (!report.network_namespace) report.missing.emplace_back("own network namespace");
-  if (spool == SpoolAccess::folder && (::fchdir(fds::kSpool) != 0 || ::chroot(".") != 0))
-    return tl::unexpected(failed("the spool as root").error());
+  // Once more than Landlock, and where there is none the only wall around openat.
+  bool rooted = spool == SpoolAccess::none || (::fchdir(fds::kSpool) == 0 && ::chroot(".") == 0);
+  if (!rooted) report.missing.emplace_back("right to make the spool its root");
   if (Result<void> dropped = drop_user(user); !dropped) return tl::unexpected(dropped.error());
   limit_resources(spool);
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
     return tl::unexpected(failed("no_new_privs").error());
   report.landlock_abi = landlock(spool);
   if (report.landlock_abi == 0) report.missing.emplace_back("Landlock");
+  if (!rooted && report.landlock_abi == 0)
+    return fail("the engine can't be sealed: neither Landlock nor chroot keeps it to its spool");
   if (Result<void> filtered = filter_calls(spool); !filtered)
     return tl::unexpected(filtered.error());
   return report;

@@ -2,6 +2,7 @@
 // nothing else.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -59,6 +60,7 @@ class SpoolSeal : public testing::Test {
       ::dup2(::open(spool_.c_str(), O_RDONLY | O_DIRECTORY), fds::kSpool);
       ::dup2(::open((base_ / "state").c_str(), O_RDWR), fds::kReports);
       ::dup2(::open(base_.c_str(), O_RDONLY | O_DIRECTORY), fds::kUtmp);
+      if (!may_chroot_) drop_chroot();
       if (!take_low_descriptors() || !seal_engine(kEngineUser, SpoolAccess::folder))
         ::_exit(kSealFailed);
       errno = 0;
@@ -69,11 +71,20 @@ class SpoolSeal : public testing::Test {
     ::waitpid(child, &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : kDied;
   }
+  static void drop_chroot() {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct data[2] = {};
+    if (::syscall(SYS_capget, &header, data) != 0) ::_exit(kDied);
+    data[0].effective &= ~(1u << CAP_SYS_CHROOT);
+    data[0].permitted &= ~(1u << CAP_SYS_CHROOT);
+    if (::syscall(SYS_capset, &header, data) != 0) ::_exit(kDied);
+  }
   static long open_at(int folder, const char* path, int flags) {
     return ::syscall(SYS_openat, folder, path, flags, 0600);
   }
 
   fs::path base_, spool_;
+  bool may_chroot_ = true;
 };
 
 constexpr int kRead = O_RDONLY | O_NOFOLLOW, kMake = O_WRONLY | O_CREAT | O_NOFOLLOW;
@@ -119,6 +130,18 @@ TEST_F(SpoolSeal, no_path_leads_out_of_the_folder) {
   EXPECT_EQ(tried([] { return open_at(AT_FDCWD, "plain", kRead); }), EPERM);
   EXPECT_EQ(tried([] { return open_at(fds::kUtmp, "state", kRead); }), EPERM);
   EXPECT_EQ(tried([] { return ::syscall(SYS_open, "/etc/passwd", O_RDONLY); }), EPERM);
+}
+
+// Without the right to chroot Landlock alone keeps it in.
+TEST_F(SpoolSeal, without_a_root_of_its_own_landlock_keeps_it_in) {
+  may_chroot_ = false;
+  if (tried([] { return 0L; }) == kSealFailed) GTEST_SKIP() << "this kernel has no Landlock";
+  EXPECT_EQ(tried([] { return open_at(fds::kSpool, "plain", kRead); }), 0);
+  EXPECT_EQ(tried([] { return open_at(fds::kSpool, "/etc/passwd", kRead); }), EACCES);
+  EXPECT_EQ(tried([] { return open_at(fds::kSpool, "../state", kRead); }), EACCES);
+  EXPECT_EQ(tried([] { return open_at(fds::kSpool, "../made", kMake); }), EACCES);
+  EXPECT_EQ(tried([] { return open_at(fds::kSpool, "folder_link/passwd", kRead); }), EACCES);
+  EXPECT_FALSE(fs::exists(base_ / "made"));
 }
 
 TEST_F(SpoolSeal, no_symbolic_link_is_followed_out) {

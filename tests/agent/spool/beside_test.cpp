@@ -11,41 +11,49 @@ namespace {
 
 using namespace spool_test;
 
-TEST(SpoolBeside, a_reader_is_told_each_record_or_its_loss_while_the_writer_evicts) {
-  Folder folder;
+struct Shared {
   std::atomic<bool> done = false;
   std::array<std::atomic<std::uint64_t>, kSpoolLanes> read{};
-  std::array<std::uint64_t, kSpoolLanes> end{}, evicted{};
-  std::thread writing([&] {
-    std::mt19937 random(3);
-    SpoolWriter writer = open_writer(folder.fd(), small_limits(1024, 3));
-    for (int round = 0; round < 3000; ++round) {
-      // Alerts in heaps: they take the other lanes' room, down to the newest segment.
-      SpoolLane lane = kLanes[round / 20 % 5 == 0 ? 0 : 1 + random() % 2];
-      for (unsigned n = random() % 6; n > 0; --n) {
-        std::uint64_t next = writer.last()[at(lane)].sequence + 1;
-        writer.append(lane, bytes_of(body(lane, next, 20 + next * 7 % 300)));
-      }
-      (void)writer.commit(random() % 2 == 0 ? SpoolLane::alert : SpoolLane::telemetry);
-      ::usleep(random() % 200);
-      if (random() % 16 != 0) continue;
-      SpoolPositions positions = writer.committed();
-      for (SpoolLane one : kLanes) positions[at(one)].sequence = read[at(one)].load();
-      writer.forget(positions);
+  std::array<std::uint64_t, kSpoolLanes> end{}, evicted{};  // once done
+};
+
+void write_beside(int folder, Shared& shared) {
+  auto& [done, read, end, evicted] = shared;
+  std::mt19937 random(3);
+  SpoolWriter writer = open_writer(folder, small_limits(1024, 3));
+  for (int round = 0; round < 3000; ++round) {
+    // Alerts in heaps: they take the other lanes' room, down to the newest segment.
+    SpoolLane lane = kLanes[round / 20 % 5 == 0 ? 0 : 1 + random() % 2];
+    for (unsigned n = random() % 6; n > 0; --n) {
+      std::uint64_t next = writer.last()[at(lane)].sequence + 1;
+      writer.append(lane, bytes_of(body(lane, next, 20 + next * 7 % 300)));
     }
-    for (int n = 0; n < 2000; ++n) {  // alerts that found no room wait for the reader
-      SpoolPositions positions = writer.committed();
-      for (SpoolLane one : kLanes) positions[at(one)].sequence = read[at(one)].load();
-      writer.forget(positions);
-      if (writer.commit() && writer.committed() == writer.last()) break;
-      ::usleep(5000);
-    }
-    for (SpoolLane lane : kLanes) {
-      end[at(lane)] = writer.committed()[at(lane)].sequence;
-      evicted[at(lane)] = writer.counters().lost[at(lane)];
-    }
-    done = true;
-  });
+    (void)writer.commit(random() % 2 == 0 ? SpoolLane::alert : SpoolLane::telemetry);
+    ::usleep(random() % 200);
+    if (random() % 16 != 0) continue;
+    SpoolPositions positions = writer.committed();
+    for (SpoolLane one : kLanes) positions[at(one)].sequence = read[at(one)].load();
+    writer.forget(positions);
+  }
+  for (int n = 0; n < 2000; ++n) {  // alerts that found no room wait for the reader
+    SpoolPositions positions = writer.committed();
+    for (SpoolLane one : kLanes) positions[at(one)].sequence = read[at(one)].load();
+    writer.forget(positions);
+    if (writer.commit() && writer.committed() == writer.last()) break;
+    ::usleep(5000);
+  }
+  for (SpoolLane lane : kLanes) {
+    end[at(lane)] = writer.committed()[at(lane)].sequence;
+    evicted[at(lane)] = writer.counters().lost[at(lane)];
+  }
+  done = true;
+}
+
+TEST(SpoolBeside, a_reader_is_told_each_record_or_its_loss_while_the_writer_evicts) {
+  Folder folder;
+  Shared shared;
+  auto& [done, read, end, evicted] = shared;
+  std::thread writing([&] { write_beside(folder.fd(), shared); });
   Result<SpoolReader> reader = SpoolReader::open(folder.fd());
   ASSERT_TRUE(reader);
   std::array<std::uint64_t, kSpoolLanes> records{}, lost{};
