@@ -8,6 +8,7 @@ TITLES = {
     "limit": "Bytes that the receiver got under a limit of 1 MiB (60 hasty processes)",
     "overhead": "The cost of weir run, three accounts a packet",
     "idle": "The programs of weir run at rest",
+    "ingest": "Committed records of 100 hosts",
 }
 
 

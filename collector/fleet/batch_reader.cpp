@@ -2,6 +2,7 @@
 #include "collector/fleet/batch_reader.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/arena.h>
 #include <google/protobuf/io/coded_stream.h>
 
 #include <algorithm>
@@ -48,12 +49,12 @@ bool has_sane_time(const v1::Report& report) {
          report.time().nanos() >= 0 && report.time().nanos() < 1'000'000'000;
 }
 
-void look_into(NewRecord& record, const std::string& host_id) {
+void look_into(NewRecord& record, const std::string& host_id, google::protobuf::Arena& arena) {
   if (!record.key_id.empty()) {
     record.flags |= kEncrypted;
     return;
   }
-  v1::Record body;
+  v1::Record& body = *google::protobuf::Arena::CreateMessage<v1::Record>(&arena);
   if (!parse_record(record.ciphertext, body)) {
     record.flags |= kUnreadable;
     return;
@@ -71,7 +72,8 @@ void look_into(NewRecord& record, const std::string& host_id) {
     record.report = columns_of(report);
 }
 
-Result<NewRecord> read_record(v1::SealedRecord& sealed, const std::string& host_id) {
+Result<NewRecord> read_record(v1::SealedRecord& sealed, const std::string& host_id,
+                              google::protobuf::Arena& arena) {
   if (sealed.previous_hash().size() != std::tuple_size_v<Digest> ||
       sealed.key_id().size() > kMaxKeyBytes || sealed.nonce().size() > kMaxNonceBytes)
     return fail("a record of the batch is malformed");
@@ -82,7 +84,7 @@ Result<NewRecord> read_record(v1::SealedRecord& sealed, const std::string& host_
             record.previous_hash.begin());
   record.hash = chain_hash(record.previous_hash, bytes_of(record.ciphertext),
                            bytes_of(record.key_id), bytes_of(record.nonce));
-  look_into(record, host_id);
+  look_into(record, host_id, arena);
   return record;
 }
 
@@ -113,8 +115,9 @@ Result<Append> read_batch(v1::Batch& batch, std::uint32_t host, const std::strin
     return fail(fmt::format("a batch of {} records; 1 to {} are taken", batch.records_size(),
                             kMaxBatchRecords));
   append.records.reserve(static_cast<std::size_t>(batch.records_size()));
+  google::protobuf::Arena arena;  // of a message's size, a few times; gone with the batch
   for (v1::SealedRecord& sealed : *batch.mutable_records()) {
-    Result<NewRecord> record = read_record(sealed, host_id);
+    Result<NewRecord> record = read_record(sealed, host_id, arena);
     if (!record) return tl::unexpected(record.error());
     append.records.push_back(std::move(*record));
   }

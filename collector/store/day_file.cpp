@@ -2,6 +2,7 @@
 #include "collector/store/day_file.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <chrono>
@@ -26,6 +27,10 @@ std::string day_path(const std::string& folder, std::int64_t day) {
   const std::chrono::year_month_day date{std::chrono::sys_days{std::chrono::days{day}}};
   return fmt::format("{}/days/{:04}-{:02}-{:02}.db", folder, static_cast<int>(date.year()),
                      static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
+}
+
+std::int64_t id_key(std::string_view report_id) {
+  return static_cast<std::int64_t>(XXH3_64bits(report_id.data(), report_id.size()));
 }
 
 Result<void> DayFile::create(const std::string& path, const std::string& store_id,
@@ -58,7 +63,8 @@ DayFile::DayFile(Database db)
            "INSERT INTO gaps (received_ms, host, lane, epoch, first, last, why) "
            "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
       mark_(db_, kSetMark),
-      report_(db_, "INSERT INTO reports VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)") {}
+      report_(db_,
+              "INSERT INTO reports VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)") {}
 
 Result<Watermarks> DayFile::marks() {
   Statement row(db_, "SELECT host, lane, epoch, sequence, chain FROM marks ORDER BY epoch");
@@ -103,8 +109,9 @@ bool DayFile::add_record(const LaneKey& key, std::uint64_t epoch, std::uint64_t 
   if (!record.report) return true;
   const ReportColumns& report = *record.report;
   return report_
-      .bind(db_.last_row(), key.host, report.id, report.revision, report.time_ns, report.severity,
-            report.detector, report.rule, report.service, report.uid, report.person)
+      .bind(db_.last_row(), id_key(report.id), key.host, report.id, report.revision, report.time_ns,
+            report.severity, report.detector, report.rule, report.service, report.uid,
+            report.person)
       .run();
 }
 

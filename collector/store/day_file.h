@@ -12,6 +12,9 @@ inline constexpr std::int64_t kDayNs = 86'400'000'000'000;
 
 std::string day_path(const std::string& folder, std::int64_t day);  // day: since 1970, UTC
 
+// What reports are indexed by. Ids may share a key; a query compares the ids too.
+std::int64_t id_key(std::string_view report_id);
+
 class DayFile {
  public:
   // Makes the file with all `marks` in it, if it is not there.

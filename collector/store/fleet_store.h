@@ -35,14 +35,16 @@ struct CertificateRow {
 };
 
 struct HostRow {
-  std::uint32_t number = 0;                   // the store's own, never reused; records carry it
-  std::string id;                             // UUID; stands in the certificate
-  std::string name, group, version, machine;  // machine: SHA-256 of the machine id, or empty
+  std::uint32_t number = 0;  // the store's own, never reused; records carry it
+  std::string id;            // UUID; stands in the certificate
+  std::string name{}, group{}, version{},
+      machine{};  // machine: SHA-256 of the machine id, or empty
   std::int64_t enrolled_s = 0, certificate_expires_s = 0, last_seen_s = 0;
   std::uint32_t tier = 0;
   bool revoked = false, cloned = false;
-  std::string revoke_reason;
-  std::string policy_state, health;  // serialized PolicyState and HostHealth; empty: none was told
+  std::string revoke_reason{};
+  std::string policy_state{},
+      health{};  // serialized PolicyState and HostHealth; empty: none was told
 };
 
 struct PolicyRow {

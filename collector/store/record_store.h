@@ -35,9 +35,9 @@ struct ReportColumns {
 
 struct NewRecord {
   Digest previous_hash{}, hash{};  // hash: of this one, which the next names as previous
-  std::string ciphertext, key_id, nonce;
+  std::string ciphertext{}, key_id{}, nonce{};
   std::uint8_t flags = 0;
-  std::optional<ReportColumns> report;
+  std::optional<ReportColumns> report{};
 };
 
 enum class AppendOutcome : std::uint8_t {
@@ -55,10 +55,10 @@ struct Appended {
 struct Append {
   LaneKey key;
   std::uint64_t epoch = 0, first_sequence = 0;
-  std::vector<NewRecord> records;
+  std::vector<NewRecord> records{};
   std::uint64_t lost_until = 0;  // with no records: first_sequence … lost_until are gone; 0: none
   int lost_why = 0;              // LostRange.Why
-  std::function<void(const Appended&)> done;  // on the writer's thread, after the commit
+  std::function<void(const Appended&)> done{};  // on the writer's thread, after the commit
 };
 
 struct StoreCounters {

@@ -33,7 +33,7 @@ SELECT r.record, r.host, r.id, r.revision, x.ciphertext FROM reports r JOIN reco
 WHERE r.record < ?1 AND r.time_ns >= ?2 AND r.time_ns < ?3 AND (?4 = 0 OR r.host = ?4)
   AND r.severity >= ?5 AND (?6 < 0 OR r.uid = ?6) AND (?7 = '' OR r.person = ?7)
   AND (?8 = '' OR r.detector = ?8) AND (?9 = '' OR r.rule = ?9) AND (?10 = '' OR r.service = ?10)
-  AND NOT EXISTS (SELECT 1 FROM reports n WHERE n.id = r.id AND n.host = r.host
+  AND NOT EXISTS (SELECT 1 FROM reports n WHERE n.id_key = r.id_key AND n.id = r.id AND n.host = r.host
     AND (n.revision > r.revision OR (n.revision = r.revision AND n.record > r.record)))
 ORDER BY r.record DESC LIMIT ?11)sql"),
         as_they_came(db, R"sql(
@@ -44,8 +44,10 @@ WHERE r.record > ?1 AND r.time_ns >= ?2 AND r.time_ns < ?3 AND (?4 = 0 OR r.host
 ORDER BY r.record LIMIT ?11)sql"),
         by_id(db,
               "SELECT r.record, r.host, r.id, r.revision, x.ciphertext FROM reports r "
-              "JOIN records x USING (record) WHERE r.id = ?1 ORDER BY r.record"),
-        newer(db, "SELECT 1 FROM reports WHERE id = ?1 AND host = ?2 AND revision >= ?3"),
+              "JOIN records x USING (record) WHERE r.id_key = ?1 AND r.id = ?2 ORDER BY r.record"),
+        newer(
+            db,
+            "SELECT 1 FROM reports WHERE id_key = ?1 AND id = ?2 AND host = ?3 AND revision >= ?4"),
         last(db, "SELECT max(record) FROM reports") {}
 
   Database db;
@@ -73,7 +75,7 @@ Result<std::optional<StoredReport>> ReportReader::newest(std::string_view id) {
     Result<Day*> day = open(number);
     if (!day) return tl::unexpected(day.error());
     Statement& row = (*day)->by_id;
-    for (row.bind(id); row.next();) {
+    for (row.bind(id_key(id), id); row.next();) {
       StoredReport report = report_of(number, row);
       if (!found || (report.host == found->host && report.revision >= found->revision))
         found = std::move(report);
@@ -89,7 +91,8 @@ Result<bool> ReportReader::superseded(const StoredReport& report,
   for (auto number = days.rbegin(); number != days.rend() && *number > report.at.day; ++number) {
     Result<Day*> day = open(*number);
     if (!day) return tl::unexpected(day.error());
-    bool newer = (*day)->newer.bind(report.id, report.host, report.revision).next();
+    bool newer =
+        (*day)->newer.bind(id_key(report.id), report.id, report.host, report.revision).next();
     (*day)->newer.reset();
     if (newer) return true;
   }

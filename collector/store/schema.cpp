@@ -61,10 +61,20 @@ CREATE TABLE marks (
   host INTEGER NOT NULL, lane INTEGER NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,
   chain BLOB NOT NULL, PRIMARY KEY (host, lane, epoch));
 CREATE TABLE reports (
-  record INTEGER PRIMARY KEY, host INTEGER NOT NULL, id TEXT NOT NULL, revision INTEGER NOT NULL,
+  record INTEGER PRIMARY KEY, id_key INTEGER NOT NULL, host INTEGER NOT NULL, id TEXT NOT NULL,
+  revision INTEGER NOT NULL,
   time_ns INTEGER NOT NULL, severity INTEGER NOT NULL, detector TEXT NOT NULL, rule TEXT NOT NULL,
   service TEXT NOT NULL, uid INTEGER NOT NULL, person TEXT NOT NULL);
-CREATE INDEX reports_id ON reports (id);
+CREATE INDEX reports_id ON reports (id_key);
+)sql";
+
+// The index of report ids is written in random order: its pages stay in memory (32 MiB, some
+// 500,000 reports) and go from the log to their places every 64 MiB, not every 4.
+constexpr Sql kSettings = R"sql(
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+PRAGMA cache_size = -32768;
+PRAGMA wal_autocheckpoint = 16384;
 )sql";
 
 std::int64_t number_of(Database& db, Sql pragma) {
@@ -116,7 +126,7 @@ Result<Database> open_store_file(const std::string& path, StoreFile kind,
   if (std::int64_t version = number_of(*db, "PRAGMA user_version"); version != kVersion)
     return fail(
         fmt::format("{}: has format {}, this version reads format {}", path, version, kVersion));
-  if (!db->run("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")) return fail(db->error());
+  if (!db->run(kSettings)) return fail(db->error());
   if (Result<void> sound = check_structure(*db, path); !sound) return tl::unexpected(sound.error());
   if (!store_id.empty() && read_store_id(*db) != store_id)
     return fail(fmt::format("{}: belongs to another store", path));

@@ -50,7 +50,7 @@ class Statement {
   Statement& operator=(const Statement&) = delete;
   ~Statement();
 
-  // Resets, then binds from ?1 on: integers, text, Bytes (as a blob), nullptr.
+  // Resets, then binds all parameters from ?1 on: integers, text, Bytes (as a blob), nullptr.
   template <class... Values>
   Statement& bind(const Values&... values) {
     reset();
@@ -61,7 +61,7 @@ class Statement {
   bool next();  // a row is there
   bool run();   // to its end; true: nothing failed
   bool ok() const { return ok_; }
-  void reset();  // lets go of the read snapshot and of what was bound
+  void reset();  // lets go of the read snapshot
 
   std::int64_t integer(int column) const;
   std::uint64_t bits(int column) const { return static_cast<std::uint64_t>(integer(column)); }

@@ -15,8 +15,8 @@ enum class StoreLane : std::uint8_t { alert = 1, audit = 2, telemetry = 3 };  //
 
 struct Watermark {
   std::uint64_t epoch = 0;
-  std::uint64_t sequence = 0;   // the last one stored; 0: none
-  std::optional<Digest> chain;  // hash of that record; absent after a gap
+  std::uint64_t sequence = 0;     // the last one stored; 0: none
+  std::optional<Digest> chain{};  // hash of that record; absent after a gap
 };
 
 // A spool has one epoch at a time and a new one only when it is made anew. What is older than these
