@@ -9,9 +9,11 @@
 #include <grpcpp/support/client_callback.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
+#include <utility>
 
 #include "weir/v1/agent.grpc.pb.h"
 
@@ -20,7 +22,8 @@ namespace {
 
 constexpr int kKeepaliveMs = 10'000;  // asks after so long, gives up after as long again
 constexpr int kConnectMs = 10'000;
-constexpr int kMaxReceive = 4 << 20;  // agent.proto's bound of a message
+constexpr std::chrono::seconds kStatusWithin{1};  // of a stream that is over: it is there at once
+constexpr int kMaxReceive = 4 << 20;              // agent.proto's bound of a message
 constexpr int kMaxMetadata = 8 << 10;
 
 std::shared_ptr<grpc::Channel> channel_to(const StreamOptions& options) {
@@ -72,10 +75,15 @@ class Stream::Call final : public grpc::ClientBidiReactor<v1::ConnectRequest, v1
     StartRead(&incoming_);
     return true;
   }
+  // Lets go, and waits for the status, which comes only then.
   void end() {
-    context_.TryCancel();
-    RemoveHold();
+    if (std::exchange(held_, false)) RemoveHold();
     std::unique_lock lock(mutex_);
+    if (failed_) done_.wait_for(lock, kStatusWithin, [this] { return is_done_; });
+    if (is_done_) return;
+    lock.unlock();
+    context_.TryCancel();
+    lock.lock();
     done_.wait(lock, [this] { return is_done_; });
   }
 
@@ -127,6 +135,7 @@ class Stream::Call final : public grpc::ClientBidiReactor<v1::ConnectRequest, v1
   v1::ConnectResponse incoming_;
   mutable std::mutex mutex_;
   std::condition_variable done_;
+  bool held_ = true;  // the owner's
   bool writing_ = false, came_ = false, failed_ = false, is_done_ = false;
   grpc::Status status_;
 };
@@ -150,7 +159,8 @@ bool Stream::take(v1::ConnectResponse& response) {
 bool Stream::ended() const {
   return call_->failed();
 }
-std::string Stream::why() const {
+std::string Stream::why() {
+  call_->end();
   return call_->why();
 }
 

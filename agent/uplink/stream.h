@@ -32,7 +32,7 @@ class Stream {
   void write(const v1::ConnectRequest& request);  // may_write() held
   bool take(v1::ConnectResponse& response);       // false: nothing came
   bool ended() const;
-  std::string why() const;  // after it ended; for people
+  std::string why();  // it ended: lets go of it and says why; for people
 
  private:
   class Call;
