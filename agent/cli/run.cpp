@@ -18,12 +18,14 @@ int cmd_run(int argc, char** argv) {
       "weir run");
   RunOptions options;
   options.state_dir = kStateDir;
-  std::string collector, format = "text";
+  std::string format = "text";
   std::vector<std::string> interfaces;
   bool no_restart = false;
   app.add_option("--policy", options.policy, "policy file (default: observe everything)")
       ->type_name("FILE");
-  app.add_option("--collector", collector, "not built in this version")->type_name("HOST:PORT");
+  app.add_option("--collector", options.collector,
+                 "where to report to (default: where the host is enrolled, if it is)")
+      ->type_name("HOST:PORT");
   app.add_option("--cgroup", options.cgroup, "where the hooks attach (default: the cgroup2 root)")
       ->type_name("PATH");
   app.add_option("--interface", interfaces, "not built in this version")->type_name("NAME");
@@ -48,10 +50,6 @@ int cmd_run(int argc, char** argv) {
   if (::geteuid() != 0) {
     fmt::print(stderr, "weir run: only root can set a bound in the kernel: sudo weir run …\n");
     return kExitNotAllowed;
-  }
-  if (!collector.empty()) {
-    fmt::print(stderr, "weir run: --collector: this version has no collector to report to\n");
-    return kExitUsage;
   }
   if (!interfaces.empty()) {
     fmt::print(

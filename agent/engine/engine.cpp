@@ -5,6 +5,7 @@
 #include <linux/if_packet.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 
 #include "agent/guard/messages.h"
 #include "core/policy/policy.h"
+#include "proto/map/policy_proto.h"
 
 namespace weir {
 namespace {
@@ -22,6 +24,7 @@ constexpr std::int64_t kSecondNs = 1'000'000'000;
 constexpr std::size_t kRecordsAtOnce = 1024;  // between two looks at the guard
 constexpr int kPacketsAtOnce = 256;
 constexpr std::size_t kLargestPacket = 65536;   // with GSO a packet socket sees super-packets
+constexpr std::uint32_t kMaxPolicy = 1u << 20;  // kMaxCompiledBytes
 constexpr std::size_t kUtmpBytes = 1024 * 512;  // kMaxUtmpRecords of at most 512 bytes
 
 std::int64_t clock_ns(clockid_t clock) {
@@ -45,6 +48,22 @@ const char* counter_name(std::uint32_t counter) {
     default:
       return "kernel";
   }
+}
+
+// One message, and the descriptor that came with it.
+ssize_t receive(int socket, std::uint8_t* buffer, std::size_t size, int& passed) {
+  iovec part{buffer, size};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  ssize_t got = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  const cmsghdr* head = got > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
+  if (head != nullptr && head->cmsg_type == SCM_RIGHTS && head->cmsg_len == CMSG_LEN(sizeof passed))
+    std::memcpy(&passed, CMSG_DATA(head), sizeof passed);
+  return got;
 }
 
 }  // namespace
@@ -141,7 +160,8 @@ void Engine::read_packets() {
 bool Engine::read_guard() {
   std::uint8_t buffer[wire::kReceiveBuffer];
   for (;;) {
-    ssize_t got = ::recv(sources_.guard, buffer, sizeof buffer, MSG_DONTWAIT);
+    int passed = -1;
+    ssize_t got = receive(sources_.guard, buffer, sizeof buffer, passed);
     if (got < 0) return true;
     if (got == 0) return false;  // the guard is gone: its successor starts another engine
     auto message = wire::parse_from_guard({buffer, static_cast<std::size_t>(got)});
@@ -149,11 +169,32 @@ bool Engine::read_guard() {
     std::memcpy(&header, buffer, sizeof header);
     if (!message || header.sequence != from_guard_++) return false;
     if (std::holds_alternative<wire::Stop>(*message)) return false;
+    if (const auto* given = std::get_if<wire::PolicyGiven>(&*message))
+      if (!take_policy(*given, passed)) return false;
     if (const auto* found = std::get_if<wire::Process>(&*message))
       feed(event_of(found->exec, boot_to_wall_ns_));
     if (const auto* lost = std::get_if<wire::Lost>(&*message))
       feed({now(), Gap{counter_name(lost->counter), lost->lost}});
   }
+}
+
+// The kernel's rows are those of this policy already. What is in the ring was mostly told under the
+// one before: it goes first. Every open flow is judged again, and its verdict told anew.
+bool Engine::take_policy(const wire::PolicyGiven& given, int memory) {
+  if (memory < 0 || given.size > kMaxPolicy) return false;
+  void* mapped = ::mmap(nullptr, given.size, PROT_READ, MAP_PRIVATE, memory, 0);
+  ::close(memory);
+  if (mapped == MAP_FAILED) return false;
+  Result<Policy> policy =
+      policy_from_bytes({static_cast<const std::uint8_t*>(mapped), std::size_t{given.size}});
+  ::munmap(mapped, given.size);
+  if (!policy || policy->number != given.number) return false;
+  if (sources_.ring != nullptr) read_ring();
+  wire::PolicyTaken taken;
+  taken.number = given.number;
+  guard_line_.tell(taken);
+  feed({now(), PolicyChanged{std::make_shared<const Policy>(std::move(*policy))}});
+  return true;
 }
 
 void Engine::each_second() {

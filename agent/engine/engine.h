@@ -44,7 +44,8 @@ class Engine {
   void feed(const Event& event);
   void read_ring();
   void read_packets();
-  bool read_guard();  // false: stop
+  bool read_guard();                                             // false: stop
+  bool take_policy(const wire::PolicyGiven& given, int memory);  // false: stop
   void each_second();
   void read_logins();
   Stamp now() const;

@@ -15,6 +15,7 @@
 #include <optional>
 #include <string_view>
 
+#include "agent/engine/compile.h"
 #include "agent/engine/engine.h"
 #include "agent/engine/seal.h"
 #include "agent/guard/descriptors.h"
@@ -30,6 +31,7 @@ constexpr std::size_t kMaxAccounts =
 struct Arguments {
   PrinterOptions printer;
   bool record = false;
+  bool compile = false;
   uid_t user = kEngineUser;
 };
 
@@ -43,6 +45,8 @@ std::optional<Arguments> read_arguments(int argc, char** argv) {
       arguments.printer.language = Language::chinese;
     else if (word == "--record")
       arguments.record = true;
+    else if (word == "--compile")
+      arguments.compile = true;
     else if (word == "--user" && n + 1 < argc)
       arguments.user = static_cast<uid_t>(std::strtoul(argv[++n], nullptr, 10));
     else
@@ -118,6 +122,8 @@ int failed(const std::string& sentence) {
 
 int run(int argc, char** argv) {
   std::optional<Arguments> arguments = read_arguments(argc, argv);
+  if (arguments && arguments->compile && is_regular(fds::kCompileEnvelope))
+    ::_exit(run_compile(arguments->user));  // as below
   if (!arguments || !is_socket(fds::kGuard)) {
     fmt::print(stderr, "weir-engine is started by weir-guard\n");
     return kExitUsage;

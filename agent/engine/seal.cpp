@@ -87,6 +87,8 @@ int allow_some(scmp_filter_ctx filter) {
   const scmp_arg_cmp not_executable{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0};
   // Messages go to the guard only. The source is never written to: it may be a packet socket.
   int code = allow(SCMP_SYS(sendto), {is_fd(fds::kGuard), no_address});
+  // A new policy comes with a descriptor of its memory.
+  if (code == 0) code = allow(SCMP_SYS(recvmsg), {is_fd(fds::kGuard)});
   for (int fd :
        {STDOUT_FILENO, STDERR_FILENO, fds::kRecord, fds::kReports, fds::kUsage, fds::kSessions})
     for (int call : {SCMP_SYS(write), SCMP_SYS(writev)})

@@ -20,12 +20,26 @@ inline constexpr int kUtmp = 10;     // read only: who is logged in
 inline constexpr int kSpool = 11;         // folder of the spool: the engine's to write
 inline constexpr int kAcknowledged = 12;  // read only: what the uplink says may be forgotten
 inline constexpr int kNews = 13;          // eventfd: bumped after each commit of the spool
-inline constexpr int kLast = kNews;
+inline constexpr int kLast = kNews;       // of what both have
+
+// guard, with a collector; else /dev/null
+inline constexpr int kTrust = 14;  // read only: agent/guard/trust.h
+inline constexpr int kKept = 15;   // read only: the last good signed policy, compiled.h
+inline constexpr int kKeep = 16;   // socketpair: KeptPolicy and its envelope to `weir run`
+// spawner, for the uplink: what is to be its kUplinkSpool … kUplinkIdentity
+inline constexpr int kSpawnSpool = 17;
+inline constexpr int kSpawnAcknowledged = 18;
+inline constexpr int kSpawnIdentity = 19;
+inline constexpr int kSpawnCgroup = 20;  // cgroup.procs of its own cgroup
+inline constexpr int kGuardLast = kSpawnCgroup;
 
 // engine
 inline constexpr int kGuard = 3;  // socketpair
 inline constexpr int kSource =
     5;  // ring of the kernel part, or a packet socket where there is none
+
+// compile child: its answer goes to kRecord
+inline constexpr int kCompileEnvelope = 3;  // sealed memory
 
 // uplink: arguments are `--collector HOST:PORT`; standard error is the guard's
 inline constexpr int kUplinkGuard = 3;         // socketpair: agent/guard/uplink_messages.h

@@ -25,7 +25,7 @@ const char* damage_of(const FlatHeader& h) {
     bool used = n < h.limits;
     if (used != (row.per != WEIR_PER_NONE)) return "the rows in use do not match their number";
     if (row.per > WEIR_PER_HOST_DEST) return "a row has an unknown key";
-    if ((row.flags & ~(WEIR_LIMIT_OBSERVE | WEIR_LIMIT_FIXED)) != 0 || row.pad != 0)
+    if ((row.flags & ~(WEIR_LIMIT_OBSERVE | WEIR_LIMIT_FIXED)) != 0 || row.account != 0)
       return "a row has an unknown flag";
     if (used && h.enforce == 0 && (row.flags & WEIR_LIMIT_OBSERVE) == 0)
       return "a row would refuse although the mode is observe";

@@ -48,46 +48,47 @@ Prefix prefix_of(const std::uint8_t* address, std::uint32_t length) {
   return prefix;
 }
 
-// A row that is another one now must not inherit what its number was charged before.
-Result<void> forget_changed_rows(KernelPart& kernel, const FlatPolicy& policy) {
-  Result<std::vector<weir_limit>> old = kernel.limits();
-  if (!old) return tl::unexpected(old.error());
-  for (std::uint32_t row = 0; row < WEIR_LIMITS; ++row) {
-    const weir_limit& now = policy.header->table[row];
-    if ((*old)[row].per == WEIR_PER_NONE || std::memcmp(&(*old)[row], &now, sizeof now) == 0)
-      continue;
-    if (auto forgotten = kernel.forget_accounts_of_row(row); !forgotten) return forgotten;
-  }
-  return kernel.clear_prefixes();
-}
-
 Result<void> put_in_force(KernelPart& kernel, const FlatPolicy& policy) {
-  if (kernel.adopted())
-    if (auto forgotten = forget_changed_rows(kernel, policy); !forgotten) return forgotten;
-  if (auto set = kernel.set_limits({policy.header->table, policy.header->limits}); !set) return set;
-  for (const FlatPrefix& row : policy.prefixes)
-    if (auto set = kernel.put_prefix(prefix_of(row.key.address, row.key.length), row.value); !set)
-      return set;
+  std::span<const weir_limit> rows{policy.header->table, policy.header->limits};
   weir_state state = policy.header->state;
+  state.verdict_wait_ns = 0;  // until an engine answers nobody waits for it
+  std::vector<std::pair<Prefix, weir_prefix>> prefixes;
+  for (const FlatPrefix& row : policy.prefixes)
+    prefixes.emplace_back(prefix_of(row.key.address, row.key.length), row.value);
+  // A former guard's accounts go on where a row means the same.
+  if (kernel.adopted()) return kernel.replace({rows, prefixes, state});
+  if (auto set = kernel.set_limits(rows); !set) return set;
+  for (const auto& [prefix, value] : prefixes)
+    if (auto set = kernel.put_prefix(prefix, value); !set) return set;
   state.generation = kernel.state().generation + 1;  // sockets look themselves up again
-  state.verdict_wait_ns = 0;                         // until an engine answers nobody waits for it
   return kernel.set_state(state);
 }
 
 }  // namespace
 
-Guard::Guard(KernelPart kernel, const FlatPolicy& policy)
-    : kernel_(std::move(kernel)), policy_(policy), state_(kernel_.state()) {}
+Guard::Guard(KernelPart kernel, PolicyInForce policy, std::optional<PolicyTrust> trust)
+    : kernel_(std::move(kernel)),
+      policy_(std::move(policy)),
+      uplink_(trust.has_value()),
+      since_wall_s_(wall_s()),
+      state_(kernel_.state()) {
+  if (trust) offers_.emplace(std::move(*trust));
+  tell_policy_state();
+}
 
-Result<Guard> Guard::load(const GuardOptions& options, const FlatPolicy& policy) {
+Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
+                          std::optional<PolicyTrust> trust) {
   KernelOptions wanted;
   wanted.cgroup = options.cgroup;
   wanted.pin_dir = options.pin_dir;
   wanted.launchers = options.launchers;
   Result<KernelPart> kernel = KernelPart::load(wanted);
   if (!kernel) return tl::unexpected(kernel.error());
-  if (auto set = put_in_force(*kernel, policy); !set) return tl::unexpected(set.error());
-  return Guard(std::move(*kernel), policy);
+  if (auto set = put_in_force(*kernel, policy.flat); !set) return tl::unexpected(set.error());
+  if (!options.uplink_cgroup.empty())
+    if (auto set = kernel->set_home(options.uplink_cgroup, 0); !set)
+      return tl::unexpected(set.error());
+  return Guard(std::move(*kernel), std::move(policy), std::move(trust));
 }
 
 void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
@@ -96,11 +97,16 @@ void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
   for (;;) {
     std::uint64_t now = now_ns();
     if (!running_ && now >= start_at_ns_) start_engine(spawner, now);
-    pollfd wanted[4] = {{signal_fd, POLLIN, 0},
+    uplink_.tend(spawner, now);
+    // One offer at a time, and the next when the engine runs by the last.
+    const bool may_offer =
+        offers_ && !offers_->busy() && !to_give_ && (!session_ || session_->is_taken());
+    pollfd wanted[5] = {{signal_fd, POLLIN, 0},
                         {kernel_.told_poll_fd(), POLLIN, 0},
                         {spawner.fd(), POLLIN, 0},
-                        {engine_, POLLIN, 0}};
-    if (::poll(wanted, 4, wait_ms(now)) < 0 && errno != EINTR) return;
+                        {engine_, POLLIN, 0},
+                        {may_offer ? uplink_.fd() : -1, POLLIN, 0}};
+    if (::poll(wanted, 5, wait_ms(now)) < 0 && errno != EINTR) return;
     now = now_ns();
     hear_told(now);
     destroy_due(now);
@@ -108,16 +114,23 @@ void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
     kernel_.wake();
     if (ending_) end_engine(spawner);
     if (wanted[2].revents != 0) hear_spawner(spawner, now);
+    if (wanted[4].revents != 0) hear_uplink(spawner, now);
+    if (to_give_) give_policy();
     if (now >= second_ns_) each_second(spawner, now);
     if (told_ < to_tell_.size()) tell_processes();
     signalfd_siginfo signal{};
     if (wanted[0].revents != 0 && ::read(signal_fd, &signal, sizeof signal) == sizeof signal) break;
   }
   // The engine flushes its last revisions; without it nobody waits for a verdict any more.
-  if (tell(wire::Stop{})) {
-    pollfd end{spawner.fd(), POLLIN, 0};
-    ::poll(&end, 1, kLastWordsMs);
-  }
+  uplink_.stop();
+  const std::uint64_t until = now_ns() + kLastWordsMs * 1'000'000ull;
+  if (tell(wire::Stop{}))
+    while (running_ && now_ns() < until) {  // the uplink's end may be told before the engine's
+      pollfd end{spawner.fd(), POLLIN, 0};
+      ::poll(&end, 1, kLastWordsMs);
+      std::optional<Spawner::Ended> ended = spawner.ended();
+      running_ = !spawner.is_gone() && !(ended && ended->role == Role::engine);
+    }
   engine_may_answer(false);
 }
 
@@ -125,14 +138,15 @@ int Guard::wait_ms(std::uint64_t now) const {
   std::uint64_t until = second_ns_;
   if (auto due = due_->next_due_ns()) until = std::min(until, *due);
   if (!running_) until = std::min(until, start_at_ns_);
-  if (told_ < to_tell_.size()) until = std::min(until, now + kSecondNs / 1000);
+  until = std::min(until, uplink_.due_ns());
+  if (told_ < to_tell_.size() || to_give_) until = std::min(until, now + kSecondNs / 1000);
   return until <= now ? 0 : static_cast<int>((until - now) / 1'000'000 + 1);
 }
 
 void Guard::hear_told(std::uint64_t now) {
   kernel_.poll_told([this, now](const weir_refused& refused) {
     bool destroys = refused.account.limit < WEIR_LIMITS &&
-                    (policy_.header->no_hold_rows >> refused.account.limit & 1) != 0;
+                    (policy_.flat.header->no_hold_rows >> refused.account.limit & 1) != 0;
     if (destroys) due_->refused(refused, now);
   });
 }
@@ -154,10 +168,12 @@ void Guard::start_engine(Spawner& spawner, std::uint64_t now) {
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) return;
   Result<int> ring = kernel_.events_fd();
-  if (ring && spawner.spawn(pair[1], *ring)) {
+  const int fds[] = {pair[1], ring ? *ring : -1, policy_.policy_fd};
+  if (ring && spawner.spawn(Role::engine, fds)) {
     engine_ = pair[0];
-    session_.emplace(policy_.rows());
+    session_.emplace(policy_.flat.rows());
     sequence_ = 0;
+    to_give_ = false;  // it starts with the policy in force
     running_ = true;
     started_ns_ = now;
     ++counters_.engines;
@@ -192,7 +208,7 @@ void Guard::hear_engine(std::uint64_t now) {
 }
 
 void Guard::engine_may_answer(bool may) {
-  state_.verdict_wait_ns = may ? policy_.header->state.verdict_wait_ns : 0;
+  state_.verdict_wait_ns = may ? policy_.flat.header->state.verdict_wait_ns : 0;
   (void)kernel_.set_state(state_);
   if (!may) return;
   if (ready_fd_ >= 0) {
@@ -205,8 +221,9 @@ void Guard::engine_may_answer(bool may) {
 }
 
 void Guard::obey(const wire::Classify& m, std::uint64_t) {
-  bool put =
-      kernel_.put_verdict(m.cookie, allowed_limits(policy_, m.limits), m.destination).has_value();
+  if (!session_->is_taken()) return;  // of rows that are gone
+  bool put = kernel_.put_verdict(m.cookie, allowed_limits(policy_.flat, m.limits), m.destination)
+                 .has_value();
   ++(put ? counters_.classified : counters_.not_classified);
 }
 
@@ -215,11 +232,12 @@ void Guard::obey(const wire::Forget& m, std::uint64_t) {
 }
 
 void Guard::obey(const wire::ClassifyAddress& m, std::uint64_t now) {
+  if (!session_->is_taken()) return;
   std::uint64_t until = std::min(m.until_boot_ns, now + wire::kMaxLeaseNs);
   Prefix prefix = prefix_of(m.address.data(), m.length);
   if (until <= now || is_policys_own(prefix)) return;
   weir_prefix value{};
-  value.limits = allowed_limits(policy_, m.limits);
+  value.limits = allowed_limits(policy_.flat, m.limits);
   value.dest = m.destination;
   value.trust = m.trust;
   value.final = m.final;
@@ -240,25 +258,29 @@ void Guard::obey(const wire::Block& m, std::uint64_t now) {
 
 // A lease must not take the policy's own row with it when it ends.
 bool Guard::is_policys_own(const Prefix& prefix) const {
-  return std::any_of(policy_.prefixes.begin(), policy_.prefixes.end(), [&](const FlatPrefix& row) {
-    return row.key.length == prefix.length &&
-           std::memcmp(row.key.address, prefix.address.bytes.data(), sizeof row.key.address) == 0;
-  });
+  return std::any_of(
+      policy_.flat.prefixes.begin(), policy_.flat.prefixes.end(), [&](const FlatPrefix& row) {
+        return row.key.length == prefix.length &&
+               std::memcmp(row.key.address, prefix.address.bytes.data(), sizeof row.key.address) ==
+                   0;
+      });
 }
 
 void Guard::end_engine(Spawner& spawner) {
   ending_ = false;
   if (!running_) return;
-  spawner.kill();
+  spawner.kill(Role::engine);
   if (engine_ >= 0) ::close(std::exchange(engine_, -1));
   engine_may_answer(false);
 }
 
 void Guard::hear_spawner(Spawner& spawner, std::uint64_t now) {
-  std::optional<int> status = spawner.ended();
-  if (!status) return;
-  if (*status == -1)
+  std::optional<Spawner::Ended> ended = spawner.ended();
+  if (spawner.is_gone())
     ::_exit(1);  // no engine could ever be started again: `weir run` starts us anew
+  if (!ended) return;
+  if (ended->role == Role::uplink) return uplink_.ended(now);
+  if (ended->role == Role::compile) return take_compiled(ended->status, now);
   if (engine_ >= 0) ::close(std::exchange(engine_, -1));
   running_ = ending_ = false;
   engine_may_answer(false);
@@ -266,7 +288,7 @@ void Guard::hear_spawner(Spawner& spawner, std::uint64_t now) {
   start_at_ns_ = now + std::max(backoff_ns_, kFirstBackoffNs);
   fmt::print(stderr,
              "weir-guard: the engine ended (status {}); the bound holds, it is started again\n",
-             *status);
+             ended->status);
 }
 
 void Guard::each_second(Spawner& spawner, std::uint64_t now) {
@@ -276,6 +298,11 @@ void Guard::each_second(Spawner& spawner, std::uint64_t now) {
   while (std::optional<Prefix> ended = leases_->take_ended(now))
     (void)kernel_.remove_prefix(*ended);
   tell_losses();
+  if (offers_ && offers_->is_late(now)) spawner.kill(Role::compile);
+  if (policy_.accepted && !expired_ && policy_.accepted->view.header->expires_wall_s <= wall_s()) {
+    expired_ = true;
+    tell_policy_state();
+  }
   if (!running_) return;
   bool ready = session_ && session_->ready();
   std::uint64_t heard = ready ? session_->last_heard_ns() : started_ns_;

@@ -14,7 +14,9 @@
 #include "agent/guard/flat_policy.h"
 #include "agent/guard/leases.h"
 #include "agent/guard/messages.h"
+#include "agent/guard/offers.h"
 #include "agent/guard/spawner.h"
+#include "agent/guard/uplink_link.h"
 #include "platform/linux/kernel_part.h"
 
 namespace weir {
@@ -23,6 +25,14 @@ struct GuardOptions {
   std::string cgroup;  // "": the root of cgroup2
   std::string pin_dir;
   std::vector<std::string> launchers;
+  std::string uplink_cgroup;  // "": no collector
+};
+
+// A policy in force. The view is of memory that `accepted`, or the caller, keeps.
+struct PolicyInForce {
+  FlatPolicy flat;
+  int policy_fd = -1;                      // weir.v1.Policy, for the engine
+  std::optional<AcceptedPolicy> accepted;  // one of a collector; else built in, or a file's
 };
 
 struct GuardCounters {              // told on standard error at the end, and in the health report
@@ -32,6 +42,7 @@ struct GuardCounters {              // told on standard error at the end, and in
   std::uint64_t not_classified = 0;  // the table of verdicts was full
   std::uint64_t blocks = 0;
   std::uint64_t engines = 0;                  // started
+  std::uint64_t policies = 0, refusals = 0;   // offered ones that came into force, and not
   std::uint64_t silent = 0;                   // engines ended because nothing was heard of them
   std::uint64_t damage[wire::kDamages] = {};  // messages that ended an engine, by kind
 };
@@ -39,22 +50,34 @@ struct GuardCounters {              // told on standard error at the end, and in
 class Guard {
  public:
   // Loads or adopts the kernel part and puts the policy in force. An Error: there is no bound.
-  static Result<Guard> load(const GuardOptions& options, const FlatPolicy& policy);
+  // `trust`: with a collector, whom policies are taken from.
+  static Result<Guard> load(const GuardOptions& options, PolicyInForce policy,
+                            std::optional<PolicyTrust> trust);
   Guard(Guard&&) noexcept = default;
 
   // Until SIGTERM. `ready_fd` gets one byte once the engine answers, or is late; then it is closed.
   void run(Spawner& spawner, int signal_fd, int ready_fd);
   void release(const std::string& pin_dir);  // on_exit: release
   const GuardCounters& counters() const { return counters_; }
+  const UplinkCounters& uplink_counters() const { return uplink_.counters(); }
+  bool keeps_on_exit() const { return policy_.flat.header->keep != 0; }
 
  private:
-  Guard(KernelPart kernel, const FlatPolicy& policy);
+  Guard(KernelPart kernel, PolicyInForce policy, std::optional<PolicyTrust> trust);
 
   void hear_told(std::uint64_t now);
   void destroy_due(std::uint64_t now);
   void hear_engine(std::uint64_t now);
   void hear_spawner(Spawner& spawner, std::uint64_t now);
+  void hear_uplink(Spawner& spawner, std::uint64_t now);
+  void take_compiled(int status, std::uint64_t now);
+  Result<void> swap(AcceptedPolicy accepted);
+  void give_policy();
+  void keep_policy();
+  void refuse(const OfferRefused& refused);
+  void tell_policy_state();
   void obey(const wire::Ready&, std::uint64_t) {}
+  void obey(const wire::PolicyTaken&, std::uint64_t) {}
   void obey(const wire::Beat&, std::uint64_t) {}
   void obey(const wire::Classify& message, std::uint64_t now);
   void obey(const wire::ClassifyAddress& message, std::uint64_t now);
@@ -72,7 +95,14 @@ class Guard {
   bool tell(M message);
 
   KernelPart kernel_;
-  FlatPolicy policy_;
+  PolicyInForce policy_;
+  std::optional<Offers> offers_;
+  UplinkLink uplink_;
+  OfferRefused refused_;  // the newest
+  std::int64_t since_wall_s_ = 0;
+  bool expired_ = false;
+  bool to_give_ = false;  // the engine runs by another policy than the kernel
+  std::uint64_t offered_ns_ = 0;
   weir_state state_;
   std::unique_ptr<DueSockets> due_ = std::make_unique<DueSockets>();
   std::unique_ptr<AddressLeases> leases_ = std::make_unique<AddressLeases>();

@@ -11,12 +11,16 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string_view>
+#include <vector>
 
 #include "agent/guard/descriptors.h"
 #include "agent/guard/guard.h"
 #include "agent/guard/observer.h"
+#include "core/policy/explain.h"
 
 namespace weir {
 namespace {
@@ -25,15 +29,22 @@ constexpr int kExitFailed = 1, kExitUsage = 2;
 
 struct Arguments {
   GuardOptions guard;
-  std::vector<std::string> engine;  // path and its arguments
+  SpawnCommands commands;
+  std::string collector;
 };
 
-// --cgroup PATH, --pin DIR, --launcher PATH …, then --engine and everything that belongs to it.
+// --cgroup PATH, --pin DIR, --launcher PATH …, with a collector --uplink PROGRAM, --uplink-user
+// UID,
+// --uplink-cgroup PATH and, if it is told, --collector HOST:PORT; then --engine and all of its own.
 bool read_arguments(int argc, char** argv, Arguments& arguments) {
   for (int n = 1; n + 1 < argc; n += 2) {
     std::string_view name = argv[n];
     if (name == "--engine") {
-      for (int word = n + 1; word < argc; ++word) arguments.engine.emplace_back(argv[word]);
+      for (int word = n + 1; word < argc; ++word)
+        arguments.commands.engine.emplace_back(argv[word]);
+      if (!arguments.collector.empty() && !arguments.commands.uplink.empty())
+        arguments.commands.uplink.insert(arguments.commands.uplink.end(),
+                                         {"--collector", arguments.collector});
       return true;
     }
     if (name == "--cgroup")
@@ -42,6 +53,14 @@ bool read_arguments(int argc, char** argv, Arguments& arguments) {
       arguments.guard.pin_dir = argv[n + 1];
     else if (name == "--launcher")
       arguments.guard.launchers.emplace_back(argv[n + 1]);
+    else if (name == "--uplink")
+      arguments.commands.uplink = {argv[n + 1]};
+    else if (name == "--uplink-user")
+      arguments.commands.uplink_user = static_cast<uid_t>(std::strtoul(argv[n + 1], nullptr, 10));
+    else if (name == "--uplink-cgroup")
+      arguments.guard.uplink_cgroup = argv[n + 1];
+    else if (name == "--collector")
+      arguments.collector = argv[n + 1];
     else
       return false;
   }
@@ -69,15 +88,57 @@ Result<FlatPolicy> map_policy() {
   return read_flat_policy({static_cast<const std::uint8_t*>(memory), size});
 }
 
+// A small file that `weir run` handed down; nothing: none was.
+std::optional<std::vector<std::uint8_t>> read_whole(int fd, std::size_t most) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size <= 0 ||
+      static_cast<std::size_t>(info.st_size) > most)
+    return std::nullopt;
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(info.st_size));
+  if (::pread(fd, bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    return std::nullopt;
+  return bytes;
+}
+
+Result<PolicyTrust> trusted() {
+  auto text = read_whole(fds::kTrust, kMaxTrustBytes);
+  if (!text) return fail("the trust file is not there");
+  return read_trust({reinterpret_cast<const char*>(text->data()), text->size()});
+}
+
+// The last good policy of the collector comes before the file's and the built-in one.
+void prefer_kept(PolicyInForce& policy, const PolicyTrust& trust, Spawner& spawner) {
+  auto bytes = read_whole(fds::kKept, kMaxKeptBytes);
+  if (!bytes) return;
+  Offers offers(trust);
+  Result<KeptView> kept = read_kept(*bytes);
+  OfferOutcome outcome = kept ? take_kept(offers, *kept, spawner)
+                              : tl::unexpected(OfferRefused{wire::Refusal::damaged, 0, ""});
+  if (!outcome) {
+    Reason reason;
+    reason.code = wire::code_of(outcome.error().why);
+    if (!outcome.error().words.empty()) reason.args.push_back(outcome.error().words);
+    fmt::print(stderr, "weir-guard: the kept policy is not taken again: {}\n",
+               explain(reason, Language::english));
+    return;
+  }
+  policy.flat = outcome->view.flat;
+  policy.policy_fd = outcome->policy.fd();
+  policy.accepted = std::move(*outcome);
+  fmt::print(stderr, "weir-guard: policy {} of the collector is in force again\n",
+             policy.flat.header->policy_number);
+}
+
 void print_counters(const GuardCounters& counters) {
   std::uint64_t nonsense = 0;
   for (std::uint64_t count : counters.damage) nonsense += count;
   fmt::print(
       stderr,
       "weir-guard: ends: {} sockets destroyed, {} were gone, {} verdicts ({} found no room), "
-      "{} blocks, {} engines ({} for nonsense, {} for silence)\n",
+      "{} blocks, {} engines ({} for nonsense, {} for silence), {} policies, {} refused\n",
       counters.destroyed, counters.not_destroyed, counters.classified, counters.not_classified,
-      counters.blocks, counters.engines, nonsense, counters.silent);
+      counters.blocks, counters.engines, nonsense, counters.silent, counters.policies,
+      counters.refusals);
 }
 
 // A policy that bounds is refused on such a host, never silently weakened.
@@ -100,13 +161,13 @@ int observe_only(Spawner& spawner, const FlatPolicy& policy, int signals) {
 }
 
 int run(int argc, char** argv) {
-  for (int fd = fds::kFlatPolicy; fd <= fds::kLast; ++fd) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  for (int fd = fds::kFlatPolicy; fd <= fds::kGuardLast; ++fd) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
   Arguments arguments;
   if (!read_arguments(argc, argv, arguments)) {
     fmt::print(stderr, "weir-guard is started by `weir run`\n");
     return kExitUsage;
   }
-  Result<Spawner> spawner = Spawner::start(arguments.engine);
+  Result<Spawner> spawner = Spawner::start(arguments.commands);
   if (!spawner) {
     fmt::print(stderr, "weir-guard: {}\n", spawner.error().sentence);
     return kExitFailed;
@@ -119,15 +180,34 @@ int run(int argc, char** argv) {
   ::sigprocmask(SIG_BLOCK, &ends, nullptr);
   int signals = ::signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
   Result<FlatPolicy> policy = map_policy();
-  Result<Guard> guard = policy ? Guard::load(arguments.guard, *policy)
-                               : Result<Guard>(tl::unexpected(policy.error()));
-  if (!guard && policy && !kernel_takes_bpf()) return observe_only(*spawner, *policy, signals);
+  if (!policy) {
+    fmt::print(stderr, "weir-guard: {}\n", policy.error().sentence);
+    return kExitFailed;
+  }
+  PolicyInForce in_force{*policy, fds::kPolicy, std::nullopt};
+  std::optional<PolicyTrust> trust;
+  if (!arguments.commands.uplink.empty()) {
+    Result<PolicyTrust> read = trusted();
+    if (!read) {
+      fmt::print(stderr, "weir-guard: {}\n", read.error().sentence);
+      return kExitFailed;
+    }
+    trust = std::move(*read);
+    prefer_kept(in_force, *trust, *spawner);
+  }
+  const bool enforces = in_force.flat.header->enforce != 0;
+  Result<Guard> guard = Guard::load(arguments.guard, std::move(in_force), std::move(trust));
+  if (!guard && !kernel_takes_bpf()) {
+    if (enforces && policy->header->enforce == 0)
+      fmt::print(stderr, "weir-guard: the collector's policy enforces, which this kernel can't\n");
+    return observe_only(*spawner, *policy, signals);
+  }
   if (!guard) {
     fmt::print(stderr, "weir-guard: {}\n", guard.error().sentence);
     return kExitFailed;
   }
   guard->run(*spawner, signals, fds::kReady);
-  if (policy->header->keep == 0) guard->release(arguments.guard.pin_dir);
+  if (!guard->keeps_on_exit()) guard->release(arguments.guard.pin_dir);
   print_counters(guard->counters());
   return 0;
 }

@@ -18,7 +18,7 @@ constexpr bool plain() {
 }
 static_assert(plain<Ready>() && plain<Beat>() && plain<Classify>() && plain<ClassifyAddress>() &&
               plain<Block>() && plain<Forget>() && plain<Process>() && plain<Lost>() &&
-              plain<Stop>());
+              plain<Stop>() && plain<PolicyTaken>() && plain<PolicyGiven>());
 
 Received<Header> header_of(Bytes datagram) {
   if (datagram.size() > kMaxMessage) return tl::unexpected(Damage::oversized);
@@ -63,6 +63,12 @@ bool sound(const Lost& m) {
 }
 bool sound(const Stop&) {
   return true;
+}
+bool sound(const PolicyTaken& m) {
+  return m.number != 0 && m.pad == 0;
+}
+bool sound(const PolicyGiven& m) {
+  return m.number != 0 && m.size != 0;
 }
 
 bool sound(const ClassifyAddress& m) {
@@ -111,9 +117,12 @@ Received<FromEngine> parse_from_engine(Bytes datagram) {
       return take<FromEngine, Block>(datagram, *header);
     case Kind::forget:
       return take<FromEngine, Forget>(datagram, *header);
+    case Kind::policy_taken:
+      return take<FromEngine, PolicyTaken>(datagram, *header);
     case Kind::process:
     case Kind::lost:
     case Kind::stop:
+    case Kind::policy:
       break;  // the other direction
   }
   return tl::unexpected(Damage::unknown_kind);
@@ -129,15 +138,23 @@ Received<FromGuard> parse_from_guard(Bytes datagram) {
       return take<FromGuard, Lost>(datagram, *header);
     case Kind::stop:
       return take<FromGuard, Stop>(datagram, *header);
+    case Kind::policy:
+      return take<FromGuard, PolicyGiven>(datagram, *header);
     case Kind::ready:
     case Kind::beat:
     case Kind::classify:
     case Kind::classify_address:
     case Kind::block:
     case Kind::forget:
+    case Kind::policy_taken:
       break;  // the other direction
   }
   return tl::unexpected(Damage::unknown_kind);
+}
+
+void EngineSession::give(std::uint32_t number, std::uint64_t known_rows) {
+  given_ = number;
+  known_rows_ = known_rows;
 }
 
 Received<FromEngine> EngineSession::on(Bytes datagram, std::uint64_t boot_ns) {
@@ -153,7 +170,12 @@ Received<FromEngine> EngineSession::on(Bytes datagram, std::uint64_t boot_ns) {
   bool is_ready = std::holds_alternative<Ready>(*message);
   if (header.sequence != next_sequence_ || is_ready == ready_)
     return tl::unexpected(Damage::out_of_turn);
-  if ((rows_of(*message) & ~known_rows_) != 0) return tl::unexpected(Damage::bad_field);
+  if (const auto* taken = std::get_if<PolicyTaken>(&*message)) {
+    if (taken->number != given_) return tl::unexpected(Damage::out_of_turn);
+    given_ = 0;
+  }
+  if (is_taken() && (rows_of(*message) & ~known_rows_) != 0)
+    return tl::unexpected(Damage::bad_field);
   ++next_sequence_;
   ready_ = true;
   last_heard_ns_ = boot_ns;

@@ -16,7 +16,7 @@
 
 namespace weir::wire {
 
-inline constexpr std::uint16_t kMessagesVersion = 1;
+inline constexpr std::uint16_t kMessagesVersion = 2;
 
 enum class Kind : std::uint16_t {
   // engine → guard
@@ -26,10 +26,12 @@ enum class Kind : std::uint16_t {
   classify_address,  // the same for every socket towards a prefix, for a while
   block,             // a process tree loses a target, for a while
   forget,            // a classified socket closed: its verdict is not needed any more
+  policy_taken,      // the line runs by the policy that `policy` brought: verdicts are of its rows
   // guard → engine (refusals are in the ring, which the engine reads itself)
   process = 64,  // a process found at start
   lost,          // records that did not reach a ring, by counter
   stop,          // finish: flush the last revisions and exit
+  policy,        // another is in force: weir.v1.Policy is the one descriptor that comes with it
 };
 
 // Starts every message. Both ends run on one host: native byte order.
@@ -91,6 +93,20 @@ struct Forget {
   std::uint64_t cookie = 0;  // never 0
 };
 
+struct PolicyTaken {
+  static constexpr Kind kKind = Kind::policy_taken;
+  Header header;
+  std::uint32_t number = 0;
+  std::uint32_t pad = 0;
+};
+
+struct PolicyGiven {
+  static constexpr Kind kKind = Kind::policy;
+  Header header;
+  std::uint32_t number = 0;
+  std::uint32_t size = 0;  // of the sealed memory
+};
+
 struct Process {
   static constexpr Kind kKind = Kind::process;
   Header header;
@@ -110,8 +126,8 @@ struct Stop {
   Header header;
 };
 
-using FromEngine = std::variant<Ready, Beat, Classify, ClassifyAddress, Block, Forget>;
-using FromGuard = std::variant<Process, Lost, Stop>;
+using FromEngine = std::variant<Ready, Beat, Classify, ClassifyAddress, Block, Forget, PolicyTaken>;
+using FromGuard = std::variant<Process, Lost, Stop, PolicyGiven>;
 
 // The largest message of the table. A receive buffer has one byte more, so that an oversized
 // datagram is seen and not cut to something that parses.
@@ -161,7 +177,13 @@ class EngineSession {
   bool ready() const { return ready_; }
   std::uint64_t last_heard_ns() const { return last_heard_ns_; }
 
+  // Another policy was put in force and given to the engine. Until it has taken it, what it says
+  // about rows is of the former one, and counts for nothing.
+  void give(std::uint32_t number, std::uint64_t known_rows);
+  bool is_taken() const { return given_ == 0; }
+
  private:
+  std::uint32_t given_ = 0;   // number of a policy that was not taken yet
   std::uint64_t known_rows_;  // bit n: row n of the limit table is in use
   std::uint32_t next_sequence_ = 0;
   bool ready_ = false;

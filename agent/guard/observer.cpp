@@ -13,6 +13,7 @@
 #include <cstring>
 #include <utility>
 
+#include "agent/guard/descriptors.h"
 #include "agent/guard/messages.h"
 #include "platform/linux/kernel_part.h"
 
@@ -31,7 +32,8 @@ class Watch {
     int pair[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
       return fail(fmt::format("socketpair: {}", std::strerror(errno)));
-    bool spawned = spawner_.spawn(pair[1], packets);
+    const int fds[] = {pair[1], packets, fds::kPolicy};
+    bool spawned = spawner_.spawn(Role::engine, fds);
     ::close(pair[1]);
     if (!spawned) {
       ::close(pair[0]);
@@ -58,7 +60,7 @@ class Watch {
         return true;
       }
       if (wanted[2].revents != 0) hear(engine);
-      if (wanted[1].revents != 0 && spawner_.ended()) return false;
+      if (wanted[1].revents != 0 && (spawner_.ended() || spawner_.is_gone())) return false;
     }
   }
 
@@ -69,7 +71,7 @@ class Watch {
     if (got < 0) return;
     if (got == 0 || !session_.on({buffer, static_cast<std::size_t>(got)}, clock_.next())) {
       heard_ = false;
-      spawner_.kill();
+      spawner_.kill(Role::engine);
       return;
     }
     if (ready_fd_ < 0) return;

@@ -49,7 +49,7 @@ std::string hex_of(Bytes bytes) {
   return text;
 }
 
-const char* damage_of(const Trust& trust) {
+const char* damage_of(const PolicyTrust& trust) {
   if (trust.group.empty() || trust.group.size() > kMaxGroup)
     return "no group of 1 to 64 characters";
   for (char c : trust.group)
@@ -77,9 +77,9 @@ std::optional<TrustedKey> key_of(const std::vector<std::string_view>& words) {
 
 }  // namespace
 
-Result<Trust> read_trust(std::string_view text) {
+Result<PolicyTrust> read_trust(std::string_view text) {
   if (text.size() > kMaxTrustBytes) return fail("trust: larger than 4096 bytes");
-  Trust trust;
+  PolicyTrust trust;
   bool first = true, has_threshold = false;
   while (!text.empty()) {
     std::size_t end = text.find('\n');
@@ -108,7 +108,7 @@ Result<Trust> read_trust(std::string_view text) {
   return trust;
 }
 
-Result<std::string> write_trust(const Trust& trust) {
+Result<std::string> write_trust(const PolicyTrust& trust) {
   if (const char* damage = damage_of(trust)) return fail(fmt::format("trust: {}", damage));
   std::string text =
       fmt::format("{}\ngroup {}\nthreshold {}\n", kFirstLine, trust.group, trust.threshold);

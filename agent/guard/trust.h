@@ -26,7 +26,7 @@ struct TrustedKey {
   std::int64_t expires_wall_s = 0;  // 0: never
 };
 
-struct Trust {
+struct PolicyTrust {
   std::string group;            // 1 to kMaxGroup characters without white space
   std::uint32_t threshold = 1;  // 1 to the number of keys
   std::vector<TrustedKey> keys;
@@ -36,7 +36,8 @@ inline constexpr std::size_t kMaxTrustedKeys = 8;
 inline constexpr std::size_t kMaxGroup = 64;
 inline constexpr std::size_t kMaxTrustBytes = 4096;  // 8 keys of 105 characters and three lines
 
-Result<Trust> read_trust(std::string_view text);
-Result<std::string> write_trust(const Trust& trust);  // what read_trust() would refuse is an Error
+Result<PolicyTrust> read_trust(std::string_view text);
+Result<std::string> write_trust(
+    const PolicyTrust& trust);  // what read_trust() would refuse is an Error
 
 }  // namespace weir

@@ -1,6 +1,9 @@
 // A policy as the kernel part's rows: see flatten.h.
 #include "agent/run/flatten.h"
 
+#include <fmt/format.h>
+#include <xxhash.h>
+
 #include <algorithm>
 #include <limits>
 
@@ -18,6 +21,7 @@ constexpr std::uint64_t kVerdictWaitNs = 2'000'000'000;
 // Small datagrams that answer (CONTRACT, "What is counted"). 200 MB over HTTP/3 were acknowledged
 // with 474 kB: this is enough for 13 GB a day, and bounds what could be hidden in acknowledgements.
 constexpr std::uint64_t kAcknowledgementBytes = 32u << 20;
+constexpr std::uint64_t kAcknowledgementName = 0x61636b;  // in every policy the same row
 constexpr std::uint16_t kDnsPort = 53;
 constexpr std::int64_t kDayNs = 24ll * 3600 * 1'000'000'000;
 
@@ -70,6 +74,22 @@ FlatPrefix prefix_of(const Policy& policy, const IpAddress& resolver) {
   return prefix;
 }
 
+// What makes a row the same one in the next policy, wherever it stands and whatever its number is:
+// its rule, its account's key, its window, and which of that rule's rows of this kind it is. The
+// labels are compared by the kernel part.
+std::uint64_t name_of(const Policy& policy, std::size_t index) {
+  const Limit& limit = policy.limits[index];
+  std::uint64_t ordinal = 0;
+  for (std::size_t n = 0; n < index; ++n) {
+    const Limit& other = policy.limits[n];
+    if (other.rule == limit.rule && other.per == limit.per && other.window_ns == limit.window_ns)
+      ++ordinal;
+  }
+  std::string text = fmt::format("{}\n{}\n{}\n{}", static_cast<int>(limit.per), limit.window_ns,
+                                 ordinal, limit.rule);
+  return std::max<std::uint64_t>(XXH3_64bits(text.data(), text.size()), 1);  // 0: none
+}
+
 }  // namespace
 
 std::vector<std::uint8_t> flatten(const Policy& policy, const std::vector<IpAddress>& resolvers) {
@@ -77,8 +97,10 @@ std::vector<std::uint8_t> flatten(const Policy& policy, const std::vector<IpAddr
   header.keep = policy.on_exit == OnExit::keep ? 1 : 0;
   header.enforce = policy.mode == Mode::enforce ? 1 : 0;
   header.policy_number = policy.number;
-  for (const Limit& limit : policy.limits)
-    header.table[header.limits++] = row_of(limit, policy.mode);
+  for (std::size_t n = 0; n < policy.limits.size(); ++n) {
+    weir_limit& row = header.table[header.limits++] = row_of(policy.limits[n], policy.mode);
+    row.name = name_of(policy, n);
+  }
   header.state.unclassified = possible_limits(policy, Facts{});
   header.no_hold_rows = header.enforce != 0 ? rows_without_hold(policy) : 0;
   header.state.first_flight = policy.defaults.first_flight;
@@ -87,6 +109,7 @@ std::vector<std::uint8_t> flatten(const Policy& policy, const std::vector<IpAddr
     std::uint32_t flags = WEIR_LIMIT_FIXED | (header.enforce != 0 ? 0 : WEIR_LIMIT_OBSERVE);
     header.table[header.limits] =
         limit_row(kAcknowledgementBytes, kDayNs, WEIR_PER_PERSON, flags, 0);
+    header.table[header.limits].name = kAcknowledgementName;
     header.state.acknowledgements = 1ull << header.limits++;
   }
   std::vector<FlatPrefix> prefixes;

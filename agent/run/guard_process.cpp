@@ -16,6 +16,7 @@
 
 #include "agent/guard/descriptors.h"
 #include "agent/guard/flat_policy.h"
+#include "agent/uplink/user.h"
 
 namespace weir {
 namespace {
@@ -49,6 +50,12 @@ std::vector<std::string> guard_command(const GuardStart& options) {
   add("--cgroup", options.cgroup);
   add("--pin", options.pin_dir);
   for (const std::string& path : options.launchers) add("--launcher", path);
+  if (const CollectorSide* side = options.collector; side != nullptr) {
+    add("--uplink", beside_us("weir-uplink"));
+    add("--uplink-user", fmt::to_string(kUplinkUser));
+    add("--uplink-cgroup", side->cgroup());
+    add("--collector", side->collector());
+  }
   command.insert(command.end(), {"--engine", beside_us("weir-engine")});
   if (options.json) command.emplace_back("--json");
   if (options.chinese) command.emplace_back("--chinese");
@@ -61,17 +68,37 @@ std::vector<std::string> guard_command(const GuardStart& options) {
 [[noreturn]] void become_guard(const GuardInputs& all, int ready) {
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   auto or_null = [&](const Fd& fd) { return fd ? fd.get() : all.null.get(); };
-  const std::array<int, fds::kLast - fds::kFlatPolicy + 1> wanted{
-      all.flat.get(),           all.policy.get(),        ready,
-      or_null(all.record),      all.state.reports.get(), all.state.usage.get(),
-      all.state.sessions.get(), or_null(all.utmp),       all.null.get(),
-      all.null.get(),           all.null.get()};
+  const CollectorSide* side = all.collector;
+  const int null = all.null.get();
+  Fd kept = side != nullptr ? side->open_kept() : Fd();
+  auto of_side = [&](const Fd CollectorSide::*one) {
+    return side != nullptr ? (side->*one).get() : null;
+  };
+  const std::array<int, fds::kGuardLast - fds::kFlatPolicy + 1> wanted{
+      all.flat.get(),
+      all.policy.get(),
+      ready,
+      or_null(all.record),
+      all.state.reports.get(),
+      all.state.usage.get(),
+      all.state.sessions.get(),
+      or_null(all.utmp),
+      of_side(&CollectorSide::spool),
+      of_side(&CollectorSide::acknowledged_read),
+      of_side(&CollectorSide::news),
+      of_side(&CollectorSide::trust),
+      or_null(kept),
+      of_side(&CollectorSide::keep),
+      of_side(&CollectorSide::spool_read),
+      of_side(&CollectorSide::acknowledged),
+      of_side(&CollectorSide::identity),
+      side != nullptr ? side->cgroup_procs() : null};
   std::array<int, wanted.size()> moved{};
   for (std::size_t n = 0; n < wanted.size(); ++n)  // out of each other's way first
-    moved[n] = ::fcntl(wanted[n], F_DUPFD, fds::kLast + 1);
+    moved[n] = ::fcntl(wanted[n], F_DUPFD, fds::kGuardLast + 1);
   for (std::size_t n = 0; n < wanted.size(); ++n)
     ::dup2(moved[n], fds::kFlatPolicy + static_cast<int>(n));
-  ::syscall(SYS_close_range, fds::kLast + 1, ~0u, 0);
+  ::syscall(SYS_close_range, fds::kGuardLast + 1, ~0u, 0);
   ::dup2(::open("/dev/null", O_RDONLY), 0);
   std::vector<char*> arguments;
   for (const std::string& word : all.command) arguments.push_back(const_cast<char*>(word.c_str()));
@@ -111,6 +138,8 @@ Result<GuardInputs> prepare_guard(const GuardStart& options, const CompiledPolic
   Result<FlatPolicy> checked = read_flat_policy(policy.flat);
   if (!checked) return tl::unexpected(checked.error());
   all.keep = checked->header->keep != 0;
+  all.collector = options.collector;
+  if (all.collector != nullptr) all.keep = all.collector->keeps_on_exit().value_or(all.keep);
   return all;
 }
 

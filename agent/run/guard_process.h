@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/run/collector.h"
 #include "agent/run/policy_child.h"
 #include "agent/run/process.h"
 #include "agent/run/state_dir.h"
@@ -25,6 +26,7 @@ struct GuardStart {
   std::uint32_t user = 0;  // of the engine; 0: the fixed one
   bool json = false;
   bool chinese = false;
+  const CollectorSide* collector = nullptr;  // outlives the guard; none: standalone
 };
 
 // Everything that a guard is started with. Kept for the next one.
@@ -33,6 +35,7 @@ struct GuardInputs {
   StateFiles state;
   std::vector<std::string> command;
   bool keep = false;
+  const CollectorSide* collector = nullptr;
 };
 
 Result<GuardInputs> prepare_guard(const GuardStart& options, const CompiledPolicy& policy);

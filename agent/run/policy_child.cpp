@@ -35,16 +35,6 @@ Result<std::string> read_file(const std::string& path) {
   return text;
 }
 
-// The host's own resolvers: behind the stub of systemd-resolved, where there is one.
-std::vector<IpAddress> host_resolvers() {
-  std::vector<IpAddress> all;
-  for (const char* path : {"/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"})
-    if (Result<std::string> text = read_file(path))
-      for (const IpAddress& address : resolvers_in(*text))
-        if (std::find(all.begin(), all.end(), address) == all.end()) all.push_back(address);
-  return all;
-}
-
 Result<Policy> accept(Result<Policy> policy) {
   if (!policy || policy->mode != Mode::enforce) return policy;
   std::string sentences;

@@ -1,4 +1,4 @@
-// Addresses of the resolvers in a resolv.conf. Pure; the file is the host's.
+// Addresses of the resolvers in a resolv.conf; the file is the host's.
 #pragma once
 
 #include <string_view>
@@ -11,6 +11,9 @@ namespace weir {
 inline constexpr std::size_t kMaxResolvers = 16;  // glibc asks three
 
 // `nameserver` lines; loopback ones are left out (the stub behind them is not charged).
-std::vector<IpAddress> resolvers_in(std::string_view resolv_conf);
+std::vector<IpAddress> resolvers_in(std::string_view resolv_conf, bool with_loopback = false);
+
+// The host's own: behind the stub of systemd-resolved, where there is one. Reads files.
+std::vector<IpAddress> host_resolvers(bool with_loopback = false);
 
 }  // namespace weir

@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <optional>
 
+#include "agent/engine/seal.h"
+#include "agent/run/collector.h"
 #include "agent/run/exec_served.h"
 #include "agent/run/guard_process.h"
 #include "agent/run/policy_child.h"
@@ -20,7 +22,7 @@
 namespace weir {
 namespace {
 
-constexpr int kDone = 0, kFailed = 1, kUsage = 2;
+constexpr int kDone = 0, kFailed = 1, kUsage = 2, kNotAllowed = 4;
 constexpr std::uint64_t kFirstBackoffNs = 100'000'000;
 constexpr std::uint64_t kLongestBackoffNs = 30'000'000'000;
 constexpr std::uint64_t kSteadyNs = 60'000'000'000;  // a guard that ran that long starts afresh
@@ -28,8 +30,8 @@ constexpr std::uint64_t kStopNs = 8'000'000'000;     // for the last revisions, 
 
 class Supervisor {
  public:
-  Supervisor(const GuardInputs& all, bool restart)
-      : all_(all), restart_(restart), signals_({SIGTERM, SIGINT, SIGHUP}) {}
+  Supervisor(GuardInputs& all, CollectorSide* collector, bool restart)
+      : all_(all), collector_(collector), restart_(restart), signals_({SIGTERM, SIGINT, SIGHUP}) {}
 
   // Until a signal, or until the guard is gone and is not to be started again.
   int run() {
@@ -61,9 +63,15 @@ class Supervisor {
   void watch(Process& guard, Pipe& ready) {
     std::uint64_t stop_by = 0;
     for (;;) {
-      std::array<pollfd, 3> wanted{
-          {{guard.pidfd(), POLLIN, 0}, {signals_.fd(), POLLIN, 0}, {ready.reader(), POLLIN, 0}}};
+      std::array<pollfd, 5> wanted{
+          {{guard.pidfd(), POLLIN, 0},
+           {signals_.fd(), POLLIN, 0},
+           {ready.reader(), POLLIN, 0},
+           {collector_ != nullptr ? collector_->kept_fd() : -1, POLLIN, 0},
+           {collector_ != nullptr ? collector_->addresses_fd() : -1, POLLIN, 0}}};
       ::poll(wanted.data(), wanted.size(), stopping_ ? 100 : -1);
+      if (wanted[3].revents != 0) all_.keep = collector_->take_kept().value_or(all_.keep);
+      if (wanted[4].revents != 0) collector_->take_addresses();
       char byte = 0;
       if (wanted[2].revents != 0) {
         if (::read(ready.reader(), &byte, 1) == 1) {
@@ -88,7 +96,8 @@ class Supervisor {
     backoff_ns_ = std::min(backoff_ns_ * 2, kLongestBackoffNs);
   }
 
-  const GuardInputs& all_;
+  GuardInputs& all_;
+  CollectorSide* collector_;  // none: standalone
   bool restart_;
   bool stopping_ = false, ever_ready_ = false;
   std::uint64_t backoff_ns_ = kFirstBackoffNs;
@@ -105,9 +114,27 @@ std::optional<Process> serve_others(const RunOptions& options) {
   return std::nullopt;
 }
 
+// With a collector, or an Error. Nothing: standalone, also where the kernel can't cage the uplink.
+std::optional<CollectorSide> join_collector(const RunOptions& options) {
+  if (!is_enrolled(options.state_dir)) return std::nullopt;
+  CollectorStart start{options.state_dir, options.cgroup, options.collector,
+                       options.user != 0 ? options.user : kEngineUser};
+  Result<CollectorSide> side = CollectorSide::start(start);
+  if (side) return std::move(*side);
+  fmt::print(stderr, "weir run: nothing is reported to a collector: {}\n", side.error().sentence);
+  return std::nullopt;
+}
+
 }  // namespace
 
 int run_agent(const RunOptions& options) {
+  if (!options.collector.empty() && !is_enrolled(options.state_dir)) {
+    fmt::print(stderr,
+               "weir run: --collector: this host is not enrolled ({} has no trust or no identity); "
+               "`weir enroll --token-file FILE` does that\n",
+               options.state_dir);
+    return kNotAllowed;
+  }
   Result<CompiledPolicy> policy = compile_policy(options.policy);
   if (!policy) {
     fmt::print(stderr, "weir run: {}\n", policy.error().sentence);
@@ -130,8 +157,10 @@ int run_agent(const RunOptions& options) {
     fmt::print(stderr, "weir run: {}\n", pins.error().sentence);
     return kFailed;
   }
-  GuardStart start{options.cgroup,    pin_dir,      options.state_dir, options.record,
-                   options.launchers, options.user, options.json,      options.chinese};
+  std::optional<CollectorSide> collector = join_collector(options);
+  GuardStart start{options.cgroup, pin_dir,           options.state_dir,
+                   options.record, options.launchers, options.user,
+                   options.json,   options.chinese,   collector ? &*collector : nullptr};
   Result<GuardInputs> all = prepare_guard(start, *policy);
   if (!all) {
     fmt::print(stderr, "weir run: {}\n", all.error().sentence);
@@ -143,7 +172,8 @@ int run_agent(const RunOptions& options) {
   if (auto written = write_running(options.state_dir, running); !written)
     fmt::print(stderr, "weir run: {}\n", written.error().sentence);
   std::optional<Process> served = serve_others(options);
-  int status = Supervisor(*all, options.restart).run();
+  int status = Supervisor(*all, collector ? &*collector : nullptr, options.restart).run();
+  if (collector) collector->end();
   if (served) {
     served->send(SIGTERM);
     (void)served->wait();

@@ -9,8 +9,9 @@
 namespace weir {
 
 struct RunOptions {
-  std::string policy;  // file; "": the built-in default, which observes
-  std::string cgroup;  // "": the root of cgroup2
+  std::string policy;     // file; "": the built-in default, which observes
+  std::string collector;  // HOST:PORT; "": the address that enrolment gave, if the host is enrolled
+  std::string cgroup;     // "": the root of cgroup2
   std::string state_dir;
   std::string pin_dir;  // "": the host's bpffs, where there is one
   std::string record;   // event log, "": none

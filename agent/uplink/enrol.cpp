@@ -55,8 +55,8 @@ tl::unexpected<EnrolFailure> nonsense(const std::string& sentence) {
       EnrolFailure{Kind::refused, "the collector's answer is not usable: " + sentence});
 }
 
-Result<Trust> trust_in(const v1::EnrolResponse& response) {
-  Trust trust{.group = response.group(), .threshold = response.policy_threshold()};
+Result<PolicyTrust> trust_in(const v1::EnrolResponse& response) {
+  PolicyTrust trust{.group = response.group(), .threshold = response.policy_threshold()};
   for (const v1::PolicyKey& key : response.policy_keys()) {
     TrustedKey& taken = trust.keys.emplace_back();
     if (key.key_id().size() != taken.id.size() || key.public_key().size() != taken.key.size())
@@ -146,7 +146,7 @@ EnrolResult<HostFacts> enrol(const EnrolmentToken& token, const EnrolmentFacts& 
   if (!answer) return tl::unexpected(failure_of(answer.error()));
   v1::EnrolResponse response;
   if (!response.ParseFromString(*answer)) return nonsense("it is damaged");
-  Result<Trust> trust = trust_in(response);
+  Result<PolicyTrust> trust = trust_in(response);
   if (!trust) return nonsense(trust.error().sentence);
   Result<std::string> trust_text = write_trust(*trust);
   if (!trust_text) return nonsense(trust_text.error().sentence);

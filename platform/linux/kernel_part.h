@@ -65,6 +65,18 @@ struct KernelTask {
 weir_limit limit_row(std::uint64_t bytes, std::int64_t window_ns, weir_per per,
                      std::uint32_t flags = 0, std::uint32_t labels = 0);
 
+// What stands in account keys for this row.
+inline std::uint32_t account_number(const weir_limit& limit, std::uint32_t row) {
+  return limit.account != 0 ? limit.account : row;
+}
+
+// A policy as the kernel part's tables hold it.
+struct KernelPolicy {
+  std::span<const weir_limit> rows;
+  std::span<const std::pair<Prefix, weir_prefix>> prefixes;
+  weir_state state{};  // as set_state() takes it, but for the generation
+};
+
 // The destination key that the kernel uses where neither verdict nor prefix gives one: the /24 or
 // /48.
 std::uint64_t default_destination(const IpAddress& address);
@@ -98,6 +110,14 @@ class KernelPart {
   Result<void> set_state(
       const weir_state& state);  // `fixed`, `verdicts`, `blocks` are filled in here
   const weir_state& state() const;
+  Result<void> overwrite_state(const weir_state& state);  // all of it; for tests of cut-off swaps
+
+  // Puts this policy in the place of the one in the tables. Meanwhile nothing is charged: what
+  // would be is lost (a stream sends it again). A row goes on with the accounts of the row of its
+  // name, wherever that stood and whatever its bytes were; other rows start fresh. Verdicts and
+  // prefixes of before are gone. An Error: the former one is in force still. A loader that is
+  // killed in the middle leaves tables under which nothing leaves until its successor calls this.
+  Result<void> replace(const KernelPolicy& policy);
 
   Result<void> put_prefix(const Prefix& prefix, const weir_prefix& value);
   Result<void> remove_prefix(const Prefix& prefix);
@@ -116,7 +136,8 @@ class KernelPart {
   Result<std::uint64_t> put_task(std::uint32_t pid, std::uint32_t person = 0xffffffff,
                                  std::uint32_t flags = 0);
   // With known_trees: a socket of this cgroup that no task was seen to make (MPTCP subflows are
-  // made by the kernel) belongs to this tree.
+  // made by the kernel) belongs to this tree. Else what this cgroup sends is charged to nobody: it
+  // has a bound of its own (UplinkCage).
   Result<void> set_home(const std::string& cgroup, std::uint64_t tree);
   Result<void> mark_launcher(const std::string& executable);
   // Tasks in scope, found in /proc: known ones keep what they are. Returns how many were added.
@@ -130,7 +151,7 @@ class KernelPart {
   std::size_t forget_idle_accounts(std::uint64_t now_boot_ns,
                                    std::uint64_t idle_ns = 600'000'000'000);
   Result<void> forget_accounts_of_tree(std::uint64_t tree);  // after its last process and socket
-  Result<void> forget_accounts_of_row(std::uint32_t limit);  // the row means something else now
+  Result<void> forget_accounts_of_row(std::uint32_t row);    // the row means something else now
   Result<std::vector<KernelTask>> tasks() const;
   std::optional<weir_task> task(std::uint32_t pid) const;
   std::array<std::uint64_t, WEIR_COUNTERS> counters() const;

@@ -1,10 +1,12 @@
 // Inside the kernel part's library only: the loaded object, its maps and links, small BPF helpers.
 #pragma once
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -70,7 +72,20 @@ struct KernelState {
 
   int map(const char* name) const;  // descriptor; a missing map is a bug
   Result<void> write_state();
+  Result<void> write_limits(std::span<const weir_limit> rows);
 };
+
+// All keys first: deleting while walking a BPF hash may start it over.
+template <class Key>
+std::vector<Key> keys_of(int map) {
+  std::vector<Key> keys;
+  Key key{}, *previous = nullptr;
+  while (keys.size() < WEIR_ACCOUNTS + WEIR_TASKS && !bpf_map_get_next_key(map, previous, &key)) {
+    keys.push_back(key);
+    previous = &key;
+  }
+  return keys;
+}
 
 // "text: strerror"; `code` is an errno, positive or negative.
 tl::unexpected<Error> fail_with(const std::string& text, int code);

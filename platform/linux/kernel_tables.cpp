@@ -40,6 +40,13 @@ weir_prefix_key prefix_key(const Prefix& prefix) {
   return key;
 }
 
+// The row that an account's number belongs to, or WEIR_LIMITS.
+std::uint32_t row_of(const std::vector<weir_limit>& rows, std::uint32_t account) {
+  for (std::uint32_t row = 0; row < rows.size(); row++)
+    if (rows[row].per != WEIR_PER_NONE && account_number(rows[row], row) == account) return row;
+  return WEIR_LIMITS;
+}
+
 bool is_of_tree(const weir_account_key& key) {
   const std::uint32_t per = key.per & ~WEIR_PER_UNNAMED;
   return per == WEIR_PER_TREE || per == WEIR_PER_TREE_DEST;
@@ -47,18 +54,6 @@ bool is_of_tree(const weir_account_key& key) {
 
 weir_account_key lease_key(std::uint64_t tree, std::uint64_t target) {
   return {WEIR_LIMITS, 0, tree, target};
-}
-
-// All keys first: deleting while walking a BPF hash may start it over.
-template <class Key>
-std::vector<Key> keys_of(int map) {
-  std::vector<Key> keys;
-  Key key{}, *previous = nullptr;
-  while (keys.size() < WEIR_ACCOUNTS + WEIR_TASKS && !bpf_map_get_next_key(map, previous, &key)) {
-    keys.push_back(key);
-    previous = &key;
-  }
-  return keys;
 }
 
 Result<int> duplicate(int fd) {
@@ -106,17 +101,27 @@ Result<void> KernelState::write_state() {
   return {};
 }
 
-Result<void> KernelPart::set_limits(std::span<const weir_limit> rows) {
+Result<void> KernelState::write_limits(std::span<const weir_limit> rows) {
   if (rows.size() > WEIR_LIMITS)
     return fail(fmt::format("{} limits: the kernel part holds {}", rows.size(), WEIR_LIMITS));
-  state_->values.fixed = 0;
+  std::array<std::uint32_t, WEIR_LIMITS> keys{};
+  std::array<weir_limit, WEIR_LIMITS> all{};
+  std::copy(rows.begin(), rows.end(), all.begin());
+  values.fixed = 0;
   for (std::uint32_t i = 0; i < WEIR_LIMITS; i++) {
-    weir_limit row = i < rows.size() ? rows[i] : weir_limit{};
-    if (row.per != WEIR_PER_NONE && row.flags & WEIR_LIMIT_FIXED)
-      state_->values.fixed |= std::uint64_t{1} << i;
-    if (bpf_map_update_elem(state_->map("limits"), &i, &row, BPF_ANY))
-      return fail_with(fmt::format("cannot write limit {}", i), errno);
+    keys[i] = i;
+    if (all[i].per != WEIR_PER_NONE && all[i].flags & WEIR_LIMIT_FIXED)
+      values.fixed |= std::uint64_t{1} << i;
   }
+  // One call: whoever is killed has written all rows or none.
+  std::uint32_t count = WEIR_LIMITS;
+  if (bpf_map_update_batch(map("limits"), keys.data(), all.data(), &count, nullptr))
+    return fail_with("cannot write the limits", errno);
+  return {};
+}
+
+Result<void> KernelPart::set_limits(std::span<const weir_limit> rows) {
+  if (auto written = state_->write_limits(rows); !written) return written;
   return state_->write_state();
 }
 
@@ -255,13 +260,14 @@ std::size_t KernelPart::forget_idle_accounts(std::uint64_t now, std::uint64_t id
   decltype(state_->idle) seen;  // accounts that are gone are not remembered
   std::size_t removed = 0;
   for (const KernelAccount& a : *all) {
-    if (a.key.limit >= WEIR_LIMITS) continue;
+    const std::uint32_t row = row_of(*rows, a.key.limit);
+    if (row == WEIR_LIMITS) continue;  // a lease
     auto name = std::tuple(a.key.limit, a.key.per, a.key.who, a.key.dest);
     auto known = state_->idle.find(name);
     bool same = known != state_->idle.end() && known->second.charged == a.value.charged;
     Idle idle = same ? known->second : Idle{a.value.charged, now};
     bool of_tree = is_of_tree(a.key);
-    bool full_again = (*rows)[a.key.limit].ns_per_byte_q4 != 0 && a.value.word <= now * kUnitsPerNs;
+    bool full_again = (*rows)[row].ns_per_byte_q4 != 0 && a.value.word <= now * kUnitsPerNs;
     bool unreachable = of_tree && a.key.who != 0 && !trees.contains(a.key.who);
     if (same && now - idle.since_ns >= idle_ns && (full_again || unreachable) &&
         !bpf_map_delete_elem(state_->map("accounts"), &a.key))
@@ -282,7 +288,10 @@ Result<void> KernelPart::forget_accounts_of_tree(std::uint64_t tree) {
   return {};
 }
 
-Result<void> KernelPart::forget_accounts_of_row(std::uint32_t limit) {
+Result<void> KernelPart::forget_accounts_of_row(std::uint32_t row) {
+  auto rows = limits();
+  if (!rows) return tl::unexpected(rows.error());
+  const std::uint32_t limit = account_number((*rows)[row], row);
   for (const auto& key : keys_of<weir_account_key>(state_->map("accounts")))
     if (key.limit == limit && bpf_map_delete_elem(state_->map("accounts"), &key) && errno != ENOENT)
       return fail_with(fmt::format("cannot remove an account of limit {}", limit), errno);

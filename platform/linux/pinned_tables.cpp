@@ -39,6 +39,12 @@ Result<PinnedTables> read_pinned(const std::string& pin_dir) {
     if (!bpf_map_lookup_elem(accounts.get(), &one.key, &one.value)) tables.accounts.push_back(one);
     before = &one.key;
   }
+  // Their numbers become rows; what belongs to no row is of a policy that was replaced.
+  for (KernelAccount& account : tables.accounts) {
+    std::uint32_t row = 0;
+    while (row < WEIR_LIMITS && account_number(tables.limits[row], row) != account.key.limit) row++;
+    account.key.limit = row;
+  }
   std::vector<std::uint64_t> each(
       static_cast<std::size_t>(std::max(libbpf_num_possible_cpus(), 1)));
   for (std::uint32_t n = 0; n < WEIR_COUNTERS; n++)

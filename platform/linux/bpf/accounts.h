@@ -45,9 +45,10 @@ static __always_inline u64 q4_of(const struct weir_limit* limit, const struct ch
   return is_unnamed(limit, c) ? limit->unnamed_ns_per_byte_q4 : limit->ns_per_byte_q4;
 }
 
-static __always_inline void make_key(struct weir_account_key* key, u32 row, u32 per,
-                                     const struct charge* c) {
-  key->limit = row;
+static __always_inline void make_key(struct weir_account_key* key, u32 row,
+                                     const struct weir_limit* limit, const struct charge* c) {
+  const u32 per = limit->per;
+  key->limit = limit->account ? limit->account : row;
   key->per = per | (c->unnamed && per_destination(per) ? WEIR_PER_UNNAMED : 0);
   key->who = per == WEIR_PER_TREE || per == WEIR_PER_TREE_DEST       ? c->tree
              : per == WEIR_PER_PERSON || per == WEIR_PER_PERSON_DEST ? c->person
@@ -88,7 +89,7 @@ __attribute__((noinline)) int charge_row(struct charge* c, u32 row, struct trail
   const struct weir_limit* limit = bpf_map_lookup_elem(&limits, &row);
   if (!limit || !applies(limit, c->labels)) return 0;
   struct weir_account_key key = {};
-  make_key(&key, row, limit->per, c);
+  make_key(&key, row, limit, c);
   int observe = limit->flags & WEIR_LIMIT_OBSERVE;
   struct weir_account* account = open_account(&key);
   if (!account) return no_account(t, row, observe);
@@ -134,7 +135,7 @@ __attribute__((noinline)) int undo_row(struct charge* c, u32 row, struct trail* 
   const struct weir_limit* limit = bpf_map_lookup_elem(&limits, &row);
   if (!limit) return 0;
   struct weir_account_key key = {};
-  make_key(&key, row, limit->per, c);
+  make_key(&key, row, limit, c);
   struct weir_account* account = bpf_map_lookup_elem(&accounts, &key);
   if (!account) return 0;
   slot &= WEIR_CHARGES - 1;
@@ -155,7 +156,7 @@ __attribute__((noinline)) int refund_row(struct charge* c, u32 row) {
   const struct weir_limit* limit = bpf_map_lookup_elem(&limits, &row);
   if (!limit || !applies(limit, c->labels)) return 0;
   struct weir_account_key key = {};
-  make_key(&key, row, limit->per, c);
+  make_key(&key, row, limit, c);
   struct weir_account* account = bpf_map_lookup_elem(&accounts, &key);
   if (!account) return 0;
   if (limit->ns_per_byte_q4)

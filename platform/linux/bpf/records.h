@@ -137,8 +137,9 @@ __attribute__((noinline)) int tell_row(struct weir_socket* s, struct charge* c, 
       .length = c->bytes, .family = what_row >> 8, .settled = what_row >> 16 & 1};
   u32 once = WEIR_SOCKET_TOLD | (what.settled ? WEIR_SOCKET_TOLD_SETTLED : 0);
   int known = (s->flags & once) == once;
-  make_key(&what.key, row, limit->per, c);
+  make_key(&what.key, row, limit, c);
   struct weir_account* account = bpf_map_lookup_elem(&accounts, &what.key);
+  what.key.limit = row;
   if (account) {
     u64 told_ns = account->told_ns;
     int due = !told_ns || (long long)(c->now - told_ns) >= (long long)WEIR_TELL_EVERY_NS;

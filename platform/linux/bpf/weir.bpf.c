@@ -232,7 +232,7 @@ static __always_inline void own_unseen(struct __sk_buff* skb, struct weir_socket
   s->person = bpf_get_socket_uid(skb);
 }
 
-/* With known trees only: is this socket of the cgroup of the one that is bounded? */
+/* Is this socket of that cgroup (see weir_state.home_cgroup)? */
 static __always_inline int is_at_home(struct __sk_buff* skb, const struct weir_state* now) {
   return now->home_cgroup && bpf_skb_ancestor_cgroup_id(skb, now->home_level) == now->home_cgroup;
 }
@@ -339,6 +339,11 @@ static __always_inline int leave(struct __sk_buff* skb, struct weir_socket* s, s
                                  const struct weir_state* now, u64 time, u8 family) {
   struct route r = {};
   int classified = 0;
+  if (now->swapping) { /* a few ms: a stream sends it again */
+    if (p->stream && !p->payload) return WEIR_PASS;
+    count(WEIR_COUNT_SWAPPED);
+    return WEIR_LOSE;
+  }
   if (find_route(s, p, &r, family)) {
     s->verdicts = now->verdicts;
     classified = take_verdict(s, now);
@@ -381,6 +386,7 @@ int weir_egress(struct __sk_buff* skb) {
     return WEIR_PASS;
   }
   int loopback = skb->ifindex == WEIR_LOOPBACK;
+  if (!known_trees_only && is_at_home(skb, now)) return WEIR_PASS;
   struct weir_socket* s = socket_of(skb, sk, now);
   if (!s) {
     if (loopback || (known_trees_only && !is_at_home(skb, now))) return WEIR_PASS;
@@ -460,7 +466,7 @@ int weir_sock_release(struct bpf_sock* sk) {
   if (!s || !now) return WEIR_PASS;
   u32 flags = __sync_fetch_and_or(&s->flags, WEIR_SOCKET_CLOSED);
   if (!(flags & WEIR_SOCKET_LOOKED_UP)) return WEIR_PASS; /* sent nothing that counts */
-  if (s->generation == now->generation && !(flags & WEIR_SOCKET_MANY)) {
+  if (s->generation == now->generation && !now->swapping && !(flags & WEIR_SOCKET_MANY)) {
     u64 cookie = s->cookie;
     s->verdicts = now->verdicts;
     take_verdict(s, now);

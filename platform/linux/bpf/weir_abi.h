@@ -18,7 +18,7 @@ typedef unsigned int w_u32;
 typedef unsigned long long w_u64;
 #endif
 
-#define WEIR_LAYOUT 2u
+#define WEIR_LAYOUT 3u
 
 #define WEIR_LIMITS 64u /* rows of the limit table: one bit each in a u64 (kMaxLimits) */
 #define WEIR_CHARGES \
@@ -52,15 +52,17 @@ struct weir_limit {
   /* Rows per destination: the part of the number for flows that wait for their name. Together with
    * the part above it is the whole number. */
   w_u64 unnamed_bytes, unnamed_ns_per_byte_q4;
+  w_u64 name;   /* of what the row means: in another policy one of the same name goes on with its
+                   accounts; 0: none */
   w_u32 per;    /* enum weir_per; NONE: row unused */
   w_u32 labels; /* applies only where socket or task carries one of them; 0: always */
   w_u32 flags;
-  w_u32 pad;
+  w_u32 account; /* its number in account keys; 0: the row's own. The loader fills it in */
 };
 
 /* ---- account: HASH, never LRU (eviction would be a refill) -------------------------------- */
 struct weir_account_key {
-  w_u32 limit; /* row; WEIR_LIMITS: a lease row (block), see weir_account.spent */
+  w_u32 limit; /* row, or weir_limit.account; WEIR_LIMITS: a lease row (block). In records: row */
   w_u32 per;
   w_u64 who;  /* tree id, person, 0 for the host */
   w_u64 dest; /* destination key, 0 where the limit has none */
@@ -223,6 +225,7 @@ enum weir_counter {
   WEIR_COUNT_BLOCKED,
   WEIR_COUNT_STORAGE_FULL,
   WEIR_COUNT_WOKEN,
+  WEIR_COUNT_SWAPPED, /* lost while a policy took the place of another */
   WEIR_COUNTERS
 };
 
@@ -236,11 +239,14 @@ struct weir_state {
   w_u64 fixed;            /* rows with WEIR_LIMIT_FIXED; the loader fills it in */
   w_u32 generation;       /* of the policy: sockets look themselves up again */
   w_u32 verdicts;         /* changes with every verdict; the loader fills it in */
-  w_u64 home_cgroup; /* known trees only: a socket of this cgroup that no task was seen to make */
-  w_u64 home_tree;   /* belongs to this tree (the kernel's own, e.g. MPTCP subflows); 0: nobody's */
+  w_u64 home_cgroup;      /* known trees only: a socket of this cgroup that no task was seen to make
+                             belongs to home_tree (the kernel's own, e.g. MPTCP subflows). Else: the
+                             uplink's cgroup, which is charged nothing because its own program lets it
+                             speak to the collector alone (cage.bpf.c) */
+  w_u64 home_tree;        /* 0: nobody's */
   w_u32 home_level, home_person;
-  w_u32 blocks; /* number of lease rows: 0 saves the look-up; the loader fills it in */
-  w_u32 pad;
+  w_u32 blocks;   /* number of lease rows: 0 saves the look-up; the loader fills it in */
+  w_u32 swapping; /* 1: the rows are being replaced, nothing may be charged; the loader's */
 };
 
 #endif

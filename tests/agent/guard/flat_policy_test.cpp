@@ -19,18 +19,20 @@ FlatHeader two_rows() {
                      .ns_per_byte_q4 = 0,
                      .unnamed_bytes = 0,
                      .unnamed_ns_per_byte_q4 = 0,
+                     .name = 0,
                      .per = WEIR_PER_PERSON,
                      .labels = 0,
                      .flags = 0,
-                     .pad = 0};
+                     .account = 0};
   header.table[1] = {.bytes = 1048576,
                      .ns_per_byte_q4 = 0,
                      .unnamed_bytes = 0,
                      .unnamed_ns_per_byte_q4 = 0,
+                     .name = 0,
                      .per = WEIR_PER_HOST,
                      .labels = 0,
                      .flags = WEIR_LIMIT_FIXED,
-                     .pad = 0};
+                     .account = 0};
   return header;
 }
 

@@ -75,13 +75,34 @@ TEST(guard_messages, a_header_that_lies_about_its_size_is_refused) {
 }
 
 TEST(guard_messages, an_unknown_kind_or_one_of_the_other_direction_is_refused) {
-  for (std::uint16_t kind : {0, 7, 63, 64, 65, 66, 67, 65535}) {
+  for (std::uint16_t kind : {0, 8, 63, 64, 65, 66, 67, 68, 65535}) {
     std::vector<std::uint8_t> other = bytes_of_message(verdict(1), 0);
     std::memcpy(other.data(), &kind, sizeof kind);
     EXPECT_EQ(damage_of(parse_from_engine(other)), Damage::unknown_kind) << kind;
   }
   EXPECT_FALSE(parse_from_guard(bytes_of_message(verdict(1), 0)));
   EXPECT_TRUE(parse_from_guard(bytes_of_message(Stop{}, 0)));
+}
+
+TEST(guard_messages, until_a_policy_is_taken_what_is_said_about_rows_is_of_the_former_one) {
+  EngineSession session(kRows);
+  ASSERT_TRUE(session.on(bytes_of_message(Ready{}, 0), kNow));
+  session.give(9, 0b1);
+  EXPECT_FALSE(session.is_taken());
+  EXPECT_TRUE(session.on(bytes_of_message(verdict(0b100), 1), kNow)) << "a row of before";
+  PolicyTaken taken;
+  taken.number = 9;
+  EXPECT_TRUE(session.on(bytes_of_message(taken, 2), kNow));
+  EXPECT_TRUE(session.is_taken());
+  EXPECT_EQ(damage_of(session.on(bytes_of_message(verdict(0b100), 3), kNow)), Damage::bad_field);
+}
+
+TEST(guard_messages, a_policy_that_was_not_given_can_not_be_taken) {
+  EngineSession session(kRows);
+  ASSERT_TRUE(session.on(bytes_of_message(Ready{}, 0), kNow));
+  PolicyTaken taken;
+  taken.number = 9;
+  EXPECT_EQ(damage_of(session.on(bytes_of_message(taken, 1), kNow)), Damage::out_of_turn);
 }
 
 TEST(guard_messages, a_verdict_names_only_rows_that_exist) {

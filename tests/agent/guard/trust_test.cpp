@@ -14,7 +14,7 @@ TrustedKey key(std::uint8_t first) {
   return key;
 }
 
-Trust two_of_three() {
+PolicyTrust two_of_three() {
   return {"support", 2, {key(1), key(2), key(3)}};
 }
 
@@ -40,7 +40,7 @@ TEST(trust, a_file_that_is_cut_anywhere_within_a_line_is_refused) {
 }
 
 TEST(trust, a_threshold_that_no_keys_can_reach_is_refused) {
-  Trust trust = two_of_three();
+  PolicyTrust trust = two_of_three();
   trust.threshold = 4;
   EXPECT_FALSE(write_trust(trust));
   trust.threshold = 0;
@@ -48,22 +48,22 @@ TEST(trust, a_threshold_that_no_keys_can_reach_is_refused) {
 }
 
 TEST(trust, the_same_key_twice_is_refused) {
-  Trust trust = two_of_three();
+  PolicyTrust trust = two_of_three();
   trust.keys[1] = trust.keys[0];
   EXPECT_FALSE(write_trust(trust));
 }
 
 TEST(trust, a_key_under_anothers_name_is_refused) {
-  Trust trust = two_of_three();
+  PolicyTrust trust = two_of_three();
   trust.keys[1].id = trust.keys[0].id;
   EXPECT_FALSE(write_trust(trust));
 }
 
 TEST(trust, more_than_eight_keys_or_a_group_of_two_words_are_refused) {
-  Trust many = two_of_three();
+  PolicyTrust many = two_of_three();
   for (std::uint8_t n = 4; n <= 9; ++n) many.keys.push_back(key(n));
   EXPECT_FALSE(write_trust(many));
-  Trust words = two_of_three();
+  PolicyTrust words = two_of_three();
   words.group = "support desk";
   EXPECT_FALSE(write_trust(words));
 }

@@ -63,5 +63,25 @@ TEST(flatten, a_resolver_is_never_charged_to_a_limit_on_uploads) {
   EXPECT_EQ(flat->prefixes[0].value.final, 0u);  // other ports of it are still judged
 }
 
+TEST(flatten, a_row_has_the_same_name_in_a_policy_where_it_moved_and_its_number_changed) {
+  Result<Policy> one = parse_policy(kUploads, "t");
+  std::string text = kUploads;
+  text.replace(text.find("256KiB"), 6, "512KiB");
+  text.insert(text.find("  - id: uploads"),
+              "  - id: first\n    when: {trust: unknown}\n"
+              "    then: {limit: [{bytes: 1MiB, window: 24h, per: person}, "
+              "{bytes: 2MiB, window: 24h, per: person}]}\n");
+  Result<Policy> other = parse_policy(text, "t");
+  ASSERT_TRUE(one && other);
+  std::vector<std::uint8_t> one_bytes = flatten(*one, {}), other_bytes = flatten(*other, {});
+  const weir_limit* before = read_flat_policy(one_bytes)->header->table;
+  const weir_limit* after = read_flat_policy(other_bytes)->header->table;
+  EXPECT_NE(before[0].name, 0u);
+  EXPECT_EQ(before[0].name, after[2].name);
+  EXPECT_NE(after[0].name, after[1].name) << "two rows of one kind in one rule";
+  EXPECT_NE(after[0].name, after[2].name);
+  EXPECT_EQ(before[1].name, after[3].name) << "acknowledgements";
+}
+
 }  // namespace
 }  // namespace weir

@@ -1,0 +1,103 @@
+// weir-engine --compile: see compile.h.
+#include "agent/engine/compile.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "agent/engine/seal.h"
+#include "agent/guard/compiled.h"
+#include "agent/guard/descriptors.h"
+#include "agent/run/flatten.h"
+#include "agent/run/resolvers.h"
+#include "core/base/sha256.h"
+#include "core/policy/evaluate.h"
+#include "proto/map/envelope_proto.h"
+#include "proto/map/policy_proto.h"
+
+namespace weir {
+namespace {
+
+using wire::Refusal;
+
+std::vector<std::uint8_t> answer_of(CompiledHeader header, Bytes flat, Bytes policy) {
+  header.magic = kCompiledMagic;
+  header.flat_size = flat.size();
+  header.policy_size = policy.size();
+  std::vector<std::uint8_t> answer(sizeof header);
+  std::memcpy(answer.data(), &header, sizeof header);
+  answer.insert(answer.end(), flat.begin(), flat.end());
+  answer.insert(answer.end(), policy.begin(), policy.end());
+  return answer;
+}
+
+std::vector<std::uint8_t> refused(CompiledHeader header, Refusal why, const std::string& words) {
+  header.refusal = static_cast<std::uint32_t>(why);
+  put_words(header.words, words);
+  return answer_of(header, {}, {});
+}
+
+bool write_all(int fd, Bytes bytes) {
+  while (!bytes.empty()) {
+    ssize_t put = ::write(fd, bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(put));
+  }
+  return true;
+}
+
+Bytes map_envelope() {
+  struct stat info {};
+  if (::fstat(fds::kCompileEnvelope, &info) != 0 || info.st_size <= 0 ||
+      static_cast<std::size_t>(info.st_size) > kMaxEnvelopeBytes)
+    return {};
+  auto size = static_cast<std::size_t>(info.st_size);
+  void* memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fds::kCompileEnvelope, 0);
+  if (memory == MAP_FAILED) return {};
+  return {static_cast<const std::uint8_t*>(memory), size};
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> compile_envelope(Bytes bytes, const std::vector<IpAddress>& resolvers) {
+  CompiledHeader header;
+  Result<Envelope> envelope = envelope_from_bytes(bytes);
+  if (!envelope) return refused(header, Refusal::damaged, envelope.error().sentence);
+  header.number = envelope->number;
+  header.not_before_wall_s = envelope->not_before_wall_s;
+  header.expires_wall_s = envelope->expires_wall_s;
+  header.digest = sha256(bytes_of(envelope->policy));
+  if (envelope->target.size() > kMaxGroup)
+    return refused(header, Refusal::other_group, "its target is no group's name");
+  std::copy(envelope->target.begin(), envelope->target.end(), header.target.begin());
+  if (envelope->policy.size() > kMaxPolicyBytesInside)
+    return refused(header, Refusal::too_large, "");
+  Result<Policy> policy = policy_from_bytes(bytes_of(envelope->policy));
+  if (!policy) return refused(header, Refusal::damaged, policy.error().sentence);
+  if (envelope->number == 0 || policy->number != envelope->number)
+    return refused(header, Refusal::damaged, "the policy's number is not its envelope's");
+  if (envelope->keys > 0)
+    return refused(header, Refusal::unenforceable, "this version takes no new policy keys");
+  if (policy->mode == Mode::enforce)
+    if (std::vector<std::string> parts = unenforceable(*policy); !parts.empty())
+      return refused(header, Refusal::unenforceable, parts.front());
+  return answer_of(header, flatten(*policy, resolvers), bytes_of(envelope->policy));
+}
+
+int run_compile(std::uint32_t user) {
+  std::vector<IpAddress> resolvers = host_resolvers();
+  Bytes envelope = map_envelope();
+  if (Result<SealReport> seal = seal_engine(user); !seal) {
+    fmt::print(stderr, "weir-engine: {}\n", seal.error().sentence);
+    return 1;
+  }
+  return write_all(fds::kRecord, compile_envelope(envelope, resolvers)) ? 0 : 1;
+}
+
+}  // namespace weir

@@ -1,0 +1,99 @@
+// What the compile child makes of a signed envelope, and whether it may come into force: see
+// compiled.h.
+#include "agent/guard/compiled.h"
+
+#include <sodium.h>
+
+#include <algorithm>
+#include <bitset>
+#include <cstring>
+
+namespace weir {
+namespace {
+
+bool has_end(const char* text, std::size_t size) {
+  return std::memchr(text, 0, size) != nullptr;
+}
+
+}  // namespace
+
+Result<CompiledEnvelope> read_compiled(Bytes bytes) {
+  if (bytes.size() < sizeof(CompiledHeader)) return fail("its compiler gave no whole answer");
+  CompiledEnvelope compiled;
+  compiled.header = reinterpret_cast<const CompiledHeader*>(bytes.data());
+  const CompiledHeader& h = *compiled.header;
+  if (h.magic != kCompiledMagic || h.pad != 0 || h.refusal >= wire::kRefusals ||
+      !has_end(h.target.data(), h.target.size()) || !has_end(h.words.data(), h.words.size()))
+    return fail("its compiler gave an answer that is none");
+  if (h.flat_size > kMaxFlatBytes || h.policy_size > kMaxPolicyBytesInside ||
+      bytes.size() != sizeof h + h.flat_size + h.policy_size)
+    return fail("its compiler gave an answer that is cut");
+  if (h.refusal != 0) return compiled;
+  compiled.flat_bytes = bytes.subspan(sizeof h, h.flat_size);
+  compiled.policy = bytes.subspan(sizeof h + h.flat_size);
+  Result<FlatPolicy> flat = read_flat_policy(compiled.flat_bytes);
+  if (!flat) return tl::unexpected(flat.error());
+  if (flat->header->policy_number != h.number || h.number == 0 || h.policy_size == 0)
+    return fail("its compiler gave an answer about another policy");
+  compiled.flat = *flat;
+  return compiled;
+}
+
+void put_words(std::array<char, 256>& words, std::string_view text) {
+  words.fill(0);
+  const std::size_t size = std::min(text.size(), words.size() - 1);
+  for (std::size_t n = 0; n < size; ++n) {
+    const auto c = static_cast<unsigned char>(text[n]);
+    words[n] = c < 0x20 || c == 0x7f ? ' ' : text[n];
+  }
+}
+
+wire::Refusal check_signatures(Bytes envelope, std::span<const wire::OfferedSignature> signatures,
+                               const PolicyTrust& trust, std::int64_t wall_s) {
+  if (envelope.size() > kMaxEnvelopeBytes) return wire::Refusal::too_large;
+  if (::sodium_init() < 0) return wire::Refusal::failed;
+  const std::vector<std::uint8_t> covered = signed_bytes_of_policy(envelope);
+  std::bitset<kMaxTrustedKeys> good;
+  bool known = false, bad = false;
+  for (const wire::OfferedSignature& one :
+       signatures.first(std::min(signatures.size(), kMaxPolicySignatures)))
+    for (std::size_t n = 0; n < trust.keys.size() && n < kMaxTrustedKeys; ++n) {
+      const TrustedKey& key = trust.keys[n];
+      if (key.id != one.key || (key.expires_wall_s != 0 && key.expires_wall_s <= wall_s)) continue;
+      known = true;
+      if (::crypto_sign_verify_detached(one.signature.data(), covered.data(), covered.size(),
+                                        key.key.data()) == 0)
+        good.set(n);
+      else
+        bad = true;
+    }
+  if (good.count() >= trust.threshold) return wire::Refusal::none;
+  if (bad) return wire::Refusal::bad_signature;
+  return known ? wire::Refusal::threshold : wire::Refusal::unknown_key;
+}
+
+wire::Refusal check_terms(const CompiledEnvelope& compiled, const PolicyTrust& trust,
+                          std::uint32_t number_in_force, std::int64_t wall_s) {
+  const CompiledHeader& h = *compiled.header;
+  if (compiled.refusal() != wire::Refusal::none) return compiled.refusal();
+  if (compiled.target() != trust.group) return wire::Refusal::other_group;
+  if (h.number <= number_in_force) return wire::Refusal::not_newer;
+  if (h.expires_wall_s <= wall_s) return wire::Refusal::expired;
+  if (h.not_before_wall_s > wall_s) return wire::Refusal::not_yet;
+  return wire::Refusal::none;
+}
+
+Result<KeptView> read_kept(Bytes bytes) {
+  KeptView kept;
+  if (bytes.size() <= sizeof kept.head || bytes.size() > kMaxKeptBytes)
+    return fail("the kept policy has no size of one");
+  std::memcpy(&kept.head, bytes.data(), sizeof kept.head);
+  kept.envelope = bytes.subspan(sizeof kept.head);
+  const wire::OfferPolicy& offer = kept.head.offer;
+  if (kept.head.magic != kKeptMagic || kept.head.keep_on_exit > 1 ||
+      offer.signatures > kMaxPolicySignatures || offer.envelope_size != kept.envelope.size())
+    return fail("the kept policy is damaged");
+  return kept;
+}
+
+}  // namespace weir

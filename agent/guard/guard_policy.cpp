@@ -1,0 +1,160 @@
+// The guard: a policy that a collector offers comes into force, or is refused and why. See guard.h.
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include "agent/guard/descriptors.h"
+#include "agent/guard/guard.h"
+#include "core/policy/explain.h"
+
+namespace weir {
+namespace {
+
+using State = wire::PolicyStateMessage::State;
+
+// One message with at most one descriptor.
+bool send_with(int socket, Bytes bytes, int fd) {
+  iovec part{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* head = CMSG_FIRSTHDR(&message);
+  head->cmsg_level = SOL_SOCKET;
+  head->cmsg_type = SCM_RIGHTS;
+  head->cmsg_len = CMSG_LEN(sizeof fd);
+  std::memcpy(CMSG_DATA(head), &fd, sizeof fd);
+  return ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+         static_cast<ssize_t>(bytes.size());
+}
+
+std::uint64_t boot_ns_now() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+std::vector<std::pair<Prefix, weir_prefix>> prefixes_of(const FlatPolicy& policy) {
+  std::vector<std::pair<Prefix, weir_prefix>> prefixes;
+  for (const FlatPrefix& row : policy.prefixes) {
+    Prefix prefix;
+    std::copy_n(row.key.address, prefix.address.bytes.size(), prefix.address.bytes.begin());
+    prefix.length = static_cast<std::uint8_t>(row.key.length);
+    prefixes.emplace_back(prefix, row.value);
+  }
+  return prefixes;
+}
+
+}  // namespace
+
+void Guard::hear_uplink(Spawner& spawner, std::uint64_t now) {
+  std::optional<UplinkLink::Offer> offer = uplink_.hear(spawner, now);
+  if (!offer) return;
+  offered_ns_ = now;
+  if (!offer->envelope) {
+    wire::Refusal why = offer->message.envelope_size > kMaxEnvelopeBytes ? wire::Refusal::too_large
+                                                                         : wire::Refusal::damaged;
+    return refuse({why, 0, offer->envelope.error().sentence});
+  }
+  if (auto refused = offers_->begin(offer->message, std::move(*offer->envelope), spawner, now))
+    refuse(*refused);
+}
+
+void Guard::take_compiled(int status, std::uint64_t) {
+  if (!offers_ || !offers_->busy()) return;
+  OfferOutcome outcome = offers_->ended(status, policy_.flat.header->policy_number, false);
+  if (!outcome) return refuse(outcome.error());
+  const std::uint32_t number = outcome->view.header->number;
+  if (auto swapped = swap(std::move(*outcome)); !swapped)
+    return refuse({wire::Refusal::failed, number, swapped.error().sentence});
+  ++counters_.policies;
+  refused_ = {};
+  since_wall_s_ = wall_s();
+  expired_ = false;
+  fmt::print(stderr, "weir-guard: policy {} is in force, {:.1f} ms after it was offered\n", number,
+             static_cast<double>(boot_ns_now() - offered_ns_) / 1e6);
+  keep_policy();
+  tell_policy_state();
+}
+
+Result<void> Guard::swap(AcceptedPolicy accepted) {
+  const FlatPolicy& next = accepted.view.flat;
+  const std::vector<std::pair<Prefix, weir_prefix>> prefixes = prefixes_of(next);
+  weir_state state = next.header->state;
+  if (!session_ || !session_->ready()) state.verdict_wait_ns = 0;
+  hear_told(boot_ns_now());  // refusals under the rows of before
+  if (auto replaced = kernel_.replace({{next.header->table, next.header->limits}, prefixes, state});
+      !replaced)
+    return replaced;
+  state_ = kernel_.state();
+  *leases_ = AddressLeases();  // their prefixes are gone
+  policy_.flat = next;
+  policy_.policy_fd = accepted.policy.fd();
+  policy_.accepted = std::move(accepted);
+  if (running_ && session_) {
+    session_->give(next.header->policy_number, policy_.flat.rows());
+    to_give_ = true;
+    give_policy();
+  }
+  return {};
+}
+
+void Guard::give_policy() {
+  if (engine_ < 0 || !session_ || !session_->ready()) return;
+  wire::PolicyGiven message;
+  message.number = policy_.flat.header->policy_number;
+  message.size = static_cast<std::uint32_t>(policy_.accepted->policy.bytes().size());
+  Bytes bytes = wire::seal(message, sequence_);
+  to_give_ = !send_with(engine_, bytes, policy_.policy_fd);
+  if (to_give_) --sequence_;  // its queue is full: in a moment
+}
+
+// `weir run` writes it to the disk. One that could not be kept is in force until the guard ends.
+void Guard::keep_policy() {
+  KeptPolicy kept;
+  kept.magic = kKeptMagic;
+  kept.keep_on_exit = policy_.flat.header->keep;
+  kept.offer = policy_.accepted->offer;
+  if (!send_with(fds::kKeep, {reinterpret_cast<const std::uint8_t*>(&kept), sizeof kept},
+                 policy_.accepted->envelope.fd()))
+    fmt::print(stderr, "weir-guard: policy {} could not be handed over to be kept\n",
+               policy_.flat.header->policy_number);
+}
+
+void Guard::refuse(const OfferRefused& refused) {
+  ++counters_.refusals;
+  refused_ = refused;
+  Reason reason;
+  reason.code = wire::code_of(refused.why);
+  if (!refused.words.empty()) reason.args.push_back(refused.words);
+  fmt::print(stderr, "weir-guard: an offered policy is refused ({}): {}\n",
+             refused.number != 0 ? fmt::format("number {}", refused.number) : "number unknown",
+             explain(reason, Language::english));
+  tell_policy_state();
+}
+
+void Guard::tell_policy_state() {
+  wire::PolicyStateMessage message;
+  State state = policy_.accepted ? State::effective : State::built_in;
+  if (expired_) state = State::expired;
+  if (refused_.why != wire::Refusal::none) state = State::refused;
+  message.state = static_cast<std::uint32_t>(state);
+  message.number = policy_.flat.header->policy_number;
+  message.since_wall_s = since_wall_s_;
+  message.refused_number = refused_.number;
+  message.reason = static_cast<std::uint32_t>(refused_.why);
+  put_words(message.words, refused_.words);
+  if (policy_.accepted) message.digest = policy_.accepted->view.header->digest;
+  uplink_.tell(message);
+}
+
+}  // namespace weir

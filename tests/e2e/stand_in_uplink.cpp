@@ -1,0 +1,95 @@
+// Takes the uplink's place in tests: offers what it finds in its folder, writes down what it is
+// told. The file `offer` is an OfferPolicy and then its envelope; `states` gets a line for each
+// PolicyState: state, number, reason, refused number. The file `nonsense` is sent as it is.
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "agent/guard/descriptors.h"
+#include "agent/guard/uplink_messages.h"
+
+using namespace weir;
+
+namespace {
+
+std::uint32_t sequence = 0;
+
+std::vector<std::uint8_t> take(const char* name) {
+  std::vector<std::uint8_t> bytes;
+  int fd = ::openat(fds::kUplinkIdentity, name, O_RDONLY);
+  if (fd < 0) return bytes;
+  std::uint8_t piece[65536];
+  for (ssize_t got; (got = ::read(fd, piece, sizeof piece)) > 0;)
+    bytes.insert(bytes.end(), piece, piece + got);
+  ::close(fd);
+  ::unlinkat(fds::kUplinkIdentity, name, 0);
+  return bytes;
+}
+
+void offer(const std::vector<std::uint8_t>& file) {
+  wire::OfferPolicy message;
+  if (file.size() < sizeof message) return;
+  std::memcpy(&message, file.data(), sizeof message);
+  int memory = ::memfd_create("envelope", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  (void)!::write(memory, file.data() + sizeof message, file.size() - sizeof message);
+  ::fcntl(memory, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+  Bytes bytes = wire::seal(message, sequence);
+  iovec part{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  cmsghdr* head = CMSG_FIRSTHDR(&header);
+  head->cmsg_level = SOL_SOCKET;
+  head->cmsg_type = SCM_RIGHTS;
+  head->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(head), &memory, sizeof memory);
+  (void)!::sendmsg(fds::kUplinkGuard, &header, 0);
+  ::close(memory);
+}
+
+void write_line(const std::string& line) {
+  int fd = ::openat(fds::kUplinkIdentity, "states", O_WRONLY | O_CREAT | O_APPEND, 0600);
+  (void)!::write(fd, line.data(), line.size());
+  ::close(fd);
+}
+
+}  // namespace
+
+int main() {
+  wire::UplinkBeat beat;
+  Bytes first = wire::seal(beat, sequence);
+  (void)!::send(fds::kUplinkGuard, first.data(), first.size(), 0);
+  for (int n = 1;; ++n) {
+    pollfd wanted{fds::kUplinkGuard, POLLIN, 0};
+    ::poll(&wanted, 1, 20);
+    std::uint8_t buffer[wire::kUplinkReceiveBuffer];
+    ssize_t got = ::recv(fds::kUplinkGuard, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (got == 0) return 0;
+    if (got > 0) {
+      auto message = wire::parse_to_uplink({buffer, static_cast<std::size_t>(got)});
+      if (!message || std::holds_alternative<wire::UplinkStop>(*message)) return 0;
+      const auto& state = std::get<wire::PolicyStateMessage>(*message);
+      write_line(std::to_string(state.state) + " " + std::to_string(state.number) + " " +
+                 std::string(wire::code_of(wire::Refusal{state.reason})) + " " +
+                 std::to_string(state.refused_number) + "\n");
+    }
+    if (auto file = take("offer"); !file.empty()) offer(file);
+    if (auto bytes = take("nonsense"); !bytes.empty())
+      (void)!::send(fds::kUplinkGuard, bytes.data(), bytes.size(), 0);
+    if (n % 100 == 0) {
+      Bytes more = wire::seal(beat, sequence);
+      (void)!::send(fds::kUplinkGuard, more.data(), more.size(), 0);
+    }
+  }
+}
