@@ -207,7 +207,10 @@ void Uplink::State::tend_identity() {
     if (!*read) return trouble("this host is not enrolled yet: `weir enroll` makes it one");
     identity = std::move(*read);
   }
-  if (auto renewed = care.tend(*identity, now_ms, wall_s())) {
+  const std::string refusal = care.refusal();
+  auto renewed = care.tend(*identity, now_ms, wall_s());
+  if (care.refusal() != refusal) health_ms = now_ms;  // the collector is told at once
+  if (renewed) {
     identity = std::move(renewed);
     stream.reset();  // the next one shows the new certificate
     connect_ms = 0;

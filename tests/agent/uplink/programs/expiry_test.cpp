@@ -100,5 +100,27 @@ TEST_F(Expired, a_revoked_host_is_neither_renewed_nor_heard) {
   EXPECT_EQ(desk->acknowledged(SpoolLane::alert), 0u);
 }
 
+TEST_F(Expired, a_host_that_is_not_renewed_says_why_in_its_health) {
+  int folder = ::open((desk->state / "identity").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  auto identity = read_identity(folder);
+  ASSERT_TRUE(identity && *identity);
+  HostFacts facts = (*identity)->host;
+  facts.renew_after_s = 1;
+  facts.door_key_sha256[0] ^= 1;  // another stands at the door
+  ASSERT_TRUE(replace_file(folder, "host.json", to_json(facts), kUplinkUser));
+  ::close(folder);
+  desk->report(SpoolLane::alert, 5);
+  desk->start();
+  EXPECT_TRUE(says("was not renewed")) << content(desk->log());
+  EXPECT_TRUE(soon([&] { return desk->all_acknowledged(); })) << "the certificate is still good";
+  EXPECT_TRUE(soon([&] {
+    v1::GetHostRequest request;
+    request.set_id(host_id);
+    auto host = collector->ask<v1::GetHostResponse>("HostAdminService/GetHost", request);
+    return host.health().health().degraded_size() == 1 &&
+           host.health().health().degraded(0).code() == "certificate_not_renewed";
+  }));
+}
+
 }  // namespace
 }  // namespace weir
