@@ -9,6 +9,7 @@ TITLES = {
     "overhead": "The cost of weir run, three accounts a packet",
     "idle": "The programs of weir run at rest",
     "ingest": "Committed records of 100 hosts",
+    "agents": "Agents with own certificates, each with its stream",
 }
 
 

@@ -28,7 +28,7 @@ struct DataFolder {
   FolderLock lock;
   std::unique_ptr<FleetStore> store;
   Authority authority;
-  std::string console_certificate, console_key;  // PEM
+  std::string console_certificate{}, console_key{};  // PEM
   Digest console_key_sha256{};
 };
 
