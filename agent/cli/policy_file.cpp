@@ -3,8 +3,12 @@
 
 #include <fmt/format.h>
 
+#include "agent/guard/compiled.h"
+#include "agent/run/collector.h"
 #include "core/policy/surface/surface.h"
 #include "platform/input/input.h"
+#include "proto/map/envelope_proto.h"
+#include "proto/map/policy_proto.h"
 
 namespace weir {
 
@@ -16,6 +20,19 @@ Result<std::shared_ptr<const Policy>> read_policy_file(const std::string& path) 
   auto policy = parse_policy(*text, path);
   if (!policy) return tl::unexpected(policy.error());
   return std::make_shared<const Policy>(*std::move(policy));
+}
+
+std::optional<PushedPolicy> read_pushed_policy(const std::string& state_dir) {
+  if (!is_enrolled(state_dir)) return std::nullopt;
+  Result<std::string> file = read_input(state_dir + "/policy", kMaxKeptBytes);
+  if (!file) return std::nullopt;
+  Result<KeptView> kept = read_kept(bytes_of(*file));
+  if (!kept) return std::nullopt;
+  Result<Envelope> envelope = envelope_from_bytes(kept->envelope);
+  if (!envelope) return std::nullopt;
+  Result<Policy> policy = policy_from_bytes(bytes_of(envelope->policy));
+  if (!policy) return std::nullopt;
+  return PushedPolicy{std::make_shared<const Policy>(*std::move(policy)), envelope->expires_wall_s};
 }
 
 }  // namespace weir

@@ -1,7 +1,9 @@
-// A policy file read for a command: YAML to a policy, or what is wrong with it.
+// A policy read for a command: a YAML file, or what is wrong with it; or what a collector pushed.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "core/base/result.h"
@@ -11,5 +13,13 @@ namespace weir {
 
 // The error's sentence has one line for each fault: FILE:LINE:COLUMN, what, what is allowed.
 Result<std::shared_ptr<const Policy>> read_policy_file(const std::string& path);
+
+// The policy that a collector pushed last, as `weir run` keeps it in STATE/policy; its signatures
+// were verified when it came. Nothing: this host is not enrolled, or none came yet.
+struct PushedPolicy {
+  std::shared_ptr<const Policy> policy;
+  std::int64_t expires_wall_s = 0;
+};
+std::optional<PushedPolicy> read_pushed_policy(const std::string& state_dir);
 
 }  // namespace weir

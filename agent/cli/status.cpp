@@ -184,11 +184,18 @@ int cmd_status(int argc, char** argv) {
   std::shared_ptr<const Policy> policy = default_policy();
   if (!agent->policy_file.empty())
     if (auto read = read_policy_file(agent->policy_file)) policy = *read;
+  std::optional<PushedPolicy> pushed = read_pushed_policy(state_dir);
+  if (pushed) policy = pushed->policy;
+  const bool expired = pushed && pushed->expires_wall_s <= wall_now_ns() / 1'000'000'000;
   bool alive = ::kill(static_cast<pid_t>(agent->pid), 0) == 0;
   if (format == "json")
     fmt::print("{}\n", json_line(message_of(*agent, alive, *tables, *policy)));
   else
     print_text(*agent, alive, *tables, *policy, language_of_caller());
+  if (expired && format != "json")
+    fmt::print("{}\n", either(language_of_caller(),
+                              "this policy has expired; it stays in force until the next one",
+                              "该策略已过期，在收到下一份策略之前仍然有效"));
   return kExitDone;
 }
 

@@ -172,10 +172,25 @@ class Push : public testing::Test {
     }
     return "nothing was told: " + errors();
   }
+  void await_kept() {  // `weir run` writes it beside the guard
+    auto until = std::chrono::steady_clock::now() + kPatience;
+    while (!fs::exists(state() / "policy") && std::chrono::steady_clock::now() < until)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
   std::string errors() {
     std::stringstream text;
     text << std::ifstream(base_ / "errors").rdbuf();
     return text.str();
+  }
+  std::string status() {
+    std::string text;
+    std::string command = (base_ / "weir").string() + " status --state " + state().string();
+    if (std::FILE* out = ::popen(command.c_str(), "r"); out != nullptr) {
+      char piece[4096];
+      while (std::fgets(piece, sizeof piece, out) != nullptr) text += piece;
+      ::pclose(out);
+    }
+    return text;
   }
   // Of the first row that the kernel holds; 0: none.
   std::uint64_t kernel_bytes() {
@@ -206,6 +221,7 @@ TEST_F(Push, a_good_policy_comes_into_force_and_each_bad_one_is_refused_by_its_r
   offer({.number = 3});
   ASSERT_EQ(next_state(), "1 3  0") << errors();
   EXPECT_EQ(kernel_bytes(), 1u << 20);
+  await_kept();
   struct stat kept {};
   ASSERT_EQ(::stat((state() / "policy").c_str(), &kept), 0);
   EXPECT_EQ(kept.st_mode & 0777, 0600u);
@@ -233,6 +249,8 @@ TEST_F(Push, a_good_policy_comes_into_force_and_each_bad_one_is_refused_by_its_r
   EXPECT_EQ(next_state(), "2 3 policy_unenforceable 4");
   EXPECT_EQ(kernel_bytes(), 1u << 20) << "the last good one stays";
 
+  EXPECT_NE(status().find("policy pushed"), std::string::npos) << status();
+
   offer({.number = 5, .limit = "2MiB"});
   EXPECT_EQ(next_state(), "1 5  0");
   EXPECT_EQ(kernel_bytes(), 2u << 20);
@@ -251,8 +269,7 @@ TEST_F(Push, the_last_good_policy_comes_back_with_the_guard_and_with_the_agent) 
   EXPECT_EQ(next_state(), "4 0  0");
   offer({.number = 7, .limit = "3MiB"});
   ASSERT_EQ(next_state(), "1 7  0") << errors();
-  for (int n = 0; n < 200 && !fs::exists(state() / "policy"); ++n)
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  await_kept();
   pid_t killed = guard();
   ASSERT_GT(killed, 0);
   ::kill(killed, SIGKILL);
