@@ -56,7 +56,9 @@ tl::unexpected<EnrolFailure> nonsense(const std::string& sentence) {
 }
 
 Result<PolicyTrust> trust_in(const v1::EnrolResponse& response) {
-  PolicyTrust trust{.group = response.group(), .threshold = response.policy_threshold()};
+  PolicyTrust trust;
+  trust.group = response.group();
+  trust.threshold = response.policy_threshold();
   for (const v1::PolicyKey& key : response.policy_keys()) {
     TrustedKey& taken = trust.keys.emplace_back();
     if (key.key_id().size() != taken.id.size() || key.public_key().size() != taken.key.size())

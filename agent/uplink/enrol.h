@@ -23,7 +23,7 @@ template <class T>
 using EnrolResult = tl::expected<T, EnrolFailure>;
 
 struct EnrolmentFacts {
-  std::string hostname, version, machine_id;  // the id's digest is what goes out
+  std::string hostname{}, version{}, machine_id{};  // the id's digest is what goes out
 };
 
 // What `state` says already; nothing: not enrolled.

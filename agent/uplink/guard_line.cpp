@@ -61,7 +61,8 @@ bool UplinkGuardLine::send(Bytes message, int descriptor) {
 }
 
 bool UplinkGuardLine::beat(std::uint64_t boot_ns) {
-  wire::UplinkBeat beat{.boot_ns = boot_ns};
+  wire::UplinkBeat beat;
+  beat.boot_ns = boot_ns;
   return send(wire::seal(beat, sequence_), -1);
 }
 
@@ -70,7 +71,8 @@ Result<void> UplinkGuardLine::offer(const v1::SignedPolicy& policy) {
     return fail(fmt::format("a policy of {} bytes: not taken", policy.envelope().size()));
   if (policy.signatures_size() > static_cast<int>(kMaxPolicySignatures))
     return fail(fmt::format("a policy with {} signatures: not taken", policy.signatures_size()));
-  wire::OfferPolicy offer{.envelope_size = policy.envelope().size()};
+  wire::OfferPolicy offer;
+  offer.envelope_size = policy.envelope().size();
   for (const v1::PolicySignature& signature : policy.signatures()) {
     wire::OfferedSignature& out = offer.signature[offer.signatures];
     if (signature.key_id().size() != out.key.size() ||

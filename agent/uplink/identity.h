@@ -17,17 +17,17 @@
 namespace weir {
 
 struct HostFacts {  // host.json
-  std::string host_id, group;
-  std::string agent_address;      // host:port of the agents' door
-  std::string agent_server_name;  // in its certificate
-  std::string door_address;       // of the console door, for renewal
+  std::string host_id{}, group{};
+  std::string agent_address{};      // host:port of the agents' door
+  std::string agent_server_name{};  // in its certificate
+  std::string door_address{};       // of the console door, for renewal
   std::array<std::uint8_t, 32> door_key_sha256{};
   std::int64_t renew_after_s = 0;  // UTC since 1970
 };
 
 struct Identity {
-  HostFacts host;
-  std::string key_pem, certificate_pem, ca_pem;
+  HostFacts host{};
+  std::string key_pem{}, certificate_pem{}, ca_pem{};
   std::int64_t certificate_end_s = 0;
 };
 

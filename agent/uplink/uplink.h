@@ -15,8 +15,8 @@ struct UplinkEnds {  // descriptors; agent/guard/descriptors.h
 };
 
 struct UplinkFacts {
-  std::string version, boot_id, hostname;
-  std::string collector;  // host:port; "": what the enrolment said
+  std::string version{}, boot_id{}, hostname{};
+  std::string collector{};  // host:port; "": what the enrolment said
 };
 
 class Uplink {

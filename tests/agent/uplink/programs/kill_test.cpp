@@ -58,6 +58,16 @@ class Killed : public FleetOfPrograms {
     EXPECT_EQ(twice, 0u);
     EXPECT_EQ(gaps, 0u);
   }
+  // Of what was acknowledged; while no collector runs.
+  std::uint64_t missing(const SpoolPositions& acknowledged) const {
+    std::uint64_t lost = 0;
+    for (SpoolLane lane : kLanes) {
+      std::uint64_t promised = acknowledged[static_cast<std::size_t>(lane)].sequence;
+      std::uint64_t kept = collector->stored(lane).last;
+      lost += promised > kept ? promised - kept : 0;
+    }
+    return lost;
+  }
   std::optional<Collector> collector;
   std::optional<Desk> desk;
   std::mt19937 random{20'260'101};
@@ -95,11 +105,7 @@ TEST_F(Killed, a_collector_that_is_killed_has_what_it_acknowledged) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     SpoolPositions acknowledged = desk->acknowledged();
     amid += acknowledged != before;
-    for (SpoolLane lane : kLanes) {
-      std::uint64_t promised = acknowledged[static_cast<std::size_t>(lane)].sequence;
-      std::uint64_t kept = collector->stored(lane).last;
-      lost += promised > kept ? promised - kept : 0;
-    }
+    lost += missing(acknowledged);
     collector->start();
     if (HasFatalFailure()) return;
   }
@@ -110,6 +116,18 @@ TEST_F(Killed, a_collector_that_is_killed_has_what_it_acknowledged) {
   EXPECT_EQ(lost, 0u);
   EXPECT_GE(amid, kills() / 2);
   expect_all();
+}
+
+// For `make soak`: it must fail, or the counts above prove nothing.
+TEST_F(Killed, DISABLED_a_promise_that_is_not_kept_is_seen) {
+  work(std::chrono::milliseconds(500));
+  collector->program.end(SIGKILL);
+  desk->uplink.end(SIGKILL);
+  work(std::chrono::milliseconds(100));
+  std::uint64_t lost = missing(desk->writer->last());  // as if all of it had been acknowledged
+  fmt::print("1 kills of the uplink\n1 kills of the collector; {} acknowledged records lost\n",
+             lost);
+  EXPECT_EQ(lost, 0u);
 }
 
 }  // namespace
