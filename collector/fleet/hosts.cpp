@@ -180,19 +180,27 @@ void Hosts::set_cloned(std::uint32_t number) {
     std::lock_guard lock(mutex_);
     Entry* entry = at(number);
     if (entry == nullptr || entry->row.cloned) return;
-    entry->row.cloned = true;  // holds also if the disk refuses it now: flush() tries again
-    entry->dirty = !store_.save_hosts({&entry->row, 1});
+    // Holds also if the disk refuses it now: after a restart it is noticed again.
+    entry->row.cloned = true;
+    (void)store_.save_hosts({&entry->row, 1});
   }
   changed();
 }
 
 void Hosts::flush() {
   std::vector<HostRow> rows;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& [id, entry] : hosts_) {
+      if (entry.dirty) rows.push_back(entry.row);
+      entry.dirty = false;
+    }
+  }
+  // Without the lock: streams must not wait for a disk.
+  if (rows.empty() || store_.save_told(rows)) return;
   std::lock_guard lock(mutex_);
-  for (const auto& [id, entry] : hosts_)
-    if (entry.dirty) rows.push_back(entry.row);
-  if (rows.empty() || !store_.save_hosts(rows)) return;
-  for (auto& [id, entry] : hosts_) entry.dirty = false;
+  for (const HostRow& row : rows)
+    if (Entry* entry = at(row.number)) entry->dirty = true;
 }
 
 }  // namespace weir

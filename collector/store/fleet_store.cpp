@@ -229,6 +229,21 @@ bool FleetStore::save_hosts(std::span<const HostRow> hosts) {
   return wrote(done && transaction.commit());
 }
 
+bool FleetStore::save_told(std::span<const HostRow> hosts) {
+  std::lock_guard lock(mutex_);
+  Transaction transaction(db_);
+  Statement update(db_,
+                   "UPDATE hosts SET name = ?2, version = ?3, last_seen_s = ?4, tier = ?5, "
+                   "policy_state = ?6, health = ?7 WHERE number = ?1");
+  bool done = transaction.ok();
+  for (const HostRow& host : hosts)
+    done = done && update
+                       .bind(host.number, host.name, host.version, host.last_seen_s, host.tier,
+                             bytes_of(host.policy_state), bytes_of(host.health))
+                       .run();
+  return wrote(done && transaction.commit());
+}
+
 std::optional<CertificateRow> FleetStore::certificate(std::string_view serial) {
   std::lock_guard lock(mutex_);
   Statement select(db_, "SELECT host, key, not_after_s FROM certificates WHERE serial = ?1");

@@ -95,6 +95,8 @@ class FleetStore {
 
   std::vector<HostRow> hosts();
   bool save_hosts(std::span<const HostRow> hosts);
+  // Only what hosts say of themselves: never undoes a revocation that came in between.
+  bool save_told(std::span<const HostRow> hosts);
   std::optional<CertificateRow> certificate(std::string_view serial);
   // False and an empty sentence(): the nonce was used before.
   bool renew(Bytes nonce, const CertificateRow& certificate, std::int64_t now_s);

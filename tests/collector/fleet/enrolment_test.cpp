@@ -199,6 +199,22 @@ TEST_F(EnrolmentTest, a_host_is_silent_60_s_after_its_last_word) {
   EXPECT_EQ(hosts->find(number, kNow + kCertificateLife_s)->state, HostState::expired);
 }
 
+TEST_F(EnrolmentTest, what_a_host_says_of_itself_is_written_behind_and_undoes_no_revocation) {
+  Agent agent = enrol();
+  auto host = hosts->find(agent.issued.host_id, kNow);
+  std::vector<HostRow> told{host->row};  // read before the revocation, written after it
+  told[0].version = "2.0";
+  ASSERT_TRUE(hosts->revoke(agent.issued.host_id, "lost"));
+  ASSERT_TRUE(fleet->save_told(told));
+  EXPECT_EQ(fleet->hosts()[0].version, "2.0");
+  EXPECT_TRUE(fleet->hosts()[0].revoked);
+  hosts->connected(host->row.number, "3.0", "desk-9", 2, kNow + 5);
+  hosts->flush();
+  EXPECT_EQ(fleet->hosts()[0].version, "3.0");
+  EXPECT_EQ(fleet->hosts()[0].name, "desk-9");
+  EXPECT_TRUE(fleet->hosts()[0].revoked);
+}
+
 TEST_F(EnrolmentTest, revoked_and_group_hold_after_a_restart) {
   Agent agent = enrol();
   ASSERT_TRUE(hosts->revoke(agent.issued.host_id, "lost"));
