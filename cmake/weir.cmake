@@ -66,6 +66,19 @@ function(weir_program name)
   target_link_libraries(${name} PRIVATE weir_flags ${ARG_DEPS})
 endfunction()
 
+# weir_static(NAME): what ships of it needs no library of the host, so that it runs on systems older than the one it was
+# built on. Not for programs that look up users or host names: glibc loads libraries for that.
+option(WEIR_STATIC "link the guard statically where nothing is sanitized" ON)
+function(weir_static name)
+  if(WEIR_SANITIZE OR NOT WEIR_STATIC)
+    return()
+  endif()
+  target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/platform/linux/fmt_static.cpp)
+  set_target_properties(${name} PROPERTIES
+    RULE_LAUNCH_LINK "${CMAKE_SOURCE_DIR}/cmake/static_link idn2,unistring,elf,z"
+    LINK_DEPENDS ${CMAKE_SOURCE_DIR}/cmake/static_link)
+endfunction()
+
 # weir_tests(FOLDER LABEL … DEPS …): one executable for tests/FOLDER/*_test.cpp; a test's CTest name is its path with dots.
 include(GoogleTest)
 find_package(GTest REQUIRED)

@@ -22,6 +22,7 @@ int cmd_run(int argc, char** argv) {
   std::vector<std::string> interfaces;
   bool no_restart = false;
   app.add_option("--policy", options.policy, "policy file (default: observe everything)")
+      ->envname("WEIR_POLICY")
       ->type_name("FILE");
   app.add_option("--collector", options.collector,
                  "where to report to (default: where the host is enrolled, if it is)")

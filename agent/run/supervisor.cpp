@@ -14,6 +14,7 @@
 #include "agent/run/collector.h"
 #include "agent/run/exec_served.h"
 #include "agent/run/guard_process.h"
+#include "agent/run/notify.h"
 #include "agent/run/policy_child.h"
 #include "agent/run/process.h"
 #include "agent/run/state_dir.h"
@@ -69,7 +70,8 @@ class Supervisor {
            {ready.reader(), POLLIN, 0},
            {collector_ != nullptr ? collector_->kept_fd() : -1, POLLIN, 0},
            {collector_ != nullptr ? collector_->addresses_fd() : -1, POLLIN, 0}}};
-      ::poll(wanted.data(), wanted.size(), stopping_ ? 100 : -1);
+      ::poll(wanted.data(), wanted.size(), stopping_ ? 100 : watchdog_ms_);
+      if (watchdog_ms_ > 0) notify_manager("WATCHDOG=1");
       if (wanted[3].revents != 0) all_.keep = collector_->take_kept().value_or(all_.keep);
       if (wanted[4].revents != 0) collector_->take_addresses();
       char byte = 0;
@@ -77,10 +79,12 @@ class Supervisor {
         if (::read(ready.reader(), &byte, 1) == 1) {
           ever_ready_ = true;
           fmt::print(stderr, "ready\n");
+          notify_manager("READY=1");
         }
         ready.close_reader();
       }
       while (signals_.take()) {
+        if (!stopping_) notify_manager("STOPPING=1");
         stopping_ = true;
         stop_by = boot_now_ns() + kStopNs;
         guard.send(SIGTERM);
@@ -92,7 +96,13 @@ class Supervisor {
 
   void pause() {
     pollfd signal{signals_.fd(), POLLIN, 0};
-    if (::poll(&signal, 1, static_cast<int>(backoff_ns_ / 1'000'000)) > 0) stopping_ = true;
+    const std::uint64_t until = boot_now_ns() + backoff_ns_;
+    for (std::uint64_t now = boot_now_ns(); !stopping_ && now < until; now = boot_now_ns()) {
+      auto wait_ms = static_cast<int>((until - now) / 1'000'000 + 1);
+      if (watchdog_ms_ > 0) wait_ms = std::min(wait_ms, watchdog_ms_);
+      if (::poll(&signal, 1, wait_ms) > 0) stopping_ = true;
+      if (watchdog_ms_ > 0) notify_manager("WATCHDOG=1");
+    }
     backoff_ns_ = std::min(backoff_ns_ * 2, kLongestBackoffNs);
   }
 
@@ -101,6 +111,7 @@ class Supervisor {
   bool restart_;
   bool stopping_ = false, ever_ready_ = false;
   std::uint64_t backoff_ns_ = kFirstBackoffNs;
+  int watchdog_ms_ = watchdog_period_ms();
   SignalFd signals_;
 };
 

@@ -224,7 +224,10 @@ Result<void> KernelPart::release(const std::string& pin_dir) {
   for (const auto& layout : std::filesystem::directory_iterator(root, e))
     std::filesystem::remove_all(layout.path() / "links", e);
   std::filesystem::remove_all(root, e);
-  if (e) return fail("cannot remove the pins in " + root.string() + ": " + e.message());
+  // An empty folder holds nothing: it stays where it is a mount point, as under the unit.
+  std::error_code none;
+  if (e && !std::filesystem::is_empty(root, none))
+    return fail("cannot remove the pins in " + root.string() + ": " + e.message());
   return {};
 }
 
