@@ -127,9 +127,9 @@ void Engine::read_ring() {
       [this](Bytes record) {
         std::optional<Event> event = event_of(record, boot_to_wall_ns_, damage_);
         if (!event) return;
+        const auto* usage = std::get_if<FlowUsage>(&event->body);
+        if (usage && usage->closed) outlet_.closed(usage->socket.cookie);
         feed(*event);
-        if (const auto* usage = std::get_if<FlowUsage>(&event->body); usage && usage->closed)
-          outlet_.closed(usage->socket.cookie);
         if (std::optional<Event> session = session_of(*event)) {
           feed(*session);
           outlet_.session(std::get<Session>(session->body), session->at);

@@ -72,7 +72,7 @@ void EngineOutlet::enforce(const Order& given) {
 }
 
 void EngineOutlet::order(const Classify& given) {
-  if (given.cookie == 0) return;
+  if (given.cookie == 0 || given.cookie == closed_) return;
   wire::Classify message;
   message.cookie = given.cookie;
   message.limits = given.limits;
@@ -146,6 +146,7 @@ void EngineOutlet::session(const Session& session, const Stamp& at) {
 }
 
 void EngineOutlet::closed(std::uint64_t cookie) {
+  closed_ = cookie;
   if (classified_.erase(cookie) == 0) return;
   wire::Forget message;
   message.cookie = cookie;

@@ -58,7 +58,9 @@ class EngineOutlet : public Outlet {
   void audit(const Event& event);  // the collector gets it if it is one of the audit lane
   void tell_spool_losses();        // what found no room since it was last called, as a gap
   void session(const Session& session, const Stamp& at);
-  void closed(std::uint64_t cookie);  // its verdict is not needed any more
+  // Its verdict is not needed any more, nor the one that its last record may give: most short
+  // connections are over before anything of them is read.
+  void closed(std::uint64_t cookie);
   void flush();
   void drain();
   std::uint64_t dropped() const;
@@ -81,6 +83,7 @@ class EngineOutlet : public Outlet {
   std::unordered_set<std::uint64_t> classified_;
   Spooler* spooler_ = nullptr;
   std::array<std::uint64_t, kSpoolLanes> told_lost_{};
+  std::uint64_t closed_ = 0;  // the last socket that closed
 };
 
 }  // namespace weir
