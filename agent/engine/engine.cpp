@@ -153,6 +153,7 @@ void Engine::read_packets() {
     auto whole = static_cast<std::size_t>(got);
     packet.bytes = Bytes(buffer_).first(std::min(whole, kLargestPacket));
     packet.wire_length = static_cast<std::uint32_t>(whole);
+    packet.via = static_cast<std::uint32_t>(from.sll_ifindex);
     feed({now(), packet});
   }
 }
@@ -173,6 +174,8 @@ bool Engine::read_guard() {
       if (!take_policy(*given, passed)) return false;
     if (const auto* found = std::get_if<wire::Process>(&*message))
       feed(event_of(found->exec, boot_to_wall_ns_));
+    if (const auto* seen = std::get_if<wire::Interface>(&*message))
+      feed({now(), InterfaceSeen{seen->text(), seen->index}});
     if (const auto* lost = std::get_if<wire::Lost>(&*message))
       feed({now(), Gap{counter_name(lost->counter), lost->lost}});
   }

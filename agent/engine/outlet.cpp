@@ -78,6 +78,7 @@ void EngineOutlet::order(const Classify& given) {
   message.limits = given.limits;
   message.destination = given.destination;
   message.trust = static_cast<std::uint32_t>(given.trust);
+  message.via = given.via;
   guard_.tell(message);
   if (classified_.size() < kMaxClassified) classified_.insert(given.cookie);
 }

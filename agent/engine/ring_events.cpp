@@ -64,6 +64,7 @@ std::optional<Event> packet_of(Bytes record, std::int64_t offset) {
   packet.bytes = record.subspan(sizeof *head, head->captured);
   packet.wire_length = std::max(head->wire_length, head->captured);
   packet.socket = socket_of(head->record);
+  packet.via = head->via;
   return Event{stamp_of(head->record, offset), packet};
 }
 

@@ -3,6 +3,7 @@
 // field is checked before a row reaches a map. Pure; native byte order (both ends run on one host).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -19,6 +20,11 @@ struct FlatPrefix {
   weir_prefix value{};
 };
 
+// Names of interfaces that the policy's networks are told by: what the kernel takes (IFNAMSIZ),
+// filled up with zeros.
+using FlatInterface = std::array<char, 16>;
+inline constexpr std::size_t kFlatInterfaces = 16;  // kMaxNetworks of core/policy/resolvers.h
+
 struct FlatHeader {
   std::uint32_t magic = 0;
   std::uint32_t layout = WEIR_LAYOUT;
@@ -28,10 +34,11 @@ struct FlatHeader {
   std::uint32_t keep = 0;      // on_exit: 1 keep, 0 release
   std::uint32_t enforce = 0;   // 0: mode observe, every row carries WEIR_LIMIT_OBSERVE
   std::uint32_t policy_number = 0;
-  std::uint32_t held = 0;          // pad
+  std::uint32_t interfaces = 0;    // in use, of the names at the end
   std::uint64_t no_hold_rows = 0;  // rows whose refusal destroys the socket 200 ms later
   weir_state state{};
   weir_limit table[WEIR_LIMITS]{};
+  FlatInterface interface[kFlatInterfaces] {};
 };
 
 inline constexpr std::uint32_t kFlatMagic = 0x50465257;  // "WRFP"

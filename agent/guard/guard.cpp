@@ -74,6 +74,7 @@ Guard::Guard(KernelPart kernel, PolicyInForce policy, std::optional<PolicyTrust>
       state_(kernel_.state()) {
   if (trust) offers_.emplace(std::move(*trust));
   tell_policy_state();
+  watch_interfaces();
 }
 
 Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
@@ -101,15 +102,17 @@ void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
     // One offer at a time, and the next when the engine runs by the last.
     const bool may_offer =
         offers_ && !offers_->busy() && !to_give_ && (!session_ || session_->is_taken());
-    pollfd wanted[5] = {{signal_fd, POLLIN, 0},
+    pollfd wanted[6] = {{signal_fd, POLLIN, 0},
                         {kernel_.told_poll_fd(), POLLIN, 0},
                         {spawner.fd(), POLLIN, 0},
                         {engine_, POLLIN, 0},
-                        {may_offer ? uplink_.fd() : -1, POLLIN, 0}};
-    if (::poll(wanted, 5, wait_ms(now)) < 0 && errno != EINTR) return;
+                        {may_offer ? uplink_.fd() : -1, POLLIN, 0},
+                        {interfaces_->fd(), POLLIN, 0}};
+    if (::poll(wanted, 6, wait_ms(now)) < 0 && errno != EINTR) return;
     now = now_ns();
     hear_told(now);
     destroy_due(now);
+    if (wanted[5].revents != 0) tell_interfaces();
     if (engine_ >= 0 && wanted[3].revents != 0) hear_engine(now);
     kernel_.wake();
     if (ending_) end_engine(spawner);
@@ -215,6 +218,8 @@ void Guard::engine_may_answer(bool may) {
     (void)!::write(ready_fd_, "r", 1);
     ::close(std::exchange(ready_fd_, -1));
   }
+  interfaces_->forget_told();
+  tell_interfaces();
   // A new engine knows nobody: it is told who runs. The one allocation after the start.
   if (Result<std::vector<KernelTask>> tasks = kernel_.tasks()) to_tell_ = std::move(*tasks);
   told_ = 0;
@@ -222,8 +227,9 @@ void Guard::engine_may_answer(bool may) {
 
 void Guard::obey(const wire::Classify& m, std::uint64_t) {
   if (!session_->is_taken()) return;  // of rows that are gone
-  bool put = kernel_.put_verdict(m.cookie, allowed_limits(policy_.flat, m.limits), m.destination)
-                 .has_value();
+  bool put =
+      kernel_.put_verdict(m.cookie, allowed_limits(policy_.flat, m.limits), m.destination, m.via)
+          .has_value();
   ++(put ? counters_.classified : counters_.not_classified);
 }
 
@@ -303,6 +309,7 @@ void Guard::each_second(Spawner& spawner, std::uint64_t now) {
     expired_ = true;
     tell_policy_state();
   }
+  tell_interfaces();
   if (!running_) return;
   bool ready = session_ && session_->ready();
   std::uint64_t heard = ready ? session_->last_heard_ns() : started_ns_;
@@ -352,6 +359,22 @@ void Guard::tell_losses() {
     message.lost = counted[which] - lost_told_[which];
     if (tell(message)) lost_told_[which] = counted[which];
   }
+}
+
+void Guard::watch_interfaces() {
+  const FlatHeader& header = *policy_.flat.header;
+  interfaces_ = std::make_unique<Interfaces>(
+      std::span<const FlatInterface>(header.interface, header.interfaces));
+}
+
+void Guard::tell_interfaces() {
+  interfaces_->look();
+  interfaces_->tell_changed([this](const FlatInterface& name, std::uint32_t index) {
+    wire::Interface message;
+    message.index = index;
+    message.name = name;
+    return tell(message);
+  });
 }
 
 void Guard::release(const std::string& pin_dir) {

@@ -12,6 +12,7 @@
 
 #include "agent/guard/due_sockets.h"
 #include "agent/guard/flat_policy.h"
+#include "agent/guard/interfaces.h"
 #include "agent/guard/leases.h"
 #include "agent/guard/messages.h"
 #include "agent/guard/offers.h"
@@ -89,6 +90,8 @@ class Guard {
   void each_second(Spawner& spawner, std::uint64_t now);
   void tell_processes();
   void tell_losses();
+  void watch_interfaces();
+  void tell_interfaces();
   void engine_may_answer(bool may);
   int wait_ms(std::uint64_t now) const;
   template <class M>
@@ -106,6 +109,7 @@ class Guard {
   weir_state state_;
   std::unique_ptr<DueSockets> due_ = std::make_unique<DueSockets>();
   std::unique_ptr<AddressLeases> leases_ = std::make_unique<AddressLeases>();
+  std::unique_ptr<Interfaces> interfaces_;
   std::vector<KernelTask>
       to_tell_;  // processes found, still to be told; filled when an engine is ready
   std::size_t told_ = 0;

@@ -98,6 +98,7 @@ Result<void> Guard::swap(AcceptedPolicy accepted) {
   state_ = kernel_.state();
   *leases_ = AddressLeases();  // their prefixes are gone
   policy_.flat = next;
+  watch_interfaces();
   policy_.policy_fd = accepted.policy.fd();
   policy_.accepted = std::move(accepted);
   if (running_ && session_) {

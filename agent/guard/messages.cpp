@@ -18,7 +18,7 @@ constexpr bool plain() {
 }
 static_assert(plain<Ready>() && plain<Beat>() && plain<Classify>() && plain<ClassifyAddress>() &&
               plain<Block>() && plain<Forget>() && plain<Process>() && plain<Lost>() &&
-              plain<Stop>() && plain<PolicyTaken>() && plain<PolicyGiven>());
+              plain<Stop>() && plain<PolicyTaken>() && plain<PolicyGiven>() && plain<Interface>());
 
 Received<Header> header_of(Bytes datagram) {
   if (datagram.size() > kMaxMessage) return tl::unexpected(Damage::oversized);
@@ -45,7 +45,7 @@ bool sound(const Beat&) {
   return true;
 }
 bool sound(const Classify& m) {
-  return m.cookie != 0 && m.trust < kTrusts && m.pad == 0;
+  return m.cookie != 0 && m.trust < kTrusts;
 }
 bool sound(const Block& m) {
   return m.tree != 0 && m.target < kTargets && m.pad == 0;
@@ -69,6 +69,9 @@ bool sound(const PolicyTaken& m) {
 }
 bool sound(const PolicyGiven& m) {
   return m.number != 0 && m.size != 0;
+}
+bool sound(const Interface& m) {
+  return m.pad == 0 && m.name.front() != '\0' && m.name.back() == '\0';
 }
 
 bool sound(const ClassifyAddress& m) {
@@ -123,6 +126,7 @@ Received<FromEngine> parse_from_engine(Bytes datagram) {
     case Kind::lost:
     case Kind::stop:
     case Kind::policy:
+    case Kind::interface:
       break;  // the other direction
   }
   return tl::unexpected(Damage::unknown_kind);
@@ -140,6 +144,8 @@ Received<FromGuard> parse_from_guard(Bytes datagram) {
       return take<FromGuard, Stop>(datagram, *header);
     case Kind::policy:
       return take<FromGuard, PolicyGiven>(datagram, *header);
+    case Kind::interface:
+      return take<FromGuard, Interface>(datagram, *header);
     case Kind::ready:
     case Kind::beat:
     case Kind::classify:

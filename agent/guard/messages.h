@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 #include <tl/expected.hpp>
 #include <variant>
@@ -32,6 +33,7 @@ enum class Kind : std::uint16_t {
   lost,          // records that did not reach a ring, by counter
   stop,          // finish: flush the last revisions and exit
   policy,        // another is in force: weir.v1.Policy is the one descriptor that comes with it
+  interface,     // one that the policy's networks name: its index now
 };
 
 // Starts every message. Both ends run on one host: native byte order.
@@ -61,7 +63,7 @@ struct Classify {
   std::uint64_t limits = 0;
   std::uint64_t destination = 0;
   std::uint32_t trust = 0;
-  std::uint32_t pad = 0;
+  std::uint32_t via = 0;  // index of the interface that it rests on, 0: none
 };
 
 struct ClassifyAddress {
@@ -121,13 +123,23 @@ struct Lost {
   std::uint64_t lost = 0;  // since the last message about this counter
 };
 
+struct Interface {
+  static constexpr Kind kKind = Kind::interface;
+  Header header;
+  std::uint32_t index = 0;  // 0: it is not there
+  std::uint32_t pad = 0;
+  std::array<char, 16> name{};  // IFNAMSIZ, filled up with zeros
+
+  std::string_view text() const { return {name.data(), std::strlen(name.data())}; }
+};
+
 struct Stop {
   static constexpr Kind kKind = Kind::stop;
   Header header;
 };
 
 using FromEngine = std::variant<Ready, Beat, Classify, ClassifyAddress, Block, Forget, PolicyTaken>;
-using FromGuard = std::variant<Process, Lost, Stop, PolicyGiven>;
+using FromGuard = std::variant<Process, Lost, Stop, PolicyGiven, Interface>;
 
 // The largest message of the table. A receive buffer has one byte more, so that an oversized
 // datagram is seen and not cut to something that parses.

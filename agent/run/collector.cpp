@@ -123,7 +123,7 @@ std::vector<CagePlace> places_of(const Found& found) {
     places.push_back({{IpAddress{found.address[n]}, found.port[n]}, CagePlace::Protocol::tcp});
   std::vector<IpAddress> resolvers = host_resolvers(true);
   if (resolvers.empty()) resolvers.push_back(*IpAddress::parse("127.0.0.1"));  // resolv.conf(5)
-  resolvers.resize(std::min(resolvers.size(), kMaxResolvers));
+  resolvers.resize(std::min(resolvers.size(), kMaxHostResolvers));
   for (const IpAddress& resolver : resolvers)
     for (CagePlace::Protocol protocol : {CagePlace::Protocol::tcp, CagePlace::Protocol::udp})
       places.push_back({{resolver, kDnsPort}, protocol});

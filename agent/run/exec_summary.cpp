@@ -46,25 +46,6 @@ constexpr Words kWorth{
     "      {} 经高度压缩最多约可容纳 {} "
     "条完整客户记录（姓名、电话、证件号、地址）。内容未被查看。\n"};
 
-constexpr Words kResolver{"Names that a resolver outside this command looked up are not counted.",
-                          "由该命令之外的解析程序代查的域名不计入。"};
-constexpr Words kLeftBehind{"Processes that the command left behind were ended: {}.",
-                            "命令遗留的 {} 个进程已被结束。"};
-constexpr Words kGuardDied{"The part that sets the limit died, so the command was ended.",
-                           "负责限额的部分已中止，因此该命令已被结束。"};
-constexpr Words kStillBounded{
-    "Processes of the command that changed their user go on, under the limit: {}.",
-    "已切换用户的 {} 个进程继续运行，仍受额度限制。"};
-constexpr Words kAgentEnds{"The agent was stopped, so the command was ended.",
-                           "代理程序已停止，因此该命令已被结束。"};
-constexpr Words kPolicyDied{"The part that keeps the policy died, so the command was ended.",
-                            "负责策略的部分已中止，因此该命令已被结束。"};
-constexpr Words kCountsTwice{
-    "What a rule refused was counted against the limit too: less left than is shown here.",
-    "被规则拒绝的数据也计入额度：实际发出的少于此处所示。"};
-constexpr Words kPlacesLost{"{} records about destinations were lost; the totals are exact.",
-                            "有 {} 条去向记录丢失；总量仍然准确。"};
-
 std::string grouped(std::uint64_t number) {  // 10,212
   std::string text = fmt::format("{}", number);
   for (std::size_t at = text.size(); at > 3; at -= 3) text.insert(at - 3, ",");
@@ -113,21 +94,6 @@ std::string reports_text(const ExecSummary& summary, Language language) {
 
 }  // namespace
 
-std::string note_text(const Reason& note, Language language) {
-  std::string first = note.args.empty() ? "" : note.args.front();
-  if (note.code == "resolver_outside") return kResolver.in(language);
-  if (note.code == "guard_died") return kGuardDied.in(language);
-  if (note.code == "still_bounded")
-    return fmt::format(fmt::runtime(kStillBounded.in(language)), first);
-  if (note.code == "agent_ends") return kAgentEnds.in(language);
-  if (note.code == "policy_died") return kPolicyDied.in(language);
-  if (note.code == "refused_is_counted") return kCountsTwice.in(language);
-  if (note.code == "left_behind") return fmt::format(fmt::runtime(kLeftBehind.in(language)), first);
-  if (note.code == "records_lost")
-    return fmt::format(fmt::runtime(kPlacesLost.in(language)), first);
-  return explain(note, language);
-}
-
 std::uint64_t customers_at_most(std::uint64_t bytes) {
   return bytes / 65536 * kRecordsPer64KiB + bytes % 65536 * kRecordsPer64KiB / 65536;
 }
@@ -145,7 +111,7 @@ std::string text_of(const ExecSummary& summary, Language language) {
                         grouped(customers_at_most(summary.bytes_out)));
   text += reports_text(summary, language);
   for (const Reason& note : summary.notes)
-    text += fmt::format("      {}\n", note_text(note, language));
+    text += fmt::format("      {}\n", explain(note, language));
   return text;
 }
 

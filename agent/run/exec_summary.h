@@ -62,7 +62,6 @@ inline constexpr std::size_t kShownReports = 8;  // in text; the JSON has all
 // From a line of the agent's reports; none: it is no report.
 std::optional<ExecReport> exec_report(const std::string& json);
 
-std::string note_text(const Reason& note, Language language);
 std::string text_of(const ExecSummary& summary, Language language);
 std::string json_of(const ExecSummary& summary,
                     Language language);  // weir.v1.ExecSummary, one line

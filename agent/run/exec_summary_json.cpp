@@ -48,7 +48,7 @@ std::string json_of(const ExecSummary& summary, Language language) {
     weir::v1::Reason* reason = message.add_notes();
     reason->set_code(note.code);
     for (const std::string& arg : note.args) reason->add_args(arg);
-    reason->set_text(note_text(note, language));
+    reason->set_text(explain(note, language));
   }
   message.set_places_dropped(summary.places_dropped);
   for (const ExecReport& report : summary.reports) {

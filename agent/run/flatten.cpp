@@ -9,6 +9,7 @@
 
 #include "agent/guard/flat_policy.h"
 #include "core/policy/evaluate.h"
+#include "core/policy/resolvers.h"
 #include "platform/linux/kernel_part.h"
 
 namespace weir {
@@ -22,7 +23,6 @@ constexpr std::uint64_t kVerdictWaitNs = 2'000'000'000;
 // with 474 kB: this is enough for 13 GB a day, and bounds what could be hidden in acknowledgements.
 constexpr std::uint64_t kAcknowledgementBytes = 32u << 20;
 constexpr std::uint64_t kAcknowledgementName = 0x61636b;  // in every policy the same row
-constexpr std::uint16_t kDnsPort = 53;
 constexpr std::int64_t kDayNs = 24ll * 3600 * 1'000'000'000;
 
 weir_per per_of(Per per) {
@@ -62,15 +62,11 @@ std::uint64_t rows_without_hold(const Policy& policy) {
 }
 
 // Not final: what goes to other ports of that address gets a verdict like any flow.
-FlatPrefix prefix_of(const Policy& policy, const IpAddress& resolver) {
-  Facts facts;
-  facts.destination.endpoint = {resolver, kDnsPort};
-  facts.destination.channel = "dns";
-  facts.destination.name = "resolver";  // known, and no service's
+FlatPrefix prefix_of(const Policy& policy, const KnownResolver& resolver) {
   FlatPrefix prefix;
   prefix.key.length = 128;
-  std::copy(resolver.bytes.begin(), resolver.bytes.end(), prefix.key.address);
-  prefix.value.limits = possible_limits(policy, facts);
+  std::copy(resolver.address.bytes.begin(), resolver.address.bytes.end(), prefix.key.address);
+  prefix.value.limits = limits_of_questions(policy, resolver.address, resolver.worth);
   return prefix;
 }
 
@@ -88,6 +84,18 @@ std::uint64_t name_of(const Policy& policy, std::size_t index) {
   std::string text = fmt::format("{}\n{}\n{}\n{}", static_cast<int>(limit.per), limit.window_ns,
                                  ordinal, limit.rule);
   return std::max<std::uint64_t>(XXH3_64bits(text.data(), text.size()), 1);  // 0: none
+}
+
+void name_interfaces(const Policy& policy, FlatHeader& header) {
+  for (const Network& network : policy.networks) {
+    FlatInterface name{};
+    if (network.interface.empty() || network.interface.size() >= name.size() ||
+        header.interfaces == kFlatInterfaces)
+      continue;  // check_policy refuses those
+    std::copy(network.interface.begin(), network.interface.end(), name.begin());
+    FlatInterface* const end = header.interface + header.interfaces;
+    if (std::find(header.interface, end, name) == end) header.interface[header.interfaces++] = name;
+  }
 }
 
 }  // namespace
@@ -113,9 +121,9 @@ std::vector<std::uint8_t> flatten(const Policy& policy, const std::vector<IpAddr
     header.state.acknowledgements = 1ull << header.limits++;
   }
   std::vector<FlatPrefix> prefixes;
-  for (const IpAddress& address : resolvers) prefixes.push_back(prefix_of(policy, address));
-  for (const Resolver& resolver : policy.resolvers)
-    prefixes.push_back(prefix_of(policy, resolver.address));
+  name_interfaces(policy, header);
+  const Resolvers known(policy, resolvers);
+  for (const KnownResolver& resolver : known.all()) prefixes.push_back(prefix_of(policy, resolver));
   return write_flat_policy(header, prefixes);
 }
 

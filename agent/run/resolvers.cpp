@@ -11,7 +11,7 @@ namespace weir {
 std::vector<IpAddress> resolvers_in(std::string_view resolv_conf, bool with_loopback) {
   std::vector<IpAddress> found;
   std::istringstream lines{std::string(resolv_conf)};
-  for (std::string line; std::getline(lines, line) && found.size() < kMaxResolvers;) {
+  for (std::string line; std::getline(lines, line) && found.size() < kMaxHostResolvers;) {
     std::istringstream words(line);
     std::string key, value;
     if (!(words >> key >> value) || key != "nameserver") continue;

@@ -8,7 +8,7 @@
 
 namespace weir {
 
-inline constexpr std::size_t kMaxResolvers = 16;  // glibc asks three
+inline constexpr std::size_t kMaxHostResolvers = 16;  // glibc asks three
 
 // `nameserver` lines; loopback ones are left out (the stub behind them is not charged).
 std::vector<IpAddress> resolvers_in(std::string_view resolv_conf, bool with_loopback = false);

@@ -56,6 +56,9 @@ struct Packet {
   Bytes bytes;                    // what was captured
   std::uint32_t wire_length = 0;  // what was on the wire, >= bytes.size()
   SocketRef socket;
+  // Index of the interface that it left or came by; 0: not known, or not one of this host's own
+  // network namespace.
+  std::uint32_t via = 0;
 };
 
 // The kernel's ledger of one socket, totals since it was opened: sent again every 64 KiB, when
@@ -122,6 +125,11 @@ struct HostStarted {
   std::uint8_t tier = 0;  // 1: cgroup BPF … 4: observe
 };
 
+struct InterfaceSeen {  // one that a network of the policy names
+  std::string_view name;
+  std::uint32_t index = 0;  // 0: it is gone. Never used twice in one boot, unless root says so
+};
+
 struct Gap {  // events that were lost, by the counter that says so
   std::string_view what;
   std::uint64_t lost = 0;
@@ -130,7 +138,7 @@ struct Gap {  // events that were lost, by the counter that says so
 struct Tick {};  // at least once a second; closes windows
 
 using EventBody = std::variant<Packet, FlowUsage, AccountSpent, ProcessStarted, ProcessExited,
-                               Session, PolicyChanged, HostStarted, Gap, Tick>;
+                               Session, PolicyChanged, HostStarted, InterfaceSeen, Gap, Tick>;
 
 struct Event {
   Stamp at;

@@ -122,6 +122,7 @@ struct Classify {  // which limits this socket is charged to from now on
   std::uint64_t limits = 0;       // bit n: row n of Policy::limits
   std::uint64_t destination = 0;  // key for `per: destination` accounts
   Trust trust = Trust::unspecified;
+  std::uint32_t via = 0;  // index of the interface that this rests on; over another it is void
 };
 
 // The same for every flow to an address that a DNS answer gave: which rows could still apply there,

@@ -18,23 +18,6 @@ struct Infrastructure {
 constexpr Infrastructure kInfrastructure[] = {{123, "ntp"}, {67, "dhcp"}, {547, "dhcpv6"}};
 constexpr std::uint16_t kDnsPort = 53;
 
-bool is_resolver(const Policy& policy, const IpAddress& address) {
-  return std::any_of(policy.resolvers.begin(), policy.resolvers.end(),
-                     [&](const Resolver& r) { return r.address == address; });
-}
-
-// DNS is infrastructure at the resolvers that the policy names; where it names none, at the stub or
-// at the site's own. A public resolver that nobody named is an unknown place.
-bool is_infrastructure(const Policy& policy, const Flow& flow) {
-  const Endpoint& server = flow.record.key.server;
-  if (flow.record.protocol == "dns" && server.port == kDnsPort)
-    return policy.resolvers.empty() ? server.address.is_private()
-                                    : is_resolver(policy, server.address);
-  return flow.record.key.transport == Transport::udp &&
-         std::any_of(std::begin(kInfrastructure), std::end(kInfrastructure),
-                     [&](const Infrastructure& i) { return i.port == server.port; });
-}
-
 std::string channel_of(const Flow& flow) {
   const std::string& protocol = flow.record.protocol;
   if (protocol == "dns" || protocol == "tls" || protocol == "http" || protocol == "quic")
@@ -62,17 +45,35 @@ const Service* policy_service(const Policy& policy, const Destination& destinati
   return nullptr;
 }
 
-bool approved_name(const Policy& policy, const Destination& destination) {
-  return std::any_of(policy.approved.begin(), policy.approved.end(), [&](const Selector& s) {
-    if (s.kind == Selector::Kind::service) return s.value == destination.service;
-    return s.kind == Selector::Kind::domain && within_domain(destination.name, s.value);
-  });
+// By the name alone: that an address is of a service's range is no proof of a name.
+bool is_name_of(const Policy& policy, const Catalogue& catalogue, std::string_view service,
+                const std::string& name) {
+  for (const Service& own : policy.services)
+    if (own.id == service)
+      return std::any_of(own.domains.begin(), own.domains.end(),
+                         [&](const std::string& domain) { return within_domain(name, domain); });
+  const Service* known = catalogue.find_name(name);
+  return known != nullptr && known->id == service;
 }
 
-bool approved_address(const Policy& policy, const IpAddress& address) {
-  return std::any_of(policy.approved.begin(), policy.approved.end(), [&](const Selector& s) {
-    return s.kind == Selector::Kind::cidr && s.prefix.contains(address);
-  });
+bool selects(const Policy& policy, const Catalogue& catalogue, const Selector& selector,
+             const Destination& to) {
+  switch (selector.kind) {
+    case Selector::Kind::service:
+      return is_name_of(policy, catalogue, selector.value, to.name);
+    case Selector::Kind::domain:
+      return within_domain(to.name, selector.value);
+    case Selector::Kind::cidr:
+      return selector.prefix.contains(to.endpoint.address);
+  }
+  return false;
+}
+
+// An address that every network may use for something else: RFC 1918 and 4193, link-local, and what
+// providers share among customers (RFC 6598).
+bool is_anybodys(const IpAddress& address) {
+  static const Prefix kShared = *Prefix::parse("100.64.0.0/10");
+  return address.is_private() || kShared.contains(address);
 }
 
 void count_by(Place& place, std::string group) {
@@ -94,76 +95,19 @@ std::string network_of(const IpAddress& address) {
   return network.text();
 }
 
-std::vector<IpAddress> Destinations::learn(const Policy& policy, const Flow& flow,
-                                           const DnsMessage& message, const Stamp& at) {
-  std::vector<IpAddress> learnt;
-  const IpAddress& server = flow.record.key.server.address;
-  const bool proves = is_resolver(policy, server);
-  if (!message.response || message.questions.empty()) return learnt;
-  if (!proves && (!policy.resolvers.empty() || !server.is_private())) return learnt;
-  const std::string name = normal_host(message.questions.front().name);
-  for (const DnsAnswer& answer : message.answers) {
-    if (answer.address == IpAddress{}) continue;  // CNAME and others: the question's name counts
-    if (answered_.size() >= kMaxAnswered && !answered_.contains(answer.address)) {
-      forget_expired(at);
-      if (answered_.size() >= kMaxAnswered) {
-        ++dropped_;  // what is not remembered is not proven: stricter
-        return learnt;
-      }
-    }
-    const auto [entry, made] = answered_.try_emplace(answer.address);
-    std::vector<Answered>& names = entry->second;
-    auto known =
-        std::find_if(names.begin(), names.end(), [&](const Answered& a) { return a.name == name; });
-    if (known == names.end()) {
-      if (names.size() >= kMaxNamesOfAddress) names.erase(names.begin());
-      known = names.insert(names.end(), Answered{name, 0, false});
-    }
-    const std::int64_t ttl = static_cast<std::int64_t>(answer.ttl_s) * 1'000'000'000;
-    known->until_ns = std::max(known->until_ns, at.boot_ns + std::max(ttl, kAnswerGraceNs));
-    known->proven = proves;
-    if (made) expiries_.push({known->until_ns, answer.address});
-    learnt.push_back(answer.address);
-  }
-  return learnt;
+// DNS is infrastructure at the resolvers that the policy names; where it names none, at the stub or
+// at the site's own. A public resolver that nobody named is an unknown place.
+bool Destinations::is_infrastructure(const Flow& flow) const {
+  const Endpoint& server = flow.record.key.server;
+  if (flow.record.protocol == "dns" && server.port == kDnsPort)
+    return answers_.resolvers().worth(server.address) >= Worth::narrows;
+  return flow.record.key.transport == Transport::udp &&
+         std::any_of(std::begin(kInfrastructure), std::end(kInfrastructure),
+                     [&](const Infrastructure& i) { return i.port == server.port; });
 }
 
-void Destinations::forget_expired(const Stamp& at) {
-  if (at.boot_ns < sweep_after_ns_) return;
-  sweep_after_ns_ = at.boot_ns + kSweepEveryNs;
-  while (!expiries_.empty() && expiries_.top().until_ns < at.boot_ns) {
-    Expiry first = expiries_.top();
-    expiries_.pop();
-    const auto found = answered_.find(first.address);
-    for (const Answered& answer : found->second)
-      first.until_ns = std::max(first.until_ns, answer.until_ns);
-    if (first.until_ns < at.boot_ns)
-      answered_.erase(found);
-    else
-      expiries_.push(first);
-  }
-}
-
-bool Destinations::is_resolver_flow(const Policy& policy, const Flow& flow) const {
-  return flow.record.key.server.port == kDnsPort && is_infrastructure(policy, flow);
-}
-
-const Destinations::Answered* Destinations::answered(const IpAddress& address,
-                                                     std::string_view name, const Stamp& at) const {
-  const auto names = answered_.find(address);
-  if (name.empty() || names == answered_.end()) return nullptr;
-  for (const Answered& answer : names->second)
-    if (answer.name == name && answer.until_ns >= at.boot_ns) return &answer;
-  return nullptr;
-}
-
-std::vector<std::string> Destinations::names_at(const IpAddress& address, const Stamp& at) const {
-  std::vector<std::string> names;
-  const auto found = answered_.find(address);
-  if (found == answered_.end()) return names;
-  for (const Answered& answer : found->second)
-    if (answer.until_ns >= at.boot_ns) names.push_back(answer.name);
-  return names;
+bool Destinations::is_resolver_flow(const Flow& flow) const {
+  return flow.record.key.server.port == kDnsPort && is_infrastructure(flow);
 }
 
 void Destinations::name_service(const Policy& policy, Destination& destination, bool& uploads,
@@ -183,19 +127,49 @@ void Destinations::name_service(const Policy& policy, Destination& destination, 
   if (destination.category.empty()) destination.category = service->category;
 }
 
-Trust Destinations::trust_of(const Policy& policy, const Flow& flow, const Place& place,
-                             bool uploads, bool backed) const {
+Trust Destinations::trust_of(const Flow& flow, const Place& place, bool uploads,
+                             bool backed) const {
   const Destination& to = place.destination;
-  if (place.approved) return Trust::approved;
   if (uploads) return Trust::upload;
-  if (is_infrastructure(policy, flow)) return Trust::infrastructure;
+  if (is_infrastructure(flow)) return Trust::infrastructure;
   if (!to.service.empty() && backed) return Trust::known;
   if (to.channel == "udp") return Trust::undeclared_udp;
   return Trust::unknown;
 }
 
-Place Destinations::place_of(const Policy& policy, const Flow& flow, bool live,
-                             const Stamp& at) const {
+// CONTRACT, "Approved". A name is proven if an authenticated resolver answered it for this address
+// and the client says the same; what rests on a network holds only while the flow takes it.
+void Destinations::prove(const Policy& policy, const Flow& flow, Place& place,
+                         const Answered* answer, const Stamp& at) const {
+  const Destination& to = place.destination;
+  const bool live = answers_.is_live();
+  const std::string sni = normal_host(flow.record.server_name);
+  const Service* own = policy_service(policy, to);
+  const bool says = sni.empty() ? own != nullptr && own->no_sni : to.name == sni;
+  place.name_proven = says && answer != nullptr && answers_.proves(*answer, at);
+  if (place.name_proven && live && is_anybodys(to.endpoint.address)) {
+    place.via = answers_.network_of(*answer);
+    if (place.via == 0 || place.via != flow.out.index) {
+      place.name_proven = false;
+      place.via = 0;
+    }
+  }
+  for (const Selector& selector : policy.approved) {
+    if (!selects(policy, catalogue_, selector, to)) continue;
+    if (selector.kind != Selector::Kind::cidr && !place.name_proven) continue;
+    if (selector.via.empty()) {
+      place.approved = selector.kind != Selector::Kind::cidr;
+    } else {
+      const std::uint32_t network = answers_.index_of(policy, selector.via);
+      if (!live || network == 0 || network != flow.out.index) continue;
+      place.approved = true;
+      place.via = network;
+    }
+    if (place.approved) return;
+  }
+}
+
+Place Destinations::place_of(const Policy& policy, const Flow& flow, const Stamp& at) const {
   Place place;
   Destination& to = place.destination;
   const IpAddress& address = flow.record.key.server.address;
@@ -207,13 +181,10 @@ Place Destinations::place_of(const Policy& policy, const Flow& flow, bool live,
 
   bool uploads = false, by_address = false;
   name_service(policy, to, uploads, by_address);
-  const Answered* answer = answered(address, to.name, at);
-  const Service* own = policy_service(policy, to);
-  place.name_proven = answer != nullptr && answer->proven &&
-                      (to.name == sni || (sni.empty() && own != nullptr && own->no_sni));
-  place.by_prefix = live && approved_address(policy, address);
-  place.approved = place.by_prefix || (place.name_proven && approved_name(policy, to));
-  to.trust = trust_of(policy, flow, place, uploads, answer != nullptr || by_address);
+  const Answered* answer = answers_.find(address, to.name, at);
+  prove(policy, flow, place, answer, at);
+  place.otherwise = trust_of(flow, place, uploads, answer != nullptr || by_address);
+  to.trust = place.approved ? Trust::approved : place.otherwise;
   // A name that nobody answered must not open an account of its own: a client could invent one for
   // each flow. Services are few, so a claimed one may.
   const bool by_name = !to.name.empty() && (answer != nullptr || !to.service.empty());

@@ -32,6 +32,9 @@ Observation Line::State::enrich(const EventBody& body) {
           take(event);
         } else if constexpr (std::is_same_v<T, HostStarted>) {
           live = event.tier >= 1 && event.tier <= kLastEnforcingTier;
+          destinations.answers().be_live(live);
+        } else if constexpr (std::is_same_v<T, InterfaceSeen>) {
+          destinations.answers().on(event);
         } else if constexpr (std::is_same_v<T, Gap>) {
           counters.lost += event.lost;
         }
@@ -44,6 +47,7 @@ Observation Line::State::enrich(const EventBody& body) {
 void Line::State::take(const PolicyChanged& changed) {
   if (changed.policy == nullptr) return;
   policy = changed.policy;
+  destinations.answers().take(*policy);
   accounts.clear();
   judge_again();
 }
@@ -60,10 +64,10 @@ JudgedFlow& Line::State::known(const Observation& seen) {
 
 // Answers name addresses, and tell the kernel early which limits can't be about a flow to them.
 void Line::State::learn(const Observation& seen) {
-  if (live && seen.dns != nullptr && destinations.is_resolver_flow(*policy, *seen.flow))
+  if (live && seen.dns != nullptr && destinations.is_resolver_flow(*seen.flow))
     judge_resolver(seen.flow->record.key.server);
   for (std::size_t i = 0; seen.dns != nullptr && i < seen.dns_count; ++i)
-    for (const IpAddress& address : destinations.learn(*policy, *seen.flow, seen.dns[i], at))
+    for (const IpAddress& address : destinations.answers().learn(seen, seen.dns[i], at))
       if (live) judge_address(address);
 }
 

@@ -87,7 +87,7 @@ void Line::State::judge(const Event& event, const Observation& seen) {
 
 void Line::State::judge_flow(JudgedFlow& flow, const Flow& told_flow, std::uint64_t serial) {
   flow.judged = true;
-  flow.place = destinations.place_of(*policy, told_flow, live, at);
+  flow.place = destinations.place_of(*policy, told_flow, at);
   flow.actor = processes.actor_of(flow.socket, flow.key.client.address);
   Verdict verdict = judge_place(flow, told_flow);
   flow.limits = verdict.limits;
@@ -96,6 +96,7 @@ void Line::State::judge_flow(JudgedFlow& flow, const Flow& told_flow, std::uint6
       flow.copy = std::make_unique<Flow>(told_flow);
   }
   classify(flow);
+  widen(flow);
   const std::uint64_t refused = std::exchange(flow.refused_rows, 0) & flow.limits;
   for (std::uint32_t row = 0; row < kMaxLimits; ++row)
     if ((refused >> row & 1) != 0) tell_spent(flow, serial, row, flow.refused_spent);
@@ -124,7 +125,7 @@ void Line::State::judge_flow(JudgedFlow& flow, const Flow& told_flow, std::uint6
 Verdict Line::State::judge_place(JudgedFlow& flow, const Flow& told_flow) {
   Verdict verdict = evaluate(*policy, facts_of(flow.place, flow.actor));
   const IpAddress& address = flow.key.server.address;
-  const std::vector<std::string> answered = destinations.names_at(address, at);
+  const std::vector<std::string> answered = destinations.answers().names_at(address, at);
   const std::string& said = flow.place.destination.name;
   const bool says = !told_flow.record.server_name.empty() || !told_flow.http_host.empty();
   if (says && std::find(answered.begin(), answered.end(), said) != answered.end()) return verdict;
@@ -134,11 +135,11 @@ Verdict Line::State::judge_place(JudgedFlow& flow, const Flow& told_flow) {
   other.http_host.clear();
   for (const std::string& name : answered) {
     other.resolved_name = name;
-    Place place = destinations.place_of(*policy, other, live, at);
+    Place place = destinations.place_of(*policy, other, at);
     place.approved = flow.place.approved;
     place.name_proven = false;  // it did not say this name
-    if (!place.approved && place.destination.trust == Trust::approved)
-      place.destination.trust = Trust::unknown;
+    place.via = flow.place.via;
+    if (!place.approved) place.destination.trust = place.otherwise;
     Verdict also = evaluate(*policy, facts_of(place, flow.actor));
     const std::uint64_t limits = verdict.limits | also.limits;
     const bool stricter = also.decision.action > verdict.decision.action;
@@ -149,11 +150,18 @@ Verdict Line::State::judge_place(JudgedFlow& flow, const Flow& told_flow) {
   return verdict;
 }
 
-// Where a prefix decides, the kernel knows it already, and the guard knows the network.
+// A verdict that a proof made milder holds only over the network that the proof rests on.
 void Line::State::classify(const JudgedFlow& flow) {
-  if (!live || flow.socket.cookie == 0 || flow.place.by_prefix) return;
-  orders.push_back(
-      Classify{flow.socket.cookie, flow.limits, flow.place.key, flow.place.destination.trust});
+  if (!live || flow.socket.cookie == 0) return;
+  Classify order{flow.socket.cookie, flow.limits, flow.place.key, flow.place.destination.trust};
+  if (flow.place.via != 0) {
+    Place claimed = flow.place;
+    claimed.approved = claimed.name_proven = false;
+    claimed.destination.trust = claimed.otherwise;
+    const std::uint64_t limits = evaluate(*policy, facts_of(claimed, flow.actor)).limits;
+    if ((limits & ~flow.limits) != 0) order.via = flow.place.via;
+  }
+  orders.push_back(order);
 }
 
 // Where a finding's bytes went. The flow at hand says more than a detector knows: what is proven,
@@ -252,7 +260,7 @@ void Line::State::judge_spent(const AccountSpent& spent) {
     if (!flow.judged) {
       flow.refused_rows |= std::uint64_t{1} << spent.limit;
       flow.refused_spent = spent.spent;
-    } else if (flow.place.by_prefix || (flow.limits >> spent.limit & 1) != 0) {
+    } else if ((flow.limits >> spent.limit & 1) != 0) {
       tell_spent(flow, serial->second, spent.limit, spent.spent);
     }
     return;
@@ -261,7 +269,7 @@ void Line::State::judge_spent(const AccountSpent& spent) {
   Flow flow;
   flow.record.key = spent.flow;
   unseen.socket = spent.socket;
-  unseen.place = destinations.place_of(*policy, flow, live, at);
+  unseen.place = destinations.place_of(*policy, flow, at);
   unseen.actor = processes.actor_of(spent.socket, spent.flow.client.address);
   tell_spent(unseen, 0, spent.limit, spent.spent);
 }
@@ -328,32 +336,51 @@ void Line::State::simulate(JudgedFlow& flow, std::uint64_t serial, std::uint64_t
 void Line::State::judge_address(const IpAddress& address) {
   ClassifyAddress order;
   order.address = address;
-  for (const std::string& name : destinations.names_at(address, at)) {
+  for (const std::string& name : destinations.answers().names_at(address, at)) {
     const Place place = destinations.place_of(*policy, address, name);
     Facts facts;
     facts.destination = place.destination;
     order.limits |= possible_limits(*policy, facts);
     order.destination = place.key;  // of the newest name
   }
+  const auto more = widened.find(address);
+  if (more != widened.end()) order.limits |= more->second;
   order.until_boot_ns = at.boot_ns + kAnswerGraceNs;
   orders.push_back(order);
 }
 
-// Questions to the site's resolver are about no upload service and no unknown place: a person whose
-// limit for those is spent must still be able to look names up.
+// Anybody can let a name of their own lead to an upload service's address, and so take its first
+// flights off the limits for uploads. The first flow there that comes under such a limit all the
+// same puts it back.
+void Line::State::widen(const JudgedFlow& flow) {
+  if (!live || flow.limits == 0) return;
+  const IpAddress& address = flow.key.server.address;
+  std::uint64_t narrowed = 0;
+  bool any = false;
+  for (const std::string& name : destinations.answers().names_at(address, at)) {
+    Facts facts;
+    facts.destination = destinations.place_of(*policy, address, name).destination;
+    narrowed |= possible_limits(*policy, facts);
+    any = true;
+  }
+  const auto known = widened.find(address);
+  if (known != widened.end()) narrowed |= known->second;
+  if (!any || (flow.limits & ~narrowed) == 0) return;
+  if (widened.size() >= kMaxWidened) widened.clear();
+  widened[address] |= flow.limits;
+  judge_address(address);
+}
+
+// Looking names up must not depend on an account for uploads or unknown places.
 void Line::State::judge_resolver(const Endpoint& resolver) {
   if (resolvers_told.size() >= kMaxResolversTold) resolvers_told.clear();
   std::int64_t& again = resolvers_told[resolver.address];
   if (at.boot_ns < again) return;
   again = at.boot_ns + kAnswerGraceNs / 2;
-  Facts facts;
-  facts.destination.endpoint = resolver;
-  facts.destination.name = resolver.address.text();  // the name of nothing else
-  facts.destination.channel = "dns";
-  facts.destination.trust = Trust::infrastructure;
   ClassifyAddress order;
   order.address = resolver.address;
-  order.limits = possible_limits(*policy, facts);
+  order.limits = limits_of_questions(*policy, resolver.address,
+                                     destinations.answers().resolvers().worth(resolver.address));
   order.destination = destination_key(network_of(resolver.address));
   order.until_boot_ns = at.boot_ns + kAnswerGraceNs;
   orders.push_back(order);
@@ -362,6 +389,7 @@ void Line::State::judge_resolver(const Endpoint& resolver) {
 // A new policy: what is open is judged by it at once, in the order in which it was opened.
 void Line::State::judge_again() {
   resolvers_told.clear();
+  widened.clear();
   std::vector<std::uint64_t> order = judged.keys();
   std::sort(order.begin(), order.end());
   for (std::uint64_t serial : order) {

@@ -35,7 +35,7 @@ const Counters& Line::counters() const {
   s.counters.processes_dropped = s.processes.dropped();
   s.counters.detectors_dropped = 0;
   for (const auto& detector : s.detectors) s.counters.detectors_dropped += detector->dropped();
-  s.counters.names_dropped = s.destinations.dropped();
+  s.counters.names_dropped = s.destinations.answers().dropped();
   s.counters.accounts_dropped = s.accounts.dropped();
   s.counters.usage_dropped = s.usage.dropped();
   return s.counters;

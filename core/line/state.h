@@ -32,6 +32,9 @@ inline constexpr std::uint64_t kHopelessBytes = 8192;
 inline constexpr std::size_t kMaxResolverTrees = 64;
 inline constexpr std::size_t kMaxResolversTold =
     256;  // a site has a handful; a full table starts anew
+// Addresses at which a flow said a name that the answers for it had not shown. A full table starts
+// anew: what is lost is one first flight each.
+inline constexpr std::size_t kMaxWidened = 4096;
 // Places that findings were about: as many as the report book holds.
 inline constexpr std::size_t kMaxSignalPlaces = kMaxOpenReports;
 inline constexpr std::int64_t kTickNs = 1'000'000'000;
@@ -82,6 +85,7 @@ struct Line::State {
   Place place_of(const Signal& signal, const JudgedFlow* flow);
   void judge_spent(const AccountSpent& spent);
   void judge_address(const IpAddress& address);
+  void widen(const JudgedFlow& known);
   void judge_resolver(const Endpoint& resolver);
   void simulate(JudgedFlow& known, std::uint64_t serial, std::uint64_t bytes);
   void tell_spent(const JudgedFlow& known, std::uint64_t serial, std::uint32_t row,
@@ -111,6 +115,7 @@ struct Line::State {
   std::unordered_map<FlowKey, std::uint64_t, FlowKeyHash> serials;
   std::set<TreeId> resolver_trees;
   std::unordered_map<IpAddress, std::int64_t, IpAddressHash> resolvers_told;  // when again, boot
+  std::unordered_map<IpAddress, std::uint64_t, IpAddressHash> widened;        // rows
   std::unordered_map<std::string, Place> signal_places;
 
   JudgedFlow* current = nullptr;  // of the call in progress, as are these:

@@ -106,6 +106,8 @@ std::uint32_t Flows::State::find_or_open(Step& step, const Endpoint& from, const
   flow.record.first_seen_ns = std::min(flow.record.first_seen_ns, step.at.wall_ns);
   step.seen.flow = &flow;
   step.seen.direction = flow.record.key.client == from ? Direction::outgoing : Direction::incoming;
+  step.seen.via = step.packet.via;
+  (step.seen.direction == Direction::outgoing ? flow.out : flow.in).see(step.packet.via);
   return slot;
 }
 

@@ -18,6 +18,17 @@
 
 namespace weir {
 
+// The interface of a flow's packets in one direction: known while all of them had the same.
+struct Via {
+  std::uint32_t index = 0;  // 0: none seen, not known, or several
+  bool seen = false;
+
+  void see(std::uint32_t other) {
+    index = !seen || index == other ? other : 0;
+    seen = true;
+  }
+};
+
 struct Flow {
   FlowRecord record;  // key, protocol, names, bytes, wall times: grows while the flow lives.
                       // In a capture the key's client opened the flow; live it is the local end
@@ -26,6 +37,7 @@ struct Flow {
   std::string http_host;
   std::string http_method;
   std::string resolved_name;  // newest DNS answer that led here from this client, "" if none
+  Via out, in;                // client to server, and back
   bool named = false;         // protocol and name are settled: nothing more will be learnt
   bool has_ledger = false;    // bytes come from FlowUsage, not from packets
   std::uint64_t serial = 0;   // unique within one Flows; detectors key their state by it
@@ -39,6 +51,7 @@ struct Observation {
   bool closed = false;                       // FIN both ways, RST, or the ledger's close
   Direction direction = Direction::unknown;  // outgoing: client to server
   std::uint32_t payload = 0;  // transport payload bytes of this packet, retransmissions excluded
+  std::uint32_t via = 0;      // interface of this packet, 0: not known
   const DnsMessage* dns = nullptr;  // set when the packet carried a whole DNS message (UDP or TCP)
   std::size_t dns_count = 0;  // a TCP segment may complete several: dns[0] … dns[dns_count - 1]
 };

@@ -2,6 +2,7 @@
 #include "core/net/names.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/net/zone.h"
 
@@ -25,22 +26,37 @@ bool is_same_host(std::string_view name, std::string_view normal) {
 
 }  // namespace
 
-void AddressNames::learn(const IpAddress& client, const DnsMessage& response, std::int64_t now_ns) {
-  if (!response.response || response.rcode != 0 || response.questions.empty()) return;
-  const std::string asked = normal_host(response.questions[0].name);
-  if (asked.empty()) return;
+std::vector<NamedAddress> addresses_of(const DnsMessage& response) {
+  std::vector<NamedAddress> found;
+  if (!response.response || response.rcode != 0 || response.questions.empty()) return found;
+  struct Reached {
+    std::string name;
+    std::uint32_t ttl_s;
+  };
+  std::vector<Reached> reached = {
+      {normal_host(response.questions[0].name), std::numeric_limits<std::uint32_t>::max()}};
+  if (reached[0].name.empty()) return found;
   // Servers put a CNAME before what it leads to, so one pass follows the chain.
-  std::vector<std::string> reached = {asked};
   for (const DnsAnswer& answer : response.answers) {
     if (answer.type != kA && answer.type != kAaaa && answer.type != kCname) continue;
-    const auto is_owner = [&](const std::string& name) { return is_same_host(answer.name, name); };
-    if (std::none_of(reached.begin(), reached.end(), is_owner)) continue;
-    if (answer.type == kCname) {
-      reached.push_back(normal_host(answer.target));
-    } else {
-      const std::int64_t ttl = std::min<std::int64_t>(answer.ttl_s, kMaxTtl);
-      add(client, answer.address, asked, now_ns + (ttl + kGrace) * kSecond);
-    }
+    const auto from = std::find_if(reached.begin(), reached.end(), [&](const Reached& r) {
+      return is_same_host(answer.name, r.name);
+    });
+    if (from == reached.end()) continue;
+    const std::uint32_t ttl_s = std::min(from->ttl_s, answer.ttl_s);
+    if (answer.type == kCname)
+      reached.push_back({normal_host(answer.target), ttl_s});
+    else
+      found.push_back({answer.address, ttl_s});
+  }
+  return found;
+}
+
+void AddressNames::learn(const IpAddress& client, const DnsMessage& response, std::int64_t now_ns) {
+  for (const NamedAddress& answer : addresses_of(response)) {
+    const std::int64_t ttl = std::min<std::int64_t>(answer.ttl_s, kMaxTtl);
+    add(client, answer.address, normal_host(response.questions[0].name),
+        now_ns + (ttl + kGrace) * kSecond);
   }
 }
 

@@ -13,6 +13,14 @@
 
 namespace weir {
 
+// An address that an answer leads to from its question, over CNAMEs, and for how long.
+struct NamedAddress {
+  IpAddress address;
+  std::uint32_t ttl_s = 0;  // the shortest on the way
+};
+// Nothing for what is no answer, or one that failed. Records off the way are not taken.
+std::vector<NamedAddress> addresses_of(const DnsMessage& response);
+
 class AddressNames {
  public:
   static constexpr std::size_t kMaxAddresses = 65536;  // the longest unused gives way

@@ -107,7 +107,7 @@ void Flows::State::framed_dns(FlowEntry& entry, std::size_t side, const TcpSegme
       continue;
     }
     if (message.damage) damaged(*message.damage);
-    learn(entry);
+    if (side == 1) learn(entry);
   }
   stream.consume(done);
   // A lost segment stops the stream. Where the buffer is full we start anew behind it; what comes
@@ -171,7 +171,7 @@ bool Flows::State::datagram_dns(FlowEntry& entry, const UdpDatagram& datagram, S
   }
   if (message.damage) damaged(*message.damage);
   message.size = datagram.payload_length;
-  learn(entry);
+  if (step.seen.direction == Direction::incoming) learn(entry);
   step.seen.dns = dns.data();
   step.seen.dns_count = 1;
   return true;

@@ -9,6 +9,7 @@
 
 #include "core/policy/evaluate.h"
 #include "core/policy/limit_table.h"
+#include "core/policy/resolvers.h"
 #include "core/policy/units.h"
 
 namespace weir {
@@ -51,6 +52,16 @@ class Check {
     const auto first = policy_.defaults.first_flight;
     if (first < kMinFirstFlight || first > kMaxFirstFlight)
       add("", "defaults.first_flight must be from 2KiB to 1MiB");
+    if (policy_.networks.size() > kMaxNetworks)
+      add("", fmt::format("has {} networks; at most {} are allowed", policy_.networks.size(),
+                          kMaxNetworks));
+    if (policy_.resolvers.size() > kMaxResolvers)
+      add("", fmt::format("has {} resolvers; at most {} are allowed", policy_.resolvers.size(),
+                          kMaxResolvers));
+    for (const Network& network : policy_.networks)
+      if (network.interface.empty() || network.interface.size() > kMaxInterfaceName)
+        add("", fmt::format("network '{}' needs the name of an interface, at most {} characters",
+                            network.id, kMaxInterfaceName));
     limits();
     std::set<std::string_view> ids;
     for (const Rule& rule : policy_.rules) {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/policy/evaluate.h"
+#include "core/policy/resolvers.h"
 #include "core/policy/words.h"
 
 namespace weir {
@@ -45,14 +46,11 @@ class Missing {
       add(fmt::format("labels: {}: this version gives nothing a label", label.id));
     for (const Index& index : policy_.indexes)
       add(fmt::format("indexes: {}: this version has no exact matching", index.id));
-    for (const Selector& approved : policy_.approved)
-      add(fmt::format(
-          "destinations: approved {}: this version has no authenticated resolver and proves no "
-          "network, so it counts as not approved",
-          approved.value));
-    for (const Resolver& resolver : policy_.resolvers)
-      add(fmt::format("resolvers: {}: this version authenticates no resolver",
-                      resolver.address.text()));
+    for (const Unprovable& one : unprovable(policy_))
+      if (one.where == Unprovable::Where::approved)
+        add(fmt::format("destinations: approved: {}", one.sentence));
+      else
+        add(policy_.rules[one.index], one.sentence);
   }
 
   // Fields that the condition tests, and the detectors among its values.
@@ -88,10 +86,10 @@ class Missing {
     if (fields.contains(Field::weight)) add(rule, "weight: this version counts no customers");
     if (fields.contains(Field::burst) && !about_finding(rule.when))
       add(rule, "burst: only known of a finding; add a detector to the condition");
-    action(rule, fields);
+    action(rule);
   }
 
-  void action(const Rule& rule, const std::set<Field>& fields) {
+  void action(const Rule& rule) {
     switch (rule.action) {
       case Action::hold:
         add(rule, "hold: this version can't let a flow wait for an answer");
@@ -112,16 +110,6 @@ class Missing {
         for (std::uint32_t row : rule.limits)
           if (row < policy_.limits.size() && policy_.limits[row].customers)
             add(rule, "limit customers: this version counts no customers; use bytes");
-        break;
-      case Action::allow:
-        for (Field field : {Field::destination_domain, Field::destination_service,
-                            Field::destination_category, Field::upload_to})
-          if (fields.contains(field)) {
-            add(rule,
-                "allow: this version can't prove a destination's name, and a claimed one sets no "
-                "rule aside");
-            break;
-          }
         break;
       default:
         break;

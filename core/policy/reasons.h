@@ -141,6 +141,16 @@ inline constexpr ReasonText kReasonTexts[] = {
      "由该命令之外的解析程序代查的域名不计入。"},
     {"guard_died", 0, "The part that sets the limit died, so the command was ended.",
      "负责限额的部分已中止，因此该命令已被结束。"},
+    {"policy_died", 0, "The part that keeps the policy died, so the command was ended.",
+     "负责策略的部分已中止，因此该命令已被结束。"},
+    {"agent_ends", 0, "The agent was stopped, so the command was ended.",
+     "代理程序已停止，因此该命令已被结束。"},
+    {"still_bounded", 1,
+     "{0} processes of the command that changed their user go on, under the limit.",
+     "已切换用户的 {0} 个进程继续运行，仍受额度限制。"},
+    {"refused_is_counted", 0,
+     "What a rule refused was counted against the limit too: less left than is shown here.",
+     "被规则拒绝的数据也计入额度：实际发出的少于此处所示。"},
 };
 
 inline constexpr std::span<const ReasonText> reason_texts() {

@@ -52,6 +52,7 @@ struct Putter {
     to->set_captured(e.bytes.data(), e.bytes.size());
     to->set_wire_length(e.wire_length);
     put(e.socket, to->mutable_socket());
+    to->set_via(e.via);
   }
   void operator()(const FlowUsage& e) const {
     v1::FlowUsage* to = out.mutable_flow_usage();
@@ -102,6 +103,10 @@ struct Putter {
     to->mutable_host()->set_name(shown(e.host));
     to->set_boot_id(shown(e.boot_id));
     to->set_tier(e.tier);
+  }
+  void operator()(const InterfaceSeen& e) const {
+    out.mutable_interface_seen()->set_interface(shown(e.name));
+    out.mutable_interface_seen()->set_index(e.index);
   }
   void operator()(const Gap& e) const {
     out.mutable_gap()->set_what(shown(e.what));
@@ -169,6 +174,7 @@ EventBody Taker::packet(const v1::PacketHead& in) {
   out.wire_length = in.wire_length();
   if (out.wire_length < out.bytes.size()) refuse("a packet is longer than it was on the wire");
   out.socket = socket(in.socket());
+  out.via = in.via();
   return out;
 }
 
@@ -238,6 +244,8 @@ EventBody Taker::body(const v1::Event& in) {
       const v1::HostStarted& h = in.host_started();
       return HostStarted{h.host().name(), h.boot_id(), number<std::uint8_t>(h.tier(), "tier")};
     }
+    case v1::Event::kInterfaceSeen:
+      return InterfaceSeen{in.interface_seen().interface(), in.interface_seen().index()};
     case v1::Event::kGap:
       return Gap{in.gap().what(), in.gap().lost()};
     case v1::Event::kTick:

@@ -3,6 +3,8 @@
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <fmt/format.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -52,6 +54,18 @@ std::string reason_in_log() {
     best = line;
   }
   return best.substr(0, 200);
+}
+
+// Of the network namespace that we run in; 0 where the kernel doesn't tell.
+std::uint64_t home_network() {
+  constexpr int kNetnsCookie = 71;  // SO_NETNS_COOKIE, since 5.14; not in every libc
+  std::uint64_t cookie = 0;
+  socklen_t size = sizeof cookie;
+  const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return 0;
+  if (::getsockopt(fd, SOL_SOCKET, kNetnsCookie, &cookie, &size) != 0) cookie = 0;
+  ::close(fd);
+  return cookie;
 }
 
 template <class T>
@@ -139,7 +153,8 @@ Result<Object> open_and_load(const Wanted& wanted, std::string& problem) {
   bool known = wanted.options->scope == KernelScope::known_trees;
   for (auto r : {set_constant(object.get(), "scope_cgroup", wanted.place->id),
                  set_constant(object.get(), "scope_level", wanted.place->level),
-                 set_constant(object.get(), "known_trees_only", std::uint32_t{known})})
+                 set_constant(object.get(), "known_trees_only", std::uint32_t{known}),
+                 set_constant(object.get(), "home_network", home_network())})
     if (!r) return tl::unexpected(r.error());
   if (int e = bpf_object__load(object.get())) {
     problem = std::strerror(-e);

@@ -177,8 +177,8 @@ Result<void> KernelPart::clear_prefixes() {
 }
 
 Result<void> KernelPart::put_verdict(std::uint64_t cookie, std::uint64_t limits,
-                                     std::uint64_t destination) {
-  weir_verdict v{limits, destination, state_->values.generation, 0};
+                                     std::uint64_t destination, std::uint32_t via) {
+  weir_verdict v{limits, destination, state_->values.generation, via};
   if (bpf_map_update_elem(state_->map("verdicts"), &cookie, &v, BPF_ANY))
     return fail_with(fmt::format("cannot write the verdict of socket {}", cookie), errno);
   state_->values.verdicts++;

@@ -276,6 +276,35 @@ TEST_F(FirstFlight, no_verdict_takes_a_flow_off_a_fixed_row) {
   EXPECT_GT(k->charged(1), kFlight);
 }
 
+TEST_F(FirstFlight, verdict_that_rests_on_a_network_holds_only_for_packets_that_take_it) {
+  load({limit_row(200'000, 0, WEIR_PER_PERSON)});
+  k->desk.start(tcp({"--shape", "stay", "--bytes", "300000", "--ms", "20000"}));
+  std::uint64_t flow = cookie();
+  auto heads = k->records<weir_head>(WEIR_REC_HEAD);
+  ASSERT_FALSE(heads.empty());
+  std::uint32_t via = heads[0].via;
+  ASSERT_GT(via, static_cast<std::uint32_t>(1)) << "the desk's own interface, not loopback";
+  ASSERT_TRUE(k->part->put_verdict(flow, 0, 0, via + 1000));
+  std::uint64_t received = k->desk.settled(milliseconds(700), milliseconds(4000));
+  EXPECT_GT(received, kFlight);
+  EXPECT_LE(received, 200'000u);
+  EXPECT_LE(received, k->charged(0));
+  ASSERT_TRUE(k->part->put_verdict(flow, 0, 0, via));
+  k->desk.settled(milliseconds(700), milliseconds(2000));
+  EXPECT_LE(k->desk.received(), 200'000u) << "it left by another once: no verdict is for it";
+}
+
+TEST_F(FirstFlight, verdict_that_rests_on_the_network_it_takes_lets_it_go_on) {
+  load({limit_row(200'000, 0, WEIR_PER_PERSON)});
+  k->desk.start(tcp({"--shape", "stay", "--bytes", "300000", "--ms", "20000"}));
+  std::uint64_t flow = cookie();
+  auto heads = k->records<weir_head>(WEIR_REC_HEAD);
+  ASSERT_FALSE(heads.empty());
+  ASSERT_TRUE(k->part->put_verdict(flow, 0, 0, heads[0].via));
+  EXPECT_TRUE(await([&] { return k->desk.received() == 300'000; }, within(6000)));
+  EXPECT_EQ(k->charged(0), 0u);
+}
+
 TEST_F(FirstFlight, its_heads_carry_what_was_sent) {
   load({limit_row(kRoomy, 0, WEIR_PER_PERSON)});
   k->desk.start(tcp({"--bytes", "300", "--size", "300", "--ms", "20000"}));

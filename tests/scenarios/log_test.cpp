@@ -49,6 +49,7 @@ Policy desk_policy() {
   policy.name = "desk";
   policy.number = 12;
   policy.mode = Mode::enforce;
+  policy.networks = {{"office", "tun0"}};
   policy.resolvers = {{kResolver.address, "office"}};
   Limit limit;
   limit.rule = "no-clouds";

@@ -10,6 +10,7 @@
 
 #include "core/policy/catalogue.h"
 #include "core/policy/compile.h"
+#include "core/policy/resolvers.h"
 #include "core/policy/units.h"
 #include "core/policy/words.h"
 
@@ -71,6 +72,7 @@ class Builder {
     derive(policy_);
     if (!errors_.empty()) return std::move(policy_);
     for (const Problem& problem : check_policy(policy_)) place(root, problem);
+    if (policy_.mode == Mode::enforce) refuse_unprovable(root);
     return std::move(policy_);
   }
 
@@ -81,6 +83,15 @@ class Builder {
       errors_.add(root, problem.sentence);
     else
       errors_.add(*at->second, fmt::format("rule '{}': {}", problem.rule, problem.sentence));
+  }
+
+  // In observe it is told by `weir doctor`; in enforce such a rule would silently never hold.
+  void refuse_unprovable(const Node& root) {
+    const std::vector<const Node*> rules = each(get(root, "rules"));
+    for (const Unprovable& one : unprovable(policy_))
+      errors_.add(
+          one.where == Unprovable::Where::approved ? *approved_[one.index] : *rules[one.index],
+          one.sentence);
   }
 
   void refer(const Node& at, const std::vector<std::string>& known, std::string_view what) {
@@ -210,15 +221,15 @@ class Builder {
       out.kind = Selector::Kind::cidr;
       out.value = cidr->text;
       out.prefix = *Prefix::parse(cidr->text);
-      out.via = text(get(node, "via"));
-      if (const Node* via = get(node, "via"))
-        refer(*via, ids_of(policy_.networks), "network");
-      else
+      if (!get(node, "via"))
         errors_.add(
             node,
             "a range alone proves nothing (every hotspot has a 10.0.0.0/8): 'via' must name "
             "the network over which it is reached");
     }
+    out.via = text(get(node, "via"));
+    if (const Node* via = get(node, "via")) refer(*via, ids_of(policy_.networks), "network");
+    approved_.push_back(&node);
     policy_.approved.push_back(std::move(out));
   }
 
@@ -381,6 +392,7 @@ class Builder {
   Errors& errors_;
   Policy policy_;
   std::map<std::string, const Node*> rules_;
+  std::vector<const Node*> approved_;
 };
 
 }  // namespace

@@ -191,8 +191,9 @@ const Shape kNetwork{.kind = Kind::object, .fields = kNetworkFields};
 const Shape kNetworks{.kind = Kind::map, .item = &kNetwork};
 
 const Field kResolverFields[] = {
-    {"address", &kAddress, Need::required, "address of a resolver whose answers are trusted"},
-    {"via", &kId, Need::optional, "the named network over which it is reached"},
+    {"address", &kAddress, Need::required, "address of a resolver"},
+    {"via", &kId, Need::optional,
+     "the named network over which it is reached; without it its answers prove no name"},
 };
 const Shape kResolver{.kind = Kind::object, .fields = kResolverFields};
 const Shape kResolvers{.kind = Kind::list, .item = &kResolver};
@@ -247,7 +248,7 @@ const Field kSelectorFields[] = {
     {"service", &kId, Need::choice, "a service of this policy or of the catalogue"},
     {"domain", &kDomain, Need::choice, "a domain and everything below it"},
     {"cidr", &kPrefix, Need::choice, "an address range; needs via"},
-    {"via", &kId, Need::optional, "the named network over which the range is proven", "cidr"},
+    {"via", &kId, Need::optional, "the named network over which alone it is approved"},
 };
 const Shape kSelector{.kind = Kind::object, .fields = kSelectorFields};
 const Shape kSelectors{.kind = Kind::list, .item = &kSelector};
@@ -348,7 +349,8 @@ const Field kPolicyFields[] = {
      "what holds after the agent is gone: release (the default) or keep"},
     {"defaults", &kDefaults, Need::optional, "what holds where nothing is known in time"},
     {"networks", &kNetworks, Need::optional, "networks by name"},
-    {"resolvers", &kResolvers, Need::optional, "resolvers whose answers prove a name"},
+    {"resolvers", &kResolvers, Need::optional,
+     "resolvers whose answers count; those with via prove names"},
     {"services", &kServices, Need::optional, "own services by id, beside the catalogue's"},
     {"indexes", &kIndexes, Need::optional, "exact-match indexes by name: a file beside the policy"},
     {"labels", &kLabels, Need::optional, "labels by name"},

@@ -93,14 +93,20 @@ __attribute__((noinline)) int settle(struct weir_socket* s, u64 rows, u64 dest) 
   return refused <= 0;
 }
 
-/* Takes the verdict for this socket if there is one of the policy in force. */
-static __always_inline int take_verdict(struct weir_socket* s, const struct weir_state* now) {
-  u64 cookie = s->cookie;
-  struct weir_verdict* v = bpf_map_lookup_elem(&verdicts, &cookie);
+/* Takes the verdict for this socket if there is one of the policy in force. One that rests on a
+ * network is none for a flow that left by another: what left so is not handed back. */
+static __always_inline int take_verdict(struct weir_socket* s, u32 via,
+                                        const struct weir_state* now) {
+  struct weir_verdict* v = bpf_map_lookup_elem(&verdicts, &s->cookie);
   if (!v || v->generation != now->generation) return 0;
+  if (v->via && (v->via != via || (s->first_flight && v->via != s->first_via))) {
+    __sync_fetch_and_or(&s->flags, WEIR_SOCKET_MANY);
+    return 0;
+  }
   u64 rows = v->limits | (s->limits & now->fixed);
   u64 dest = v->dest ? v->dest : s->dest;
   if (!settle(s, rows, dest)) return 0;
+  s->via = v->via;
   __sync_fetch_and_or(&s->flags, WEIR_SOCKET_CLASSIFIED);
   return 1;
 }
@@ -115,6 +121,7 @@ static __always_inline void look_up(struct weir_socket* s, const struct packet* 
   s->stopped = 0;
   s->limits = r->limits;
   s->dest = r->dest;
+  s->via = 0;
   s->generation = now->generation;
   s->verdicts = now->verdicts - 1; /* so that the next look finds a verdict that is there already */
   __sync_fetch_and_and(&s->flags,
@@ -130,6 +137,14 @@ static __always_inline void copy_route(const struct weir_socket* s, struct route
   r->dest = s->dest;
   r->classified = s->flags & WEIR_SOCKET_CLASSIFIED ? 1 : 0;
   r->unnamed = s->flags & WEIR_SOCKET_UNNAMED ? 1 : 0;
+}
+
+/* 1: its verdict rests on a network, and this packet leaves by another: it is over for good. */
+static __always_inline int strayed(struct weir_socket* s, const struct packet* p,
+                                   const struct weir_state* now) {
+  if (!s->via || s->via == p->via || s->generation != now->generation) return 0;
+  __sync_fetch_and_or(&s->flags, WEIR_SOCKET_MANY);
+  return 1;
 }
 
 /* The rows of this packet. A datagram socket with several peers gets no verdict, and nothing of it
@@ -158,6 +173,10 @@ __attribute__((noinline)) int find_route(struct weir_socket* s, struct packet* p
     route_by_address(r, p->remote, now);
     return 0;
   }
+  if (strayed(s, p, now)) {
+    route_by_address(r, p->remote, now);
+    return 0;
+  }
   if (s->generation != now->generation) look_up(s, p, now, r);
   copy_route(s, r);
   return s->verdicts != now->verdicts || s->stopped;
@@ -167,8 +186,7 @@ __attribute__((noinline)) int find_route(struct weir_socket* s, struct packet* p
 static __always_inline void begin_wait(struct weir_socket* s, u64 time) {
   if (s->wait_ns) return;
   s->wait_ns = time;
-  u64 cookie = s->cookie;
-  if (s->tuple.protocol == WEIR_TCP) bpf_map_update_elem(&held, &cookie, &time, BPF_ANY);
+  if (s->tuple.protocol == WEIR_TCP) bpf_map_update_elem(&held, &s->cookie, &s->wait_ns, BPF_ANY);
 }
 
 /* 1: the flow has used its first flight and waits for its verdict. Also where its address is

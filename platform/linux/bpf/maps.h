@@ -111,6 +111,9 @@ struct {
 volatile const u64 scope_cgroup = 0; /* id of the cgroup that the programs are attached to */
 volatile const u32 scope_level = 0;  /* its depth below the root */
 volatile const u32 known_trees_only = 0;
+/* Cookie of the network namespace that the guard runs in; 0: this kernel does not tell (< 5.14). A
+ * person can make a namespace of their own, with interfaces of any name and number. */
+volatile const u64 home_network = 0;
 
 static __always_inline void count(u32 which) {
   u64* n = bpf_map_lookup_elem(&counters, &which);

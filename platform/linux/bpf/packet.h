@@ -24,6 +24,7 @@ struct packet {
   u32 length;               /* whole IP packet, with the headers that segmentation will add */
   u32 payload;              /* TCP: bytes of the stream; else as length */
   u32 sequence;             /* TCP: of the first payload byte */
+  u32 via;                  /* index of the interface that it leaves or came by */
   u16 local_port, remote_port;
   u8 protocol;
   u8 tcp_flags;
@@ -110,6 +111,7 @@ static __always_inline void read_packet(struct __sk_buff* skb, struct bpf_sock* 
                                         struct packet* p) {
   p->length = skb->len;
   p->payload = skb->len;
+  p->via = skb->ifindex;
   u32 at = read_ip(skb, p);
   if (!at) {
     count(WEIR_COUNT_UNPARSED);

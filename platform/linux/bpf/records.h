@@ -81,6 +81,7 @@ static __always_inline void usage_of_packet(struct weir_socket* s, const struct 
     h->wire_length = skb->len;                                                  \
     h->incoming = incoming;                                                     \
     __builtin_memset(h->pad, 0, sizeof(h->pad));                                \
+    h->via = s->flags & WEIR_SOCKET_HOME ? skb->ifindex : 0;                    \
     /* This form of the bound is the one that the verifier of 6.1 follows. */   \
     u32 last = (length - 1) & ((room)-1);                                       \
     h->captured = last + 1;                                                     \

@@ -112,12 +112,14 @@ static __always_inline void own(struct weir_socket* s, const struct weir_task* t
     __sync_fetch_and_and(&s->flags, ~WEIR_SOCKET_PROVISIONAL);
 }
 
-/* In process context, on a socket that the current task makes or uses. */
-static __always_inline void claim(struct bpf_sock* sk, u64 cookie) {
+/* In process context, on a socket that the current task makes or uses; `network`: the cookie of its
+ * network namespace, which a socket never changes. */
+static __always_inline void claim(struct bpf_sock* sk, u64 cookie, u64 network) {
   struct weir_task* t = current_of_hook();
   if (!t) return;
   struct weir_socket* s = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (!s) return;
+  if (home_network && network == home_network) __sync_fetch_and_or(&s->flags, WEIR_SOCKET_HOME);
   if (s->cookie && s->tree && !(s->flags & WEIR_SOCKET_PROVISIONAL)) return;
   s->cookie = cookie;
   own(s, t);
@@ -134,7 +136,7 @@ static __always_inline int may_be_made(const struct bpf_sock* sk) {
 
 SEC("cgroup/sock_create")
 int weir_sock_create(struct bpf_sock* sk) {
-  claim(sk, bpf_get_socket_cookie(sk));
+  claim(sk, bpf_get_socket_cookie(sk), bpf_get_netns_cookie(sk));
   return may_be_made(sk);
 }
 
@@ -150,7 +152,7 @@ static __always_inline int may_address(struct bpf_sock_addr* ctx, const u8* addr
   u32 zero = 0;
   const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
   if (!ctx->sk) return WEIR_PASS;
-  claim(ctx->sk, bpf_get_socket_cookie(ctx));
+  claim(ctx->sk, bpf_get_socket_cookie(ctx), bpf_get_netns_cookie(ctx));
   struct weir_socket* s = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
   if (!s) return WEIR_PASS;
   if (ctx->type == WEIR_SOCK_STREAM) begin_stream(s);
@@ -215,7 +217,7 @@ static __always_inline void start_socket(struct weir_socket* s, u64 cookie) {
   fresh.person = s->person;
   fresh.labels = s->labels;
   fresh.pid = s->pid;
-  fresh.flags = s->flags & WEIR_SOCKET_PROVISIONAL;
+  fresh.flags = s->flags & (WEIR_SOCKET_PROVISIONAL | WEIR_SOCKET_HOME);
   *s = fresh;
 }
 
@@ -317,7 +319,12 @@ static __always_inline int pay(struct weir_socket* s, struct packet* p, const st
   if (result < 0) tell_row(s, &c, p, WEIR_TELL(-result - 1, family, is_settled(s, r, now, time)));
   __sync_fetch_and_add(&s->bytes_out, bytes);
   if (!r->classified && !(s->flags & WEIR_SOCKET_MANY)) {
-    if (!s->first_flight) s->first_ns = time;
+    if (!s->first_flight) {
+      s->first_ns = time;
+      s->first_via = p->via;
+    } else if (s->first_via != p->via) {
+      s->first_via = WEIR_SEVERAL;
+    }
     __sync_fetch_and_add(&s->first_flight, bytes);
   }
   count(WEIR_COUNT_CHARGED_PACKETS);
@@ -346,8 +353,8 @@ static __always_inline int leave(struct __sk_buff* skb, struct weir_socket* s, s
   }
   if (find_route(s, p, &r, family)) {
     s->verdicts = now->verdicts;
-    classified = take_verdict(s, now);
-    copy_route(s, &r);
+    classified = take_verdict(s, p->via, now);
+    find_route(s, p, &r, family); /* again: the verdict may rest on another network */
   }
   if (now->blocks && is_blocked(s->tree, p->remote_port, r.dest, 0, time) &&
       (p->payload || (p->tcp_flags & WEIR_TCP_SYN))) {
@@ -469,7 +476,7 @@ int weir_sock_release(struct bpf_sock* sk) {
   if (s->generation == now->generation && !now->swapping && !(flags & WEIR_SOCKET_MANY)) {
     u64 cookie = s->cookie;
     s->verdicts = now->verdicts;
-    take_verdict(s, now);
+    take_verdict(s, s->first_via, now);
     bpf_map_delete_elem(&verdicts, &cookie);
   }
   put_usage(s, &s->tuple); /* of its first packet: this hook may not read the local address */

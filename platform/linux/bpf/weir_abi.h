@@ -104,6 +104,7 @@ struct weir_tuple { /* network order addresses, host order ports */
   w_u8 family;   /* AF_INET or AF_INET6, as the socket was made */
   w_u16 pad;
 };
+#define WEIR_SEVERAL 0xffffffffu
 struct weir_socket {
   w_u64 cookie, tree, limits, dest;
   w_u64 bytes_out, bytes_in, refused;
@@ -121,6 +122,8 @@ struct weir_socket {
   w_u32 flags;
   w_u32 head;    /* payload bytes already put into the ring */
   w_u32 stopped; /* 1 + the row of its verdict that has no room for its first flight; 0: it goes */
+  w_u32 via;     /* its verdict holds over this interface alone; 0: over any */
+  w_u32 first_via; /* interface of its first flight; WEIR_SEVERAL: it left by more than one */
 };
 #define WEIR_SOCKET_CLASSIFIED 1u
 #define WEIR_SOCKET_SEQ 2u       /* max_seq is valid */
@@ -134,12 +137,14 @@ struct weir_socket {
 #define WEIR_SOCKET_CLAIMED 256u      /* one packet is looking it up */
 #define WEIR_SOCKET_UNNAMED 1024u     /* its rows per destination: WEIR_PER_UNNAMED */
 #define WEIR_SOCKET_SETTLING 2048u    /* one packet is moving its first flight */
+#define WEIR_SOCKET_HOME 4096u        /* made in the network namespace that the policy speaks of */
 #define WEIR_SOCKET_CLOSED 128u /* closed by its last holder; TCP may still send what is queued */
 
 /* ---- verdict: HASH cookie → limits, written by the guard for the engine --------------------- */
 struct weir_verdict {
   w_u64 limits, dest;
-  w_u32 generation, pad;
+  w_u32 generation;
+  w_u32 via; /* index of the interface that the verdict rests on; 0: it holds over any */
 };
 
 /* ---- prefix: LPM over the 128-bit form ------------------------------------------------------ */
@@ -182,7 +187,8 @@ struct weir_record { /* starts every record */
 struct weir_head { /* then `captured` bytes, from the IP header on */
   struct weir_record record;
   w_u32 wire_length, captured;
-  w_u8 incoming, pad[7];
+  w_u8 incoming, pad[3];
+  w_u32 via; /* index of its interface; 0: unknown, or of a foreign network namespace */
 };
 struct weir_usage {
   struct weir_record record;

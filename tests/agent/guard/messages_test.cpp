@@ -152,5 +152,17 @@ TEST(guard_messages, a_program_name_without_an_end_is_refused) {
   EXPECT_TRUE(parse_from_guard(bytes_of_message(m, 0)));
 }
 
+TEST(guard_messages, an_interface_has_a_name_that_ends) {
+  Interface m;
+  m.index = 7;
+  EXPECT_FALSE(parse_from_guard(bytes_of_message(m, 0))) << "no name";
+  m.name.fill('a');
+  EXPECT_FALSE(parse_from_guard(bytes_of_message(m, 0))) << "no end";
+  m.name = {'t', 'u', 'n', '0'};
+  auto received = parse_from_guard(bytes_of_message(m, 0));
+  ASSERT_TRUE(received);
+  EXPECT_EQ(std::get<Interface>(*received).text(), "tun0");
+}
+
 }  // namespace
 }  // namespace weir::wire

@@ -83,5 +83,20 @@ TEST(flatten, a_row_has_the_same_name_in_a_policy_where_it_moved_and_its_number_
   EXPECT_EQ(before[1].name, after[3].name) << "acknowledgements";
 }
 
+TEST(flatten, a_network_names_its_interface_and_a_resolver_is_there_once) {
+  std::string text = kUploads;
+  text.insert(text.find("rules:"),
+              "networks: {office: {interface: tun0}, other: {interface: tun0}}\n"
+              "resolvers: [{address: 10.0.0.53, via: office}, {address: 8.8.8.8}]\n");
+  Result<Policy> policy = parse_policy(text, "t");
+  ASSERT_TRUE(policy) << policy.error().sentence;
+  std::vector<std::uint8_t> bytes = flatten(*policy, resolvers_in("nameserver 10.0.0.53\n"));
+  Result<FlatPolicy> flat = read_flat_policy(bytes);
+  ASSERT_TRUE(flat) << flat.error().sentence;
+  ASSERT_EQ(flat->header->interfaces, 1u);
+  EXPECT_STREQ(flat->header->interface[0].data(), "tun0");
+  ASSERT_EQ(flat->prefixes.size(), 2u);
+}
+
 }  // namespace
 }  // namespace weir

@@ -38,7 +38,7 @@ TEST(capture, upload_to_a_cloud_is_one_report_with_service_client_and_bytes) {
 
 TEST(capture, upload_to_an_approved_place_is_no_report_also_at_its_end) {
   Policy policy;
-  policy.resolvers = {{ip("10.0.0.53"), "office"}};
+  trust_resolver(policy, ip("10.0.0.53"));
   policy.approved = {{Selector::Kind::service, "dropbox", {}, ""}};
   traffic::Script script;
   script.look_up({kClient.address, 50000}, {ip("10.0.0.53"), 53}, "content.dropboxapi.com",

@@ -84,6 +84,14 @@ inline void add_rule(Policy& policy, std::string id, Condition when, Action acti
   policy.rules.push_back(std::move(rule));
 }
 
+inline constexpr std::uint32_t kOffice = 7;  // index of tun0
+
+// A resolver that proves names over the network `office`, which tun0 tells.
+inline void trust_resolver(Policy& policy, const IpAddress& address) {
+  policy.networks = {{"office", "tun0"}};
+  policy.resolvers.push_back({address, "office"});
+}
+
 class Host {
  public:
   explicit Host(Policy policy, std::uint8_t tier = 1) {
@@ -104,9 +112,13 @@ class Host {
     started.program = program;
     line.on({stamp(), started});
   }
+  void interface(std::string_view name, std::uint32_t index) {
+    line.on({stamp(), InterfaceSeen{name, index}});
+  }
   void packet(traffic::Buffer bytes, const SocketRef& socket, bool outgoing = true) {
     traffic::Sent sent{0, outgoing, std::move(bytes)};
     Event event = traffic::event_of(sent, socket);
+    std::get<Packet>(event.body).via = via;
     event.at = stamp();
     line.on(event);
     script.now_ns += 1'000'000;
@@ -141,6 +153,7 @@ class Host {
     }
   }
 
+  std::uint32_t via = 2;  // interface of every packet: kOffice, or another
   traffic::Script script;
   Kept out;
   Line line{out};

@@ -86,22 +86,6 @@ TEST(line, limit_that_waits_for_a_finding_counts_from_it_on) {
   EXPECT_EQ(orders[1].limits, 1u);
 }
 
-TEST(line, name_is_approved_only_where_a_resolver_of_the_policy_answered_it_for_that_address) {
-  Policy policy = enforced();
-  policy.resolvers = {{ip("10.0.0.53"), "office"}};
-  policy.approved = {{Selector::Kind::domain, "corp.example", {}, ""}};
-  const auto trust_of = [&](const char* name, const IpAddress& answered, const Endpoint& resolver) {
-    Host host(policy);
-    host.look_up({kClient.address, 5353}, resolver, "files.corp.example", answered, kSocket);
-    host.hello({78, 7, 1000, 11}, kClient, kServer, name);
-    return host.out.all<Classify>().back().trust;
-  };
-  EXPECT_EQ(trust_of("files.corp.example", kServer.address, kResolver), Trust::approved);
-  EXPECT_EQ(trust_of("other.corp.example", kServer.address, kResolver), Trust::unknown);
-  EXPECT_EQ(trust_of("files.corp.example", ip("203.0.113.10"), kResolver), Trust::unknown);
-  EXPECT_EQ(trust_of("files.corp.example", kServer.address, {ip("10.0.0.66"), 53}), Trust::unknown);
-}
-
 TEST(line, claimed_name_never_takes_a_flow_off_a_rule_about_a_name_answered_for_its_address) {
   Policy policy = enforced();
   add_limit(policy, "clouds", leaf(Field::destination_domain, {"cloud.example"}), 1000,
@@ -121,15 +105,6 @@ TEST(line, claimed_name_never_takes_a_flow_off_a_rule_about_a_name_answered_for_
   EXPECT_EQ(limits_of("up.cloud.example", 80), 1u);
   host.ledger({81, 7, 1000, 11}, {{kClient.address, 40081}, kServer, Transport::tcp}, 70'000, 100);
   EXPECT_EQ(host.out.all<Classify>().back().limits, 1u);  // says none; the newest answer is another
-}
-
-TEST(line, approved_range_is_left_to_the_kernels_prefixes) {
-  Policy policy = enforced();
-  policy.approved = {
-      {Selector::Kind::cidr, "203.0.113.0/24", *Prefix::parse("203.0.113.0/24"), "office"}};
-  Host host(policy);
-  host.hello(kSocket, kClient, kServer, "www.nowhere.example");
-  EXPECT_TRUE(host.out.all<Classify>().empty());
 }
 
 TEST(line, answer_tells_the_kernel_which_limits_can_not_be_about_its_address) {

@@ -10,7 +10,11 @@ namespace weir {
 namespace {
 
 Policy rules(const std::string& yaml) {
-  return must_parse(with_rules(yaml));
+  std::string text = with_rules(yaml);
+  text.insert(text.find("services:"),
+              "resolvers: [{address: 10.0.0.53, via: office}]\n"
+              "destinations: {approved: [{service: crm}]}\n");
+  return must_parse(text);
 }
 
 bool matches(const std::string& when, const Facts& facts) {
@@ -309,12 +313,29 @@ TEST(unenforceable, names_rule_and_part) {
   for (const auto& sentence : unenforceable(sample)) all += sentence + "\n";
   for (const char* part : {"rule customer-list-stays: label:", "rule customer-list-stays: weight:",
                            "rule known-web-after-a-read: label:", "rule no-personal-cloud: hold:",
-                           "rule no-personal-cloud: burst:", "rule courier-claims: allow:",
-                           "rule tunnels: detector tunnel:", "labels: customer-data:",
-                           "indexes: crm:", "destinations: approved 10.0.0.0/8:",
-                           "destinations: approved our-crm:", "resolvers: 10.0.0.53:"})
+                           "rule no-personal-cloud: burst:", "rule tunnels: detector tunnel:",
+                           "labels: customer-data:", "indexes: crm:"})
     EXPECT_NE(all.find(part), std::string::npos) << part << "\n" << all;
-  EXPECT_EQ(all.find("unknown-places"), std::string::npos) << all;
+  for (const char* part : {"unknown-places", "courier-claims", "destinations:", "resolvers:"})
+    EXPECT_EQ(all.find(part), std::string::npos) << part << "\n" << all;
+}
+
+TEST(unenforceable, approval_that_nothing_can_prove_is_named_with_what_is_missing) {
+  Policy sample = must_parse(read_tree_file("data/policies/support-desk.yaml"));
+  const auto all_of = [](const Policy& policy) {
+    std::string all;
+    for (const auto& sentence : unenforceable(policy)) all += sentence + "\n";
+    return all;
+  };
+  sample.resolvers[0].via.clear();  // it narrows, and proves nothing
+  std::string all = all_of(sample);
+  for (const char* part : {"approved: 'our-crm' is approved by its name, but no resolver",
+                           "approved: 'example-corp.com' is approved by its name, but no resolver",
+                           "rule courier-claims: allow sets rules aside by a name"})
+    EXPECT_NE(all.find(part), std::string::npos) << part << "\n" << all;
+  EXPECT_EQ(all.find("10.0.0.0/8"), std::string::npos) << all;
+  sample.networks.clear();
+  EXPECT_NE(all_of(sample).find("'10.0.0.0/8' is approved over a network, but"), std::string::npos);
 }
 
 TEST(unenforceable, what_this_version_enforces_is_accepted) {

@@ -128,7 +128,7 @@ TEST(json_schema, refuses_what_the_parser_refuses_by_the_table) {
   for (const char* part :
        {"mode: on", "odd: 1", "labels: {a: {any: [{unique: 5, path: /a}]}}",
         "services: {a: {category: paste}}", "services: {A b: {domains: a.example}}",
-        "destinations: {approved: [{domain: a.example, via: x}]}"}) {
+        "destinations: {approved: [{via: x}]}"}) {
     EXPECT_FALSE(parse_policy(head + part, "p")) << part;
     EXPECT_FALSE(schema.accepts(YAML::Load(head + part))) << part;
   }

@@ -368,5 +368,37 @@ TEST(surface, more_limits_on_one_new_flow_than_can_be_charged_at_once_are_refuse
   }
 }
 
+TEST(policy, enforce_refuses_an_approval_that_could_never_be_proven_where_it_stands) {
+  const std::string head = "apiVersion: weir/v1\nname: t\nmode: ";
+  const std::string body =
+      "\nnetworks: {office: {interface: tun0}}\n"
+      "resolvers: [{address: 8.8.8.8}]\n"
+      "destinations:\n"
+      "  approved: [{domain: a.example}, {cidr: 10.0.0.0/8, via: office}]\n"
+      "rules:\n"
+      "  - {id: a, then: {limit: {bytes: 1MiB, per: host}}}\n"
+      "  - {id: b, when: {destination: {domain: a.example}}, then: {allow: {excepts: a}}}\n";
+  EXPECT_TRUE(parse_policy(head + "observe" + body, "p.yaml"));
+  const auto refused = parse_policy(head + "enforce" + body, "p.yaml");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().sentence,
+            "p.yaml:7:14: destinations.approved[0]: 'a.example' is approved by its name, but no "
+            "resolver of this policy can prove a name; add one, with the network that it is "
+            "reached over: resolvers: [{address: …, via: …}]\n"
+            "p.yaml:10:5: rules[1]: allow sets rules aside by a name, which must be proven, but no "
+            "resolver of this policy can prove a name; add one, with the network that it is "
+            "reached over: resolvers: [{address: …, via: …}]");
+  std::string proven = head + "enforce" + body;
+  proven.replace(proven.find("8.8.8.8}"), 8, "8.8.8.8, via: office}");
+  EXPECT_TRUE(parse_policy(proven, "p.yaml"));
+  const auto nothing = parse_policy(
+      head + "enforce\nrules:\n  - {id: a, when: {trust: approved}, then: log}\n", "p.yaml");
+  ASSERT_FALSE(nothing);
+  EXPECT_NE(
+      nothing.error().sentence.find("p.yaml:5:5: rules[0]: it holds only for what is approved"),
+      std::string::npos)
+      << nothing.error().sentence;
+}
+
 }  // namespace
 }  // namespace weir

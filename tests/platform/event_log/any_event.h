@@ -37,6 +37,7 @@ inline Packet packet(AnyEvent& any) {
   out.direction = one_of(Direction::unknown, Direction::incoming);
   out.bytes = bytes_of(any.keep(*rc::gen::arbitrary<std::string>()));
   out.wire_length = static_cast<std::uint32_t>(out.bytes.size()) + *rc::gen::inRange(0, 9000);
+  out.via = number<std::uint32_t>();
   out.socket = socket();
   return out;
 }
@@ -69,6 +70,8 @@ inline EventBody body(AnyEvent& a) {
       return HostStarted{a.keep(word()), a.keep(word()), number<std::uint8_t>()};
     case 8:
       return Gap{a.keep(word()), u64()};
+    case 9:
+      return InterfaceSeen{a.keep(word()), u32()};
     default:
       return Tick{};
   }
@@ -88,9 +91,13 @@ inline auto tied(const SocketRef& v) {
   return std::tie(cookie, tree, person, pid);
 }
 inline bool same(const Packet& a, const Packet& b) {
-  const auto& [link, direction, bytes, wire_length, socket] = a;
+  const auto& [link, direction, bytes, wire_length, socket, via] = a;
   return link == b.link && direction == b.direction && text_of(bytes) == text_of(b.bytes) &&
-         wire_length == b.wire_length && tied(socket) == tied(b.socket);
+         wire_length == b.wire_length && tied(socket) == tied(b.socket) && via == b.via;
+}
+inline bool same(const InterfaceSeen& a, const InterfaceSeen& b) {
+  const auto& [name, index] = a;
+  return name == b.name && index == b.index;
 }
 inline bool same(const FlowUsage& a, const FlowUsage& b) {
   const auto& [socket, flow, out, in, refused, closed] = a;
