@@ -128,8 +128,8 @@ inline constexpr ReasonText kReasonTexts[] = {
     {"policy_failed", 1, "This host could not take it: {0}; the policy before stays.",
      "本机未能采用：{0}；仍使用之前的策略。"},
     // the uplink
-    {"certificate_not_renewed", 1, "The certificate of this host was not renewed: {0}",
-     "本机证书未能续期：{0}"},
+    {"certificate_not_renewed", 1, "The certificate of this host was not renewed: {0}.",
+     "本机证书未能续期：{0}。"},
     {"command_not_built", 0, "This version of the agent does not carry out commands.",
      "此版本的代理不执行命令。"},
     // weir exec
