@@ -61,7 +61,6 @@ class CollectorSide {
   UplinkCage cage_;
   Fd kept_, addresses_, folder_;
   std::optional<Process> resolving_;
-  std::size_t known_ = 0;  // addresses that are let through
 };
 
 }  // namespace weir
