@@ -68,7 +68,7 @@ endfunction()
 
 # weir_static(NAME): what ships of it needs no library of the host, so that it runs on systems older than the one it was
 # built on. Not for programs that look up users or host names: glibc loads libraries for that.
-option(WEIR_STATIC "link the guard statically where nothing is sanitized" ON)
+option(WEIR_STATIC "link guard and engine statically where nothing is sanitized" ON)
 function(weir_static name)
   if(WEIR_SANITIZE OR NOT WEIR_STATIC)
     return()

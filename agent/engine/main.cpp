@@ -61,11 +61,14 @@ EngineFacts gather_facts(std::uint8_t tier) {
   char name[256] = {};
   if (::gethostname(name, sizeof name - 1) == 0) facts.host = name;
   std::ifstream("/proc/sys/kernel/random/boot_id") >> facts.boot_id;
-  ::setpwent();
-  for (const passwd* entry = ::getpwent(); entry != nullptr && facts.accounts.size() < kMaxAccounts;
-       entry = ::getpwent())
+  // The file itself: other sources of names would load libraries of the host into the engine.
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/etc/passwd", "re"),
+                                                       std::fclose);
+  while (file && facts.accounts.size() < kMaxAccounts) {
+    const passwd* entry = ::fgetpwent(file.get());
+    if (entry == nullptr) break;
     facts.accounts.emplace_back(entry->pw_name, entry->pw_uid);
-  ::endpwent();
+  }
   return facts;
 }
 
