@@ -10,6 +10,7 @@ namespace weir {
 namespace {
 
 std::string policy_text(const v1::PolicyState& policy) {
+  if (policy.state() == v1::PolicyState::STATE_UNSPECIFIED) return "-";  // it never reported
   std::string text =
       policy.state() == v1::PolicyState::built_in
           ? "built in"
