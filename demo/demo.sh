@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # make demo: real clients try to get data out of a desk; the receiver counts what arrives. Ends with a
 # table; exit 0 only if every row holds. Runs in namespaces and a child cgroup of its own.
-#   demo.sh [--rows 1,2,3,4,5,6] [--out DIR]        WEIR=… another `weir` (the tests' stand-in)
+#   demo.sh [--rows 1,2,3,4,5,6,7] [--out DIR]        WEIR=… another `weir` (the tests' stand-in)
 set -uo pipefail
 demo_here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=../tests/lab/lab.sh
@@ -14,14 +14,14 @@ readonly SLACK=$((64 * 1024))     # bytes a TCP receiver may stay below the limi
 readonly PROMPT_S=5               # a stopped client hears of it within this many seconds
 readonly UPLOAD_BYTES=20000000
 
-rows=1,2,3,4,5,6
+rows=1,2,3,4,5,6,7
 out=$root/build/demo
 arguments=("$@")
 while [[ $# -gt 0 ]]; do
   case $1 in
     --rows) rows=$2; shift 2 ;;
     --out) out=$2; shift 2 ;;
-    *) lab_say "usage: demo.sh [--rows 1,2,3,4,5,6] [--out DIR]"; exit 2 ;;
+    *) lab_say "usage: demo.sh [--rows 1,2,3,4,5,6,7] [--out DIR]"; exit 2 ;;
   esac
 done
 [[ -x $WEIR ]] || { lab_say "no program $WEIR: run make build first"; exit 2; }
@@ -67,8 +67,9 @@ main() {
   if wants 1; then row_exec; fi
   if wants 2 || wants 3 || wants 4 || wants 6; then desk_under_policy; fi
   if wants 5; then row_killed; fi
+  if wants 7; then row_fleet; fi
   cp -r "$LAB/log" "$out/" 2>/dev/null
-  cp "$LAB"/{desk.jsonl,events.log,replayed.jsonl} "$out/" 2>/dev/null
+  cp "$LAB"/{desk.jsonl,events.log,replayed.jsonl,watched.jsonl,listed.jsonl,held.jsonl} "$out/" 2>/dev/null
   lab_down
   python3 "$demo_here/table.py" "$out"
 }

@@ -20,6 +20,7 @@ TRIED = {
         4: "Meanwhile on the same desk: a 200 MB download and 200 web pages",
         5: "guard and engine killed with -9 during an upload; the upload goes on, then Weir starts again",
         6: "The recorded event log is replayed",
+        7: "A fresh collector, two desks that enrolled by a token each: a person uploads; a policy approves the place; it is taken back; the collector and a desk's whole agent are killed with -9",
     },
     "zh": {
         1: "weir exec -- curl 把 {total} 名客户的名单（20 MB）上传到 Dropbox",
@@ -28,6 +29,7 @@ TRIED = {
         4: "同时在同一台机器上：下载 200 MB，打开 200 个网页",
         5: "上传途中用 kill -9 杀掉 guard 和 engine；上传继续，然后重新启动 Weir",
         6: "重放记录下来的事件日志",
+        7: "全新的 collector，两台机器各凭一枚令牌注册：某人上传；发布批准该去处的策略；再撤回；用 kill -9 杀掉 collector 和一台机器的整个代理",
     },
 }
 GOT = {
@@ -38,6 +40,7 @@ GOT = {
         4: "{downloaded} of 200 MB and {pages} of 200 pages, byte for byte; {seconds} s ({plain_seconds} s without Weir), a page in {page_ms} ms ({plain_page_ms})",
         5: "{bytes}, of which {after} after the kill; {again} more after the restart",
         6: "{reports} reports; byte for byte the same: {same}",
+        7: "{bytes}; its report shows {seen} s after the upload began. Approved: whole {passes} s after the publishing command ended. Taken back: {again} more. After the kills each of {reports} reports is there once: {once}",
     },
     "zh": {
         1: "{bytes}；curl 在 {seconds} 秒后结束（错误 {error}），weir 的退出码为 {exit}",
@@ -46,11 +49,12 @@ GOT = {
         4: "200 MB 中的 {downloaded}，200 个网页中的 {pages} 个，逐字节一致；用时 {seconds} 秒（没有 Weir 时 {plain_seconds} 秒），每页 {page_ms} 毫秒（{plain_page_ms}）",
         5: "{bytes}，其中被杀之后 {after}；重新启动之后又得到 {again}",
         6: "{reports} 份报告；逐字节相同：{same}",
+        7: "{bytes}；上传开始 {seen} 秒后报告出现。批准之后：发布命令结束 {passes} 秒后全部通过。撤回之后：又得到 {again}。被杀之后 {reports} 份报告各有一份：{once}",
     },
 }
 LIMITS = {
-    "en": {1: "256 KiB", 2: "256 KiB a day and person (half at once)", 3: "none allowed", 4: "none", 5: "256 KiB a day and person (half at once)", 6: "-"},
-    "zh": {1: "256 KiB", 2: "每人每天 256 KiB（先给一半）", 3: "不允许", 4: "无", 5: "每人每天 256 KiB（先给一半）", 6: "-"},
+    "en": {1: "256 KiB", 2: "256 KiB a day and person (half at once)", 3: "none allowed", 4: "none", 5: "256 KiB a day and person (half at once)", 6: "-", 7: "256 KiB a day and person (half at once)"},
+    "zh": {1: "256 KiB", 2: "每人每天 256 KiB（先给一半）", 3: "不允许", 4: "无", 5: "每人每天 256 KiB（先给一半）", 6: "-", 7: "每人每天 256 KiB（先给一半）"},
 }
 WORDS = {
     "en": {"all": "Every row held.", "some": "Did not hold:", "yes": "yes", "no": "no"},
@@ -136,7 +140,8 @@ def main():
         n, ok = row["row"], not row["failed"]
         values = {k: scaled(v) if k in BYTES else v for k, v in row["measured"].items()}
         values["downloaded"] = f"{int(values.get('downloaded') or 0) / 1e6:.0f} MB"
-        values["same"] = WORDS[lang].get(values.get("same", ""), "")
+        for word in ("same", "once"):
+            values[word] = WORDS[lang].get(values.get(word, ""), "")
         customers = row["measured"].get("customers", "")
         values = Measured(values)
         cells = [str(n), TRIED[lang][n].format_map(values), LIMITS[lang][n], GOT[lang][n].format_map(values), customers, "✔" if ok else "✘"]

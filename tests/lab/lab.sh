@@ -12,6 +12,7 @@ readonly lab_here
 readonly LAB_DESK=10.20.0.10 LAB_DESK6=2001:db8:1::10 LAB_RESOLVER=10.0.0.53
 readonly LAB_AUTHORITY=203.0.113.53 LAB_TUNNEL_SERVER=203.0.113.66
 readonly LAB_STORAGE=203.0.113.10 LAB_STORAGE6=2001:db8:2::10 LAB_PAGES=203.0.113.30 LAB_MIRROR=203.0.113.40
+readonly LAB_COLLECTOR=203.0.113.90 LAB_COLLECTOR_NAME=collector.example-office.org
 readonly LAB_TUNNEL_DOMAIN=t.lab-tunnel.net LAB_TUNNEL_ZONE=lab-tunnel.net
 readonly LAB_SKIP=77 # exit status that CTest takes for "skipped"
 # People of the desk: login uid and name. Uids from 20001 on are free on a fresh Debian.
@@ -130,7 +131,7 @@ lab_namespaces() {
   lab_net outside ip addr add 10.0.0.1/24 dev names
   lab_net outside ip -6 addr add 2001:db8:1::1/64 dev desk nodad
   local address
-  for address in $LAB_STORAGE $LAB_PAGES $LAB_MIRROR $LAB_AUTHORITY $LAB_TUNNEL_SERVER; do
+  for address in $LAB_STORAGE $LAB_PAGES $LAB_MIRROR $LAB_AUTHORITY $LAB_TUNNEL_SERVER $LAB_COLLECTOR; do
     lab_net outside ip addr add $address/32 dev lo
   done
   lab_net outside ip -6 addr add $LAB_STORAGE6/128 dev lo nodad
@@ -189,6 +190,7 @@ except-interface=lo
 listen-address=$LAB_AUTHORITY
 host-record=content.dropboxapi.com,api.dropboxapi.com,$LAB_STORAGE,$LAB_STORAGE6
 host-record=mirror.example-download.org,$LAB_MIRROR
+host-record=$LAB_COLLECTOR_NAME,$LAB_COLLECTOR
 address=/example-press.com/$LAB_PAGES
 CONF
   cat >"$LAB/resolver.conf" <<CONF
