@@ -206,8 +206,13 @@ server=/$LAB_TUNNEL_ZONE/$LAB_TUNNEL_SERVER
 CONF
   lab_spawn outside authority dnsmasq -k -C "$LAB/authority.conf" --pid-file=
   # Under the desk's hooks: its own questions upstream must go on when a tunnel through it is stopped.
-  LAB_SPAWN_CG=$LAB_DESK_CG lab_spawn resolver resolver dnsmasq -k -C "$LAB/resolver.conf" --pid-file=
+  LAB_SPAWN_CG=$LAB_DESK_CG lab_start_resolver
   lab_wait_for 5 lab_net desk getent ahostsv4 content.dropboxapi.com
+}
+
+lab_start_resolver() {
+  lab_spawn resolver resolver dnsmasq -k -C "$LAB/resolver.conf" --pid-file=
+  LAB_RESOLVER_PID=$LAB_PID
 }
 
 # lab_spawn NS NAME CMD…: a server in the background, in the lab's own cgroup; its output in log/NAME.
