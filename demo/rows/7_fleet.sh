@@ -5,7 +5,7 @@
 FLEET=${WEIR_FLEET:-$(dirname "$WEIR")} # where weir-collector and weirctl stand
 readonly FLEET PASSES_S=5               # from the publishing command's end until the upload passes whole
 readonly CAUGHT_UP_S=60                 # restart, reconnect with backoff and catch-up on a busy machine
-declare -A fleet_agent=() fleet_before=()
+declare -A fleet_agent=()
 fleet_collector=0
 
 # ---- two desks and a collector
@@ -204,7 +204,7 @@ fleet_takes_back() {
 
 # One desk's whole agent and the collector die while people of both desks upload.
 fleet_is_killed() {
-  local before uploads=() person
+  local before uploads=() person pid killed=
   before=$(wire2_bytes)
   fleet_upload 2 wang --limit-rate $SLOW &
   uploads+=($!)
@@ -213,8 +213,12 @@ fleet_is_killed() {
     fleet_upload 2 $person & uploads+=($!)
   done
   lab_wait_for 15 arrived2 $((before + KILL_AT))
+  for pid in $(descendants "${fleet_agent[2]}"); do killed+="$(cat "/proc/$pid/comm" 2>/dev/null) "; done
   # shellcheck disable=SC2046
   kill -9 "$fleet_collector" "${fleet_agent[2]}" $(descendants "${fleet_agent[2]}") 2>/dev/null
+  for pid in weir-guard weir-engine weir-uplink; do
+    holds "$pid of desk 2 was there to be killed ($killed)" grep -qw -- $pid <<<"$killed"
+  done
   fleet_upload 1 smith # while there is no collector
   wait "${uploads[@]}"
   start_collector || failed+=("the collector starts again")
