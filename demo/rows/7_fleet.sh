@@ -145,6 +145,21 @@ each_is_there_once() {
   [[ -s $LAB/held1 && -s $LAB/held2 ]] && cmp -s "$LAB/held1" "$LAB/listed1" && cmp -s "$LAB/held2" "$LAB/listed2"
 }
 
+# How often a report's revision stands in the store more than once. The list shows the last one alone, so
+# that it could not tell.
+doubled_in_store() {
+  python3 - "$LAB/state/collector" <<'PYTHON'
+import collections, pathlib, sqlite3, sys
+seen = collections.Counter()
+for path in pathlib.Path(sys.argv[1]).rglob("*.db"):
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+        if db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'reports'").fetchone():
+            seen.update(db.execute("SELECT host, id, revision FROM reports").fetchall())
+print(sum(n - 1 for n in seen.values()) if seen else "no store")
+print(len(seen), "revisions stored", file=sys.stderr)
+PYTHON
+}
+
 # ---- the row
 
 fleet_starts() {
@@ -252,6 +267,10 @@ row_fleet() {
     "$WEIR" release --pin "$LAB/bpf/fleet$desk" >>"$LAB/log/weir-fleet$desk" 2>&1
   done
   lab_stop "$fleet_collector"
+  local doubled
+  doubled=$(doubled_in_store 2>>"$LAB/log/store")
+  holds "no revision of a report is stored twice ($doubled)" same "$doubled" 0
+  [[ $doubled == 0 ]] || once=no
   lab_stop "$wire2"
   lab_stop "$LAB_WIRE"
   holds "the wire's count is whole" same "$(lab_wire_dropped)" 0
