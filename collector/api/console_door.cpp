@@ -54,7 +54,9 @@ struct Shared {
   ConsoleDoorOptions options;
   ServiceCalls calls;
   net::ssl::context tls;
-  net::io_context io{1};
+  // Held by whoever posts from another thread: the door may be gone before that thread is back.
+  std::shared_ptr<net::io_context> loop = std::make_shared<net::io_context>(1);
+  net::io_context& io = *loop;
   Failures failures;
   std::unordered_set<class Session*> sessions;
   std::map<std::string, std::uint32_t> of_address;
@@ -170,8 +172,8 @@ class Session : public std::enable_shared_from_this<Session> {
   // From a thread of gRPC to ours. The session moves along: it ends on our thread.
   static void hand_over(std::shared_ptr<Session> self, void (Session::*then)(const CallOutcome&),
                         CallOutcome outcome) {
-    net::io_context& io = self->shared_.io;
-    net::post(io, [self = std::move(self), then, outcome = std::move(outcome)] {
+    std::shared_ptr<net::io_context> loop = self->shared_.loop;
+    net::post(*loop, [self = std::move(self), then, outcome = std::move(outcome)] {
       self->calling_.reset();
       self->cancel_ = nullptr;
       ((*self).*then)(outcome);
@@ -244,7 +246,8 @@ class Session : public std::enable_shared_from_this<Session> {
     upstream_ = shared_.calls.stream(
         call,
         [this](std::string message) {  // alive: on_end, the last call, holds the session
-          net::post(shared_.io, [self = shared_from_this(), message = std::move(message)] {
+          std::shared_ptr<net::io_context> loop = shared_.loop;
+          net::post(*loop, [self = shared_from_this(), message = std::move(message)] {
             self->on_message(message);
           });
         },
@@ -270,8 +273,16 @@ class Session : public std::enable_shared_from_this<Session> {
     });
   }
 
+  // The service may end while a message is on its way to a client that reads slowly.
   void on_end(const CallOutcome& outcome) {
     upstream_.reset();
+    if (writing_)
+      ended_ = outcome;
+    else
+      write_end(outcome);
+  }
+
+  void write_end(const CallOutcome& outcome) {
     std::string last = "{}";
     if (outcome.code != 0)
       last = fmt::format(R"({{"error":{}}})", error_body(outcome.code, outcome.sentence));
@@ -283,12 +294,15 @@ class Session : public std::enable_shared_from_this<Session> {
 
   void write_chunk(std::string bytes, void (*then)(Session&)) {
     chunk_ = std::move(bytes);
+    writing_ = true;
     lowest().expires_after(kWrite);
     net::async_write(stream_, http::make_chunk(net::buffer(chunk_)),
                      [self = shared_from_this(), then](error_code code, std::size_t) {
-                       self->lowest().expires_never();
+                       self->writing_ = false;
                        if (code) return self->end();
-                       then(*self);
+                       self->lowest().expires_never();
+                       if (!self->ended_) return then(*self);
+                       self->write_end(*std::exchange(self->ended_, std::nullopt));
                      });
   }
 
@@ -306,6 +320,8 @@ class Session : public std::enable_shared_from_this<Session> {
   std::optional<net::executor_work_guard<net::io_context::executor_type>> calling_;
   std::string chunk_;
   Route route_;
+  std::optional<CallOutcome> ended_;  // of the service, while a message is being written
+  bool writing_ = false;
   char nothing_ = 0;
   bool keep_alive_ = false;
 };
