@@ -17,7 +17,7 @@
 #include <functional>
 #include <string>
 
-#include "agent/guard/descriptors.h"
+#include "tests/agent/sealed.h"
 
 namespace weir {
 namespace {
@@ -59,29 +59,19 @@ long connect_to_loopback(int fd) {
   return ::syscall(SYS_connect, fd, &to, sizeof to);
 }
 
-constexpr int kSealFailed = 100, kRefused = 0, kAllowed = 1, kOtherError = 2;
+constexpr int kRefused = EPERM;
 
-// Runs `attempt` in a sealed child; kRefused: it failed with EPERM.
 int tried(const std::function<long(const Before&)>& attempt) {
-  pid_t child = ::fork();
-  if (child == 0) {
-    Before held = prepare();
-    if (!seal_engine()) ::_exit(kSealFailed);
-    errno = 0;
-    long result = attempt(held);
-    ::_exit(result >= 0 ? kAllowed : errno == EPERM ? kRefused : kOtherError);
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  Before held;
+  return tried_behind(
+      [&held] {
+        held = prepare();
+        return seal_engine().has_value();
+      },
+      [&] { return attempt(held); });
 }
 
-class Seal : public testing::Test {
- protected:
-  void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "needs root: only root can give up another user's rights";
-  }
-};
+class Seal : public SealTest {};
 
 TEST_F(Seal, the_tries_themselves_succeed_before_it) {
   Before held = prepare();

@@ -7,12 +7,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -22,20 +20,18 @@
 #include "agent/engine/seal.h"
 #include "agent/engine/spooler.h"
 #include "agent/guard/descriptors.h"
+#include "tests/agent/sealed.h"
 
 namespace weir {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kSealFailed = 200, kDied = 201;
-
-class SpoolSeal : public testing::Test {
+class SpoolSeal : public SealedFolderTest {
  protected:
   void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "needs root: only root can give up another user's rights";
-    std::string pattern = (fs::temp_directory_path() / "weir-seal-XXXXXX").string();
-    base_ = ::mkdtemp(pattern.data());
+    SealedFolderTest::SetUp();
+    if (IsSkipped()) return;
     spool_ = base_ / "spool";
     fs::create_directory(spool_);
     std::ofstream(base_ / "state") << "reports";
@@ -43,33 +39,21 @@ class SpoolSeal : public testing::Test {
     fs::create_symlink("/etc/passwd", spool_ / "link");
     fs::create_symlink("/etc", spool_ / "folder_link");
     fs::create_symlink(base_ / "state", spool_ / "state_link");
-    fs::permissions(base_, fs::perms::all);
     fs::permissions(base_ / "state", fs::perms::all);
     ASSERT_EQ(::chown(spool_.c_str(), kEngineUser, kEngineUser), 0);
     ASSERT_EQ(::chown((spool_ / "plain").c_str(), kEngineUser, kEngineUser), 0);
   }
-  void TearDown() override {
-    std::error_code ignored;
-    if (!base_.empty()) fs::remove_all(base_, ignored);
-  }
 
-  // Runs `attempt` in a sealed child: 0 if it succeeded, else its errno.
   int tried(const std::function<long()>& attempt) {
-    pid_t child = ::fork();
-    if (child == 0) {
-      ::dup2(::open(spool_.c_str(), O_RDONLY | O_DIRECTORY), fds::kSpool);
-      ::dup2(::open((base_ / "state").c_str(), O_RDWR), fds::kReports);
-      ::dup2(::open(base_.c_str(), O_RDONLY | O_DIRECTORY), fds::kUtmp);
-      if (!may_chroot_) drop_chroot();
-      if (!take_low_descriptors() || !seal_engine(kEngineUser, SpoolAccess::folder))
-        ::_exit(kSealFailed);
-      errno = 0;
-      long result = attempt();
-      ::_exit(result >= 0 ? 0 : errno);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : kDied;
+    return tried_behind(
+        [this] {
+          ::dup2(::open(spool_.c_str(), O_RDONLY | O_DIRECTORY), fds::kSpool);
+          ::dup2(::open((base_ / "state").c_str(), O_RDWR), fds::kReports);
+          ::dup2(::open(base_.c_str(), O_RDONLY | O_DIRECTORY), fds::kUtmp);
+          if (!may_chroot_) drop_chroot();
+          return take_low_descriptors() && seal_engine(kEngineUser, SpoolAccess::folder);
+        },
+        attempt);
   }
   static void drop_chroot() {
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
@@ -83,7 +67,7 @@ class SpoolSeal : public testing::Test {
     return ::syscall(SYS_openat, folder, path, flags, 0600);
   }
 
-  fs::path base_, spool_;
+  fs::path spool_;
   bool may_chroot_ = true;
 };
 

@@ -14,7 +14,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -24,20 +23,18 @@
 #include <string>
 #include <thread>
 
+#include "tests/agent/sealed.h"
+
 namespace weir {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kSealFailed = 200, kDied = 201;
-
-class UplinkSeal : public testing::Test {
+class UplinkSeal : public SealedFolderTest {
  protected:
   void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "needs root: only root can give up another user's rights";
-    std::string pattern = (fs::temp_directory_path() / "weir-seal-XXXXXX").string();
-    base_ = ::mkdtemp(pattern.data());
-    fs::permissions(base_, fs::perms::all);
+    SealedFolderTest::SetUp();
+    if (IsSkipped()) return;
     for (const char* name : {"spool", "identity", "other"}) {
       fs::create_directory(base_ / name);
       fs::permissions(base_ / name, fs::perms::all);
@@ -48,29 +45,14 @@ class UplinkSeal : public testing::Test {
     spool_ = ::open((base_ / "spool").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     identity_ = ::open((base_ / "identity").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   }
-  void TearDown() override {
-    std::error_code ignored;
-    if (!base_.empty()) fs::remove_all(base_, ignored);
-  }
 
-  // Runs `attempt` in a sealed child: 0 if it succeeded, else its errno.
   int tried(const std::function<long()>& attempt) {
-    pid_t child = ::fork();
-    if (child == 0) {
-      if (!seal_uplink(spool_, identity_)) ::_exit(kSealFailed);
-      errno = 0;
-      long result = attempt();
-      ::_exit(result >= 0 ? 0 : errno);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : kDied;
+    return tried_behind([this] { return seal_uplink(spool_, identity_).has_value(); }, attempt);
   }
   long open_path(const char* path, int flags = O_RDONLY) const {
     return ::openat(AT_FDCWD, path, flags | O_CLOEXEC, 0600);
   }
 
-  fs::path base_;
   int spool_ = -1, identity_ = -1;
 };
 

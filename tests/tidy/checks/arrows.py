@@ -22,7 +22,8 @@ ROWS = [
     ("agent/guard/", ("core/base/", "core/event/", "core/policy/", "platform/linux/", "agent/guard/")),
     ("agent/spool/", ("core/base/", "agent/spool/")),
     # The uplink speaks with the collector: it sees the spool and the guard's messages, not the line.
-    ("agent/uplink/", ("core/base/", "proto/connect/", "weir/v1/", "agent/guard/", "agent/spool/", "agent/uplink/")),
+    ("agent/uplink/", ("core/base/", "proto/connect/", "weir/v1/", "platform/linux/seal/", "agent/guard/",
+                       "agent/spool/", "agent/uplink/")),
     ("agent/engine/", ("core/", "platform/", "proto/map/", "weir/v1/", "agent/")),
     ("agent/", ("core/", "platform/", "proto/connect/", "proto/map/", "weir/v1/", "agent/")),
     ("collector/ctl/", ("core/", "proto/connect/", "proto/map/", "weir/v1/", "collector/api/admin_file.h", "collector/ctl/")),
