@@ -19,11 +19,8 @@ int ctl_evidence(int argc, char** argv) {
   add_ctl_options(*verify, options);
   app.require_subcommand(1);
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
-  Result<CtlSession> session = CtlSession::open(options);
-  if (!session) {
-    fmt::print(stderr, "weirctl: {}\n", session.error().sentence);
-    return kExitUsage;
-  }
+  std::optional<CtlSession> session = CtlSession::open(options);
+  if (!session) return kExitUsage;
   request.set_host_id(host);
   int status = kExitDone;
   if (!session->call("weir.v1.EvidenceAdminService/VerifyEvidence", request, answer, status))

@@ -21,23 +21,20 @@ std::string policy_text(const v1::PolicyState& policy) {
   return text;
 }
 
-int list(CtlSession& session, const CtlOptions& options, v1::ListHostsRequest request) {
-  Table table({"ID", "NAME", "GROUP", "STATE", "LAST SEEN", "VERSION", "POLICY"});
-  int status = 0;
-  do {
-    v1::ListHostsResponse answer;
-    if (!session.call("weir.v1.HostAdminService/ListHosts", request, answer, status)) return status;
-    for (const v1::HostInfo& host : answer.hosts())
-      if (options.output == Output::table)
-        table.add({host.host().id(), host.host().name(), host.group(),
-                   v1::HostInfo::State_Name(host.state()), time_text(host.last_seen()),
-                   host.version(), policy_text(host.policy())});
-      else
-        print_message(host, options.output);
-    request.set_page(answer.next_page());
-  } while (!request.page().empty());
-  if (options.output == Output::table) table.print();
-  return kExitDone;
+int list(CtlSession& session, const CtlOptions& options, const v1::ListHostsRequest& request) {
+  return session.list<v1::ListHostsResponse>(
+      "weir.v1.HostAdminService/ListHosts", request, options.output,
+      Table({"ID", "NAME", "GROUP", "STATE", "LAST SEEN", "VERSION", "POLICY"}),
+      [](const v1::ListHostsResponse& answer) -> const auto& { return answer.hosts(); },
+      [](const v1::HostInfo& host) {
+        return std::vector<std::string>{host.host().id(),
+                                        host.host().name(),
+                                        host.group(),
+                                        v1::HostInfo::State_Name(host.state()),
+                                        time_text(host.last_seen()),
+                                        host.version(),
+                                        policy_text(host.policy())};
+      });
 }
 
 int show(CtlSession& session, const CtlOptions& options, const std::string& id) {
@@ -67,11 +64,8 @@ int ctl_hosts(int argc, char** argv) {
   for (CLI::App* verb : {all, one, revoke}) add_ctl_options(*verb, options);
   app.require_subcommand(1);
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
-  Result<CtlSession> session = CtlSession::open(options);
-  if (!session) {
-    fmt::print(stderr, "weirctl: {}\n", session.error().sentence);
-    return kExitUsage;
-  }
+  std::optional<CtlSession> session = CtlSession::open(options);
+  if (!session) return kExitUsage;
   if (all->parsed()) {
     filter.set_group(group);
     return list(*session, options, filter);

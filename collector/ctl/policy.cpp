@@ -209,11 +209,8 @@ int ctl_policy(int argc, char** argv) {
   app.require_subcommand(1);
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
   if (check->parsed()) return lint(file);
-  Result<CtlSession> session = CtlSession::open(wanted.options);
-  if (!session) {
-    fmt::print(stderr, "weirctl: {}\n", session.error().sentence);
-    return kExitUsage;
-  }
+  std::optional<CtlSession> session = CtlSession::open(wanted.options);
+  if (!session) return kExitUsage;
   if (publish_it->parsed()) return publish(*session, file, wanted);
   if (back->parsed()) return roll_back(*session, to, wanted);
   if (move->parsed()) return assign(*session, host, wanted.group);

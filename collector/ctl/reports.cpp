@@ -118,11 +118,8 @@ int ctl_reports(int argc, char** argv) {
   filter.set_service(service);
   v1::Severity::Value least{};
   if (v1::Severity::Value_Parse(severity, &least)) filter.set_least_severity(least);
-  Result<CtlSession> session = CtlSession::open(options);
-  if (!session) {
-    fmt::print(stderr, "weirctl: {}\n", session.error().sentence);
-    return kExitUsage;
-  }
+  std::optional<CtlSession> session = CtlSession::open(options);
+  if (!session) return kExitUsage;
   if (all->parsed()) {
     v1::ListReportsRequest request;
     *request.mutable_filter() = filter;

@@ -65,7 +65,14 @@ std::string default_config() {
   return std::string(home != nullptr ? home : "") + "/.config/weir/admin.json";
 }
 
-Result<CtlSession> CtlSession::open(const CtlOptions& options) {
+std::optional<CtlSession> CtlSession::open(const CtlOptions& options) {
+  Result<CtlSession> session = from(options);
+  if (session) return std::move(*session);
+  fmt::print(stderr, "weirctl: {}\n", session.error().sentence);
+  return std::nullopt;
+}
+
+Result<CtlSession> CtlSession::from(const CtlOptions& options) {
   Result<std::string> text = read_config(options.config);
   if (!text) return tl::unexpected(text.error());
   Result<AdminFile> admin = read_admin_file_text(*text);

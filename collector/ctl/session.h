@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -26,7 +27,8 @@ std::string default_config();
 
 class CtlSession {
  public:
-  static Result<CtlSession> open(const CtlOptions& options);
+  // Nothing: the sentence was printed.
+  static std::optional<CtlSession> open(const CtlOptions& options);
 
   const AdminFile& admin() const { return admin_; }
 
@@ -37,6 +39,24 @@ class CtlSession {
     if (bytes && answer.ParseFromString(*bytes)) return true;
     status = bytes ? damaged() : failed(bytes.error());
     return false;
+  }
+  // Every page of a list, as rows of `table` or message by message. `items` are those of an answer.
+  template <class Answer, class Request, class Items, class Row>
+  int list(std::string_view method, Request request, Output output, Table table, Items items,
+           Row row) {
+    int status = kExitDone;
+    do {
+      Answer answer;
+      if (!call(method, request, answer, status)) return status;
+      for (const auto& item : items(answer))
+        if (output == Output::table)
+          table.add(row(item));
+        else
+          print_message(item, output);
+      request.set_page(answer.next_page());
+    } while (!request.page().empty());
+    if (output == Output::table) table.print();
+    return status;
   }
   template <class Answer, class Request>
   int watch(std::string_view method, const Request& request,
@@ -50,6 +70,7 @@ class CtlSession {
 
  private:
   CtlSession(AdminFile admin, Door door) : admin_(std::move(admin)), client_(std::move(door)) {}
+  static Result<CtlSession> from(const CtlOptions& options);
   static int failed(const ConnectError& error);
   static int damaged();
 

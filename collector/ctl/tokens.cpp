@@ -9,9 +9,9 @@
 namespace weir {
 namespace {
 
-void print(const v1::TokenInfo& token, Table& table) {
-  table.add({token.id(), token.group(), fmt::format("{}/{}", token.uses(), token.max_uses()),
-             token.revoked() ? "revoked" : time_text(token.expires()), token.created_by()});
+std::vector<std::string> row_of(const v1::TokenInfo& token) {
+  return {token.id(), token.group(), fmt::format("{}/{}", token.uses(), token.max_uses()),
+          token.revoked() ? "revoked" : time_text(token.expires()), token.created_by()};
 }
 
 int create(CtlSession& session, const CtlOptions& options, const v1::CreateTokenRequest& request) {
@@ -32,22 +32,10 @@ int create(CtlSession& session, const CtlOptions& options, const v1::CreateToken
 }
 
 int list(CtlSession& session, const CtlOptions& options) {
-  Table table({"ID", "GROUP", "USED", "EXPIRES", "MADE BY"});
-  v1::ListTokensRequest request;
-  int status = 0;
-  do {
-    v1::ListTokensResponse answer;
-    if (!session.call("weir.v1.TokenAdminService/ListTokens", request, answer, status))
-      return status;
-    for (const v1::TokenInfo& token : answer.tokens())
-      if (options.output == Output::table)
-        print(token, table);
-      else
-        print_message(token, options.output);
-    request.set_page(answer.next_page());
-  } while (!request.page().empty());
-  if (options.output == Output::table) table.print();
-  return kExitDone;
+  return session.list<v1::ListTokensResponse>(
+      "weir.v1.TokenAdminService/ListTokens", v1::ListTokensRequest(), options.output,
+      Table({"ID", "GROUP", "USED", "EXPIRES", "MADE BY"}),
+      [](const v1::ListTokensResponse& answer) -> const auto& { return answer.tokens(); }, row_of);
 }
 
 }  // namespace
@@ -73,11 +61,8 @@ int ctl_tokens(int argc, char** argv) {
   for (CLI::App* verb : {make, show, revoke}) add_ctl_options(*verb, options);
   app.require_subcommand(1);
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
-  Result<CtlSession> session = CtlSession::open(options);
-  if (!session) {
-    fmt::print(stderr, "weirctl: {}\n", session.error().sentence);
-    return kExitUsage;
-  }
+  std::optional<CtlSession> session = CtlSession::open(options);
+  if (!session) return kExitUsage;
   if (make->parsed()) {
     wanted.set_group(group);
     wanted.set_max_uses(uses);
