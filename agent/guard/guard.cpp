@@ -285,7 +285,7 @@ void Guard::hear_spawner(Spawner& spawner, std::uint64_t now) {
   if (spawner.is_gone())
     ::_exit(1);  // no engine could ever be started again: `weir run` starts us anew
   if (!ended) return;
-  if (ended->role == Role::uplink) return uplink_.ended(now);
+  if (ended->role == Role::uplink) return uplink_.ended(ended->status, now);
   if (ended->role == Role::compile) return take_compiled(ended->status, now);
   if (engine_ >= 0) ::close(std::exchange(engine_, -1));
   running_ = ending_ = false;

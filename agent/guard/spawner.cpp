@@ -70,7 +70,12 @@ bool take_request(int fd, Request& request, int (&fds)[kMostFds]) {
   return true;
 }
 
-[[noreturn]] void become(const std::vector<std::string>& command) {
+int program_of(const std::vector<std::string>& command) {
+  return ::open(command.front().c_str(), O_PATH | O_CLOEXEC);
+}
+
+// `program` is opened by who may still reach it: a user it is about to become may not.
+[[noreturn]] void become(const std::vector<std::string>& command, int program) {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -78,7 +83,10 @@ bool take_request(int fd, Request& request, int (&fds)[kMostFds]) {
   std::vector<char*> arguments;
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
-  ::execv(arguments[0], arguments.data());
+  ::fcntl(program, F_SETFD, FD_CLOEXEC);
+  ::fexecve(program, arguments.data(), environ);
+  fmt::print(stderr, "weir-guard: {} can't be started: {}\n", command.front(),
+             std::strerror(errno));
   ::_exit(kCouldNotExec);
 }
 
@@ -99,7 +107,7 @@ void only(std::span<const int> from) {
   ::dup2(policy, fds::kPolicy);
   for (int fd = fds::kRecord; fd <= fds::kLast; ++fd) ::fcntl(fd, F_SETFD, 0);
   ::syscall(SYS_close_range, fds::kLast + 1, ~0u, 0);
-  become(commands.engine);
+  become(commands.engine, program_of(commands.engine));
 }
 
 // Its own cgroup, whose program lets it speak to the collector alone, then its own user: in this
@@ -107,15 +115,16 @@ void only(std::span<const int> from) {
 [[noreturn]] void become_uplink(const SpawnCommands& commands, const int (&fds)[kMostFds]) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   const uid_t user = commands.uplink_user;
+  const int program = program_of(commands.uplink);  // its folder may be root's alone
   bool caged = ::write(fds::kSpawnCgroup, "0", 1) == 1;
   bool dropped = user != 0 && ::setgroups(0, nullptr) == 0 && ::setresgid(user, user, user) == 0 &&
                  ::setresuid(user, user, user) == 0 && ::setuid(0) != 0;
   if (!caged || !dropped || ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) ::_exit(kCouldNotExec);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a change of user takes it away
-  const int wanted[] = {fds[0], fds::kSpawnSpool, fds::kSpawnAcknowledged, fds::kSpawnIdentity,
-                        fds::kNews};
+  const int wanted[] = {fds[0],     fds::kSpawnSpool, fds::kSpawnAcknowledged, fds::kSpawnIdentity,
+                        fds::kNews, program};
   only(wanted);
-  become(commands.uplink);
+  become(commands.uplink, fds::kUplinkLast + 1);
 }
 
 [[noreturn]] void become_compiler(const SpawnCommands& commands, const int (&fds)[kMostFds]) {
@@ -125,7 +134,7 @@ void only(std::span<const int> from) {
   only(wanted);
   std::vector<std::string> command = commands.engine;
   command.emplace_back("--compile");
-  become(command);
+  become(command, program_of(command));
 }
 
 struct Child {

@@ -122,7 +122,8 @@ void UplinkLink::give_up(Spawner& spawner) {
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
 }
 
-void UplinkLink::ended(std::uint64_t now) {
+void UplinkLink::ended(int status, std::uint64_t now) {
+  fmt::print(stderr, "weir-guard: the uplink ended (status {}); it is started again\n", status);
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   running_ = false;
   if (now - started_ns_ > kSteadyNs) backoff_ns_ = 0;

@@ -34,7 +34,7 @@ class UplinkLink {
   void tend(Spawner& spawner, std::uint64_t now_ns);
   // One offer, if one is there; beats are swallowed.
   std::optional<Offer> hear(Spawner& spawner, std::uint64_t now_ns);
-  void ended(std::uint64_t now_ns);
+  void ended(int status, std::uint64_t now_ns);  // as waitpid has it
   // Remembered, and told to each uplink as its first message.
   void tell(const wire::PolicyStateMessage& state);
   void stop();  // it should finish
