@@ -322,4 +322,23 @@ class FleetOfPrograms : public testing::Test {
   fs::path base;
 };
 
+// With one collector that runs, and one desk that is enrolled there.
+class CollectorAndDesk : public FleetOfPrograms {
+ protected:
+  void SetUp() override {
+    FleetOfPrograms::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    collector.emplace(base / "collector");
+    collector->start();
+    desk.emplace(base / "desk", limits);
+    auto host = desk->enrol_with(collector->token());
+    ASSERT_TRUE(host) << host.error().sentence;
+    host_id = host->host_id;
+  }
+  SpoolLimits limits;
+  std::string host_id;
+  std::optional<Collector> collector;
+  std::optional<Desk> desk;
+};
+
 }  // namespace weir

@@ -8,18 +8,8 @@
 namespace weir {
 namespace {
 
-class Expired : public FleetOfPrograms {
+class Expired : public CollectorAndDesk {
  protected:
-  void SetUp() override {
-    FleetOfPrograms::SetUp();
-    if (IsSkipped() || HasFatalFailure()) return;
-    collector.emplace(base / "collector");
-    collector->start();
-    desk.emplace(base / "desk");
-    auto host = desk->enrol_with(collector->token());
-    ASSERT_TRUE(host) << host.error().sentence;
-    host_id = host->host_id;
-  }
   // As if the host had been away for so long: its certificate is one that the collector made and
   // knows, and that ended then.
   void expire(std::int64_t ago_s) {
@@ -55,9 +45,6 @@ class Expired : public FleetOfPrograms {
   bool says(const char* words) {
     return soon([&] { return content(desk->log()).find(words) != std::string::npos; }, 15);
   }
-  std::string host_id;
-  std::optional<Collector> collector;
-  std::optional<Desk> desk;
 };
 
 TEST_F(Expired, a_host_that_was_away_for_29_days_renews_and_reports) {

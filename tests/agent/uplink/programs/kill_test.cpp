@@ -14,19 +14,13 @@ int kills() {
   return asked != nullptr ? std::stoi(asked) : 50;
 }
 
-class Killed : public FleetOfPrograms {
+class Killed : public CollectorAndDesk {
  protected:
   void SetUp() override {
-    FleetOfPrograms::SetUp();
-    if (IsSkipped() || HasFatalFailure()) return;
-    collector.emplace(base / "collector");
-    collector->start();
-    SpoolLimits limits;
     limits.segment_bytes = 64u << 10;  // so that the spool forgets while it is read
     limits.quota.fill(5u << 20);       // at most 256 segments; nothing is evicted
-    desk.emplace(base / "desk", limits);
-    auto enrolled = desk->enrol_with(collector->token());
-    ASSERT_TRUE(enrolled) << enrolled.error().sentence;
+    CollectorAndDesk::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
     desk->start();
   }
   // As an engine for so long.
@@ -68,8 +62,6 @@ class Killed : public FleetOfPrograms {
     }
     return lost;
   }
-  std::optional<Collector> collector;
-  std::optional<Desk> desk;
   std::mt19937 random{20'260'101};
 };
 

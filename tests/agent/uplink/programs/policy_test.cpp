@@ -11,15 +11,11 @@
 namespace weir {
 namespace {
 
-class Policies : public FleetOfPrograms {
+class Policies : public CollectorAndDesk {
  protected:
   void SetUp() override {
-    FleetOfPrograms::SetUp();
+    CollectorAndDesk::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;
-    collector.emplace(base / "collector");
-    collector->start();
-    desk.emplace(base / "desk");
-    ASSERT_TRUE(desk->enrol_with(collector->token()));
     desk->start();
     desk->report(SpoolLane::alert, 1);
     ASSERT_TRUE(soon([&] { return desk->all_acknowledged(); })) << content(desk->log());
@@ -99,8 +95,6 @@ class Policies : public FleetOfPrograms {
 
   const Clock::time_point began = Clock::now();
   wire::UplinkSession session;
-  std::optional<Collector> collector;
-  std::optional<Desk> desk;
 };
 
 using State = wire::PolicyStateMessage::State;

@@ -9,17 +9,8 @@
 namespace weir {
 namespace {
 
-class Uplinked : public FleetOfPrograms {
+class Uplinked : public CollectorAndDesk {
  protected:
-  void SetUp() override {
-    FleetOfPrograms::SetUp();
-    if (IsSkipped() || HasFatalFailure()) return;
-    collector.emplace(base / "collector");
-    collector->start();
-    desk.emplace(base / "desk");
-    auto enrolled = desk->enrol_with(collector->token());
-    ASSERT_TRUE(enrolled) << enrolled.error().sentence;
-  }
   void expect_whole(SpoolLane lane, std::uint64_t records) {
     auto stored = collector->stored(lane);
     EXPECT_EQ(stored.records, records);
@@ -28,8 +19,6 @@ class Uplinked : public FleetOfPrograms {
     EXPECT_EQ(stored.out_of_order, 0u);
     EXPECT_EQ(stored.flagged, 0u) << "a broken chain, or a record that is none";
   }
-  std::optional<Collector> collector;
-  std::optional<Desk> desk;
 };
 
 TEST_F(Uplinked, reports_of_a_spool_arrive_once_each_and_in_order) {
