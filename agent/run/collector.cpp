@@ -24,6 +24,7 @@
 #include "agent/run/resolvers.h"
 #include "agent/uplink/identity.h"
 #include "agent/uplink/user.h"
+#include "platform/files/small_file.h"
 #include "platform/linux/kernel_part.h"
 
 namespace weir {
@@ -128,16 +129,6 @@ std::vector<CagePlace> places_of(const Found& found) {
     for (CagePlace::Protocol protocol : {CagePlace::Protocol::tcp, CagePlace::Protocol::udp})
       places.push_back({{resolver, kDnsPort}, protocol});
   return places;
-}
-
-bool write_whole(int fd, Bytes bytes) {
-  while (!bytes.empty()) {
-    ssize_t put = ::write(fd, bytes.data(), bytes.size());
-    if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(put));
-  }
-  return true;
 }
 
 }  // namespace
@@ -247,20 +238,16 @@ std::optional<bool> CollectorSide::take_kept() {
   if (got != sizeof kept || kept.magic != kKeptMagic ||
       kept.offer.envelope_size > kMaxEnvelopeBytes)
     return std::nullopt;
-  std::vector<std::uint8_t> envelope(kept.offer.envelope_size);
-  bool whole = ::pread(memory.get(), envelope.data(), envelope.size(), 0) ==
-               static_cast<ssize_t>(envelope.size());
-  // Beside it, then in its place: whoever looks finds the last one or this one, whole.
-  Fd file(::openat(folder_.get(), "policy.new",
-                   O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  whole = whole && file &&
-          write_whole(file.get(), {reinterpret_cast<const std::uint8_t*>(&kept), sizeof kept}) &&
-          write_whole(file.get(), envelope) && ::fsync(file.get()) == 0 &&
-          ::renameat(folder_.get(), "policy.new", folder_.get(), "policy") == 0 &&
-          ::fsync(folder_.get()) == 0;
-  if (!whole) {
+  std::string text(sizeof kept + kept.offer.envelope_size, '\0');
+  std::memcpy(text.data(), &kept, sizeof kept);
+  auto whole = static_cast<ssize_t>(kept.offer.envelope_size);
+  Result<void> put =
+      ::pread(memory.get(), text.data() + sizeof kept, kept.offer.envelope_size, 0) == whole
+          ? replace_file(folder_.get(), "policy", text)
+          : fail("it did not come whole");
+  if (!put) {
     fmt::print(stderr, "weir run: {}/policy: the policy in force can't be kept: {}\n",
-               start_.state_dir, std::strerror(errno));
+               start_.state_dir, put.error().sentence);
     return std::nullopt;
   }
   return kept.keep_on_exit != 0;

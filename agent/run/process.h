@@ -10,28 +10,12 @@
 #include <optional>
 
 #include "core/base/result.h"
+#include "platform/files/fd.h"
 
 namespace weir {
 
 std::uint64_t boot_now_ns();  // CLOCK_BOOTTIME
 std::int64_t wall_now_ns();   // CLOCK_REALTIME
-
-// A descriptor that is closed with its owner.
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept;
-  Fd& operator=(Fd&& other) noexcept;
-  ~Fd() { close(); }
-  int get() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-  int release();
-  void close();
-
- private:
-  int fd_ = -1;
-};
 
 class Pipe {  // both ends close on exec
  public:

@@ -15,6 +15,8 @@
 #include "agent/uplink/keys.h"
 #include "agent/uplink/reply.h"
 #include "core/base/sha256.h"
+#include "platform/files/fd.h"
+#include "platform/files/small_file.h"
 #include "proto/connect/client.h"
 #include "weir/v1/enrol.pb.h"
 
@@ -27,21 +29,9 @@ constexpr char kIdentity[] = "identity", kTrust[] = "trust";
 constexpr std::size_t kMaxHostName = 253;
 constexpr int kMaxAuthorities = 4;
 
-class Folder {
- public:
-  Folder(int at, const char* path)
-      : fd_(::openat(at, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) {}
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  explicit operator bool() const { return fd_ >= 0; }
-  int fd() const { return fd_; }
-
- private:
-  int fd_;
-};
+Fd open_folder(int at, const char* path) {
+  return Fd(::openat(at, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
 
 tl::unexpected<EnrolFailure> failed(const std::string& name, const char* what) {
   return tl::unexpected(EnrolFailure{
@@ -117,21 +107,21 @@ EnrolFailure failure_of(const ConnectError& error) {
 }  // namespace
 
 Result<std::optional<Identity>> enrolled_as(const std::string& state) {
-  Folder folder(AT_FDCWD, (state + "/" + kIdentity).c_str());
-  if (folder) return read_identity(folder.fd());
+  Fd folder = open_folder(AT_FDCWD, (state + "/" + kIdentity).c_str());
+  if (folder) return read_identity(folder.get());
   if (errno == ENOENT) return std::optional<Identity>();
   return fail(fmt::format("{}/{}: {}", state, kIdentity, std::strerror(errno)));
 }
 
 EnrolResult<HostFacts> enrol(const EnrolmentToken& token, const EnrolmentFacts& facts,
                              const std::string& state, std::optional<uid_t> owner) {
-  Folder folder(AT_FDCWD, state.c_str());
+  Fd folder = open_folder(AT_FDCWD, state.c_str());
   if (!folder) return failed(state, "opened");
-  if (::mkdirat(folder.fd(), kIdentity, 0700) != 0 && errno != EEXIST)
+  if (::mkdirat(folder.get(), kIdentity, 0700) != 0 && errno != EEXIST)
     return failed(kIdentity, "made");
-  Folder mine(folder.fd(), kIdentity);
+  Fd mine = open_folder(folder.get(), kIdentity);
   if (!mine) return failed(kIdentity, "opened");
-  if (::flock(mine.fd(), LOCK_EX | LOCK_NB) != 0) return failed(kIdentity, "locked");
+  if (::flock(mine.get(), LOCK_EX | LOCK_NB) != 0) return failed(kIdentity, "locked");
   Result<HostKey> key = HostKey::generate();
   if (!key) return local(key.error());
   v1::EnrolRequest request;
@@ -154,7 +144,7 @@ EnrolResult<HostFacts> enrol(const EnrolmentToken& token, const EnrolmentFacts& 
   if (!trust_text) return nonsense(trust_text.error().sentence);
   Result<Identity> identity = identity_in(response, token, *key);
   if (!identity) return nonsense(identity.error().sentence);
-  if (auto laid = lay_down(folder.fd(), mine.fd(), *identity, *trust_text, owner); !laid)
+  if (auto laid = lay_down(folder.get(), mine.get(), *identity, *trust_text, owner); !laid)
     return tl::unexpected(laid.error());
   return identity->host;
 }

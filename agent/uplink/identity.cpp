@@ -1,19 +1,18 @@
 // STATE/identity: see identity.h.
 #include "agent/uplink/identity.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
 #include <cstring>
 
 #include "agent/uplink/keys.h"
+#include "platform/files/small_file.h"
 
 namespace weir {
 namespace {
@@ -21,22 +20,16 @@ namespace {
 constexpr char kKey[] = "key.pem", kNextKey[] = "key.next.pem", kCertificate[] = "certificate.pem",
                kAuthority[] = "ca.pem", kHost[] = "host.json";
 
-class File {
- public:
-  explicit File(int fd) : fd_(fd) {}
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  ~File() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int fd() const { return fd_; }
+// A key and its chain have some KiB.
+constexpr std::size_t kMaxFile = 64u << 10;
 
- private:
-  int fd_;
-};
+Result<std::optional<std::string>> read_part(int folder, const char* name) {
+  return read_small_file(folder, name, kMaxFile);
+}
 
-tl::unexpected<Error> failed(const std::string& name, const char* what) {
-  return fail(fmt::format("{}: can't be {}: {}", name, what, std::strerror(errno)));
+Result<void> take_next_key(int folder) {
+  if (::renameat(folder, kNextKey, folder, kKey) == 0) return {};
+  return fail(fmt::format("{}: can't be replaced: {}", kKey, std::strerror(errno)));
 }
 
 std::string hex_of(const std::array<std::uint8_t, 32>& bytes) {
@@ -65,13 +58,13 @@ bool take(const boost::json::object& object, std::string_view name, std::string&
 // The key of the certificate that stands; the one of an unfinished renewal takes its place.
 Result<std::string> key_of(int folder, const std::string& certificate) {
   for (const char* name : {kKey, kNextKey}) {
-    auto text = read_small_file(folder, name);
+    auto text = read_part(folder, name);
     if (!text) return tl::unexpected(text.error());
     if (!*text) continue;
     Result<HostKey> key = HostKey::from_pem(**text);
     if (!key || !key->made(certificate)) continue;
-    if (name == kNextKey && ::renameat(folder, kNextKey, folder, kKey) != 0)
-      return failed(kKey, "replaced");
+    if (name == kNextKey)
+      if (auto taken = take_next_key(folder); !taken) return tl::unexpected(taken.error());
     return **text;
   }
   return fail("identity: no key belongs to the certificate: enrol anew");
@@ -107,58 +100,14 @@ Result<HostFacts> facts_from_json(const std::string& text) {
   return facts;
 }
 
-Result<void> replace_file(int folder, const std::string& name, const std::string& text,
-                          std::int64_t owner) {
-  const std::string beside = name + ".new";
-  ::unlinkat(folder, beside.c_str(), 0);
-  File file(
-      ::openat(folder, beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (file.fd() < 0) return failed(name, "made");
-  auto user = static_cast<uid_t>(owner);
-  if (owner >= 0 && ::fchown(file.fd(), user, user) != 0) return failed(name, "given away");
-  for (std::size_t at = 0; at < text.size();) {
-    ssize_t written = ::write(file.fd(), text.data() + at, text.size() - at);
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return failed(name, "written");
-    at += static_cast<std::size_t>(written);
-  }
-  if (::fsync(file.fd()) != 0) return failed(name, "written");
-  if (::renameat(folder, beside.c_str(), folder, name.c_str()) != 0)
-    return failed(name, "replaced");
-  File again(::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (again.fd() < 0 || ::fsync(again.fd()) != 0) return failed(name, "kept");
-  return {};
-}
-
-Result<std::optional<std::string>> read_small_file(int folder, const std::string& name) {
-  File file(::openat(folder, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  if (file.fd() < 0) {
-    if (errno == ENOENT) return std::optional<std::string>();
-    return failed(name, "read");
-  }
-  std::string text(kMaxIdentityFile + 1, '\0');
-  std::size_t size = 0;
-  while (size < text.size()) {
-    ssize_t got = ::read(file.fd(), text.data() + size, text.size() - size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return failed(name, "read");
-    if (got == 0) break;
-    size += static_cast<std::size_t>(got);
-  }
-  if (size > kMaxIdentityFile) return fail(fmt::format("{}: larger than 64 KiB", name));
-  text.resize(size);
-  return std::optional<std::string>(std::move(text));
-}
-
 Result<std::optional<Identity>> read_identity(int folder) {
-  auto host = read_small_file(folder, kHost);
+  auto host = read_part(folder, kHost);
   if (!host) return tl::unexpected(host.error());
   if (!*host) return std::optional<Identity>();
   Result<HostFacts> facts = facts_from_json(**host);
   if (!facts) return tl::unexpected(facts.error());
   Identity identity{.host = std::move(*facts)};
-  auto certificate = read_small_file(folder, kCertificate),
-       ca = read_small_file(folder, kAuthority);
+  auto certificate = read_part(folder, kCertificate), ca = read_part(folder, kAuthority);
   if (!certificate) return tl::unexpected(certificate.error());
   if (!ca) return tl::unexpected(ca.error());
   if (!*certificate || !*ca) return fail("identity: a certificate is missing: enrol anew");
@@ -191,7 +140,7 @@ Result<void> write_next_key(int folder, const std::string& key_pem) {
 Result<void> take_renewed(int folder, const Identity& renewed) {
   if (auto written = replace_file(folder, kCertificate, renewed.certificate_pem); !written)
     return written;
-  if (::renameat(folder, kNextKey, folder, kKey) != 0) return failed(kKey, "replaced");
+  if (auto taken = take_next_key(folder); !taken) return taken;
   return replace_file(folder, kHost, to_json(renewed.host));
 }
 

@@ -31,8 +31,6 @@ struct Identity {
   std::int64_t certificate_end_s = 0;
 };
 
-inline constexpr std::size_t kMaxIdentityFile = 64u << 10;
-
 std::string to_json(const HostFacts& facts);
 Result<HostFacts> facts_from_json(const std::string& text);
 
@@ -44,11 +42,5 @@ Result<void> write_identity(int folder, const Identity& identity, std::int64_t o
 Result<void> write_next_key(int folder, const std::string& key_pem);
 // After write_next_key: what a renewal brought.
 Result<void> take_renewed(int folder, const Identity& renewed);
-
-// A small file of a folder, whole or not at all, on disk when this returns. Mode 0600.
-Result<void> replace_file(int folder, const std::string& name, const std::string& text,
-                          std::int64_t owner = -1);
-// Nothing: not there.
-Result<std::optional<std::string>> read_small_file(int folder, const std::string& name);
 
 }  // namespace weir

@@ -4,8 +4,10 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "core/base/result.h"
+#include "platform/files/fd.h"
 
 namespace weir {
 
@@ -22,13 +24,10 @@ Result<std::optional<std::string>> read_private_file(
 class FolderLock {
  public:
   static Result<FolderLock> take(const std::string& folder);
-  FolderLock(FolderLock&& other) noexcept;
-  FolderLock& operator=(FolderLock&&) = delete;
-  ~FolderLock();
 
  private:
-  explicit FolderLock(int fd) : fd_(fd) {}
-  int fd_;
+  explicit FolderLock(Fd file) : file_(std::move(file)) {}
+  Fd file_;
 };
 
 }  // namespace weir

@@ -22,12 +22,12 @@ ROWS = [
     ("agent/guard/", ("core/base/", "core/event/", "core/policy/", "platform/linux/", "agent/guard/")),
     ("agent/spool/", ("core/base/", "agent/spool/")),
     # The uplink speaks with the collector: it sees the spool and the guard's messages, not the line.
-    ("agent/uplink/", ("core/base/", "proto/connect/", "weir/v1/", "platform/linux/seal/", "agent/guard/",
-                       "agent/spool/", "agent/uplink/")),
+    ("agent/uplink/", ("core/base/", "proto/connect/", "weir/v1/", "platform/files/", "platform/linux/seal/",
+                       "agent/guard/", "agent/spool/", "agent/uplink/")),
     ("agent/engine/", ("core/", "platform/", "proto/map/", "weir/v1/", "agent/")),
     ("agent/", ("core/", "platform/", "proto/connect/", "proto/map/", "weir/v1/", "agent/")),
     ("collector/ctl/", ("core/", "proto/connect/", "proto/map/", "weir/v1/", "collector/api/admin_file.h", "collector/ctl/")),
-    ("collector/", ("core/", "proto/connect/", "proto/map/", "weir/v1/", "collector/")),
+    ("collector/", ("core/", "platform/files/", "proto/connect/", "proto/map/", "weir/v1/", "collector/")),
     ("tests/", OURS),
     ("bench/", OURS),
 ]

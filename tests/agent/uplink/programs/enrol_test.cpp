@@ -5,6 +5,7 @@
 #include "agent/guard/trust.h"
 #include "agent/uplink/keys.h"
 #include "agent/uplink/renewal.h"
+#include "platform/files/small_file.h"
 #include "tests/agent/uplink/programs/desk.h"
 
 namespace weir {

@@ -3,6 +3,7 @@
 #include "collector/fleet/certificates.h"
 #include "collector/fleet/crypto.h"
 #include "collector/store/fleet_store.h"
+#include "platform/files/small_file.h"
 #include "tests/agent/uplink/programs/desk.h"
 
 namespace weir {
