@@ -1,5 +1,7 @@
 // One policy in the place of another: what was spent stays spent, nothing slips by meanwhile, and
 // what is approved loses nothing.
+#include <functional>
+
 #include "tests/kernel/kernel_test.h"
 
 namespace weir::test {
@@ -29,25 +31,31 @@ class Swap : public KernelTest {
     auto replaced = k->part->replace(policy);
     ASSERT_TRUE(replaced) << replaced.error().sentence;
   }
+
+  // The row moves, and its number goes up and down.
+  void swap_under_a_flood(const std::function<weir_limit(std::uint64_t)>& row, std::uint64_t first,
+                          std::uint64_t high, std::uint64_t low) {
+    weir_limit roomy = named(limit_row(kRoomy, 0, WEIR_PER_HOST), 2);
+    k->load({row(first), roomy});
+    put({row(first), roomy});
+    pid_t pid = k->desk.start(udp({"--shape", "forks", "--count", "2"}));
+    for (int n = 0; n < kSwaps; ++n) {
+      usleep(50'000);
+      const std::uint64_t bytes = n % 4 < 2 ? high : low;
+      if (n % 2 == 0)
+        put({roomy, row(bytes)});
+      else
+        put({row(bytes), roomy});
+    }
+    k->desk.finish(pid);
+    k->desk.settled(milliseconds(300), within(3000));
+  }
 };
 
 TEST_F(Swap, twenty_times_under_a_flood_lets_no_more_than_a_total_leave) {
-  weir_limit roomy = named(limit_row(kRoomy, 0, WEIR_PER_HOST), 2);
-  auto small = [](std::uint64_t bytes) { return named(limit_row(bytes, 0, WEIR_PER_PERSON), 1); };
-  k->load({small(60'000), roomy});
-  put({small(60'000), roomy});
-  pid_t pid = k->desk.start(udp({"--shape", "forks", "--count", "2"}));
-  for (int n = 0; n < kSwaps; ++n) {
-    usleep(50'000);
-    // The row moves, and its number goes up and down.
-    const std::uint64_t bytes = n % 4 < 2 ? 100'000 : 80'000;
-    if (n % 2 == 0)
-      put({roomy, small(bytes)});
-    else
-      put({small(bytes), roomy});
-  }
-  k->desk.finish(pid);
-  k->desk.settled(milliseconds(300), within(3000));
+  swap_under_a_flood(
+      [](std::uint64_t bytes) { return named(limit_row(bytes, 0, WEIR_PER_PERSON), 1); }, 60'000,
+      100'000, 80'000);
   EXPECT_LE(k->desk.received(), 100'000u);
   EXPECT_GT(k->desk.received(), 60'000u) << "the raised number was there to be used";
   EXPECT_GT(k->count(WEIR_COUNT_REFUSED_PACKETS), 0u);
@@ -57,23 +65,9 @@ TEST_F(Swap, twenty_times_under_a_flood_lets_no_more_than_a_total_leave) {
 
 TEST_F(Swap, twenty_times_under_a_flood_lets_no_more_than_a_window_leave) {
   constexpr std::int64_t kWindow = 24 * 3600 * kSecond;
-  weir_limit roomy = named(limit_row(kRoomy, 0, WEIR_PER_HOST), 2);
-  auto window = [](std::uint64_t bytes) {
-    return named(limit_row(bytes, kWindow, WEIR_PER_PERSON), 1);
-  };
-  k->load({window(120'000), roomy});
-  put({window(120'000), roomy});
-  pid_t pid = k->desk.start(udp({"--shape", "forks", "--count", "2"}));
-  for (int n = 0; n < kSwaps; ++n) {
-    usleep(50'000);
-    const std::uint64_t bytes = n % 4 < 2 ? 200'000 : 120'000;
-    if (n % 2 == 0)
-      put({roomy, window(bytes)});
-    else
-      put({window(bytes), roomy});
-  }
-  k->desk.finish(pid);
-  k->desk.settled(milliseconds(300), within(3000));
+  swap_under_a_flood(
+      [](std::uint64_t bytes) { return named(limit_row(bytes, kWindow, WEIR_PER_PERSON), 1); },
+      120'000, 200'000, 120'000);
   EXPECT_LE(k->desk.received(), 101'000u) << "half at once; the rest takes a day to come back";
   EXPECT_GT(k->desk.received(), 60'000u);
 }
