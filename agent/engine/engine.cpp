@@ -15,6 +15,7 @@
 
 #include "agent/guard/messages.h"
 #include "core/policy/policy.h"
+#include "platform/files/passing.h"
 #include "proto/map/policy_proto.h"
 
 namespace weir {
@@ -48,22 +49,6 @@ const char* counter_name(std::uint32_t counter) {
     default:
       return "kernel";
   }
-}
-
-// One message, and the descriptor that came with it.
-ssize_t receive(int socket, std::uint8_t* buffer, std::size_t size, int& passed) {
-  iovec part{buffer, size};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  ssize_t got = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  const cmsghdr* head = got > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
-  if (head != nullptr && head->cmsg_type == SCM_RIGHTS && head->cmsg_len == CMSG_LEN(sizeof passed))
-    std::memcpy(&passed, CMSG_DATA(head), sizeof passed);
-  return got;
 }
 
 }  // namespace
@@ -161,8 +146,8 @@ void Engine::read_packets() {
 bool Engine::read_guard() {
   std::uint8_t buffer[wire::kReceiveBuffer];
   for (;;) {
-    int passed = -1;
-    ssize_t got = receive(sources_.guard, buffer, sizeof buffer, passed);
+    Fd passed;
+    ssize_t got = receive_with(sources_.guard, buffer, sizeof buffer, passed);
     if (got < 0) return true;
     if (got == 0) return false;  // the guard is gone: its successor starts another engine
     auto message = wire::parse_from_guard({buffer, static_cast<std::size_t>(got)});
@@ -183,10 +168,9 @@ bool Engine::read_guard() {
 
 // The kernel's rows are those of this policy already. What is in the ring was mostly told under the
 // one before: it goes first. Every open flow is judged again, and its verdict told anew.
-bool Engine::take_policy(const wire::PolicyGiven& given, int memory) {
-  if (memory < 0 || given.size > kMaxPolicy) return false;
-  void* mapped = ::mmap(nullptr, given.size, PROT_READ, MAP_PRIVATE, memory, 0);
-  ::close(memory);
+bool Engine::take_policy(const wire::PolicyGiven& given, const Fd& memory) {
+  if (!memory || given.size > kMaxPolicy) return false;
+  void* mapped = ::mmap(nullptr, given.size, PROT_READ, MAP_PRIVATE, memory.get(), 0);
   if (mapped == MAP_FAILED) return false;
   Result<Policy> policy =
       policy_from_bytes({static_cast<const std::uint8_t*>(mapped), std::size_t{given.size}});

@@ -13,6 +13,7 @@
 #include "core/event/event.h"
 #include "core/line/line.h"
 #include "platform/event_log/event_log.h"
+#include "platform/files/fd.h"
 #include "platform/linux/event_ring.h"
 
 namespace weir {
@@ -44,8 +45,8 @@ class Engine {
   void feed(const Event& event);
   void read_ring();
   void read_packets();
-  bool read_guard();                                             // false: stop
-  bool take_policy(const wire::PolicyGiven& given, int memory);  // false: stop
+  bool read_guard();                                                   // false: stop
+  bool take_policy(const wire::PolicyGiven& given, const Fd& memory);  // false: stop
   void each_second();
   void read_logins();
   Stamp now() const;

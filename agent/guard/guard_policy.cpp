@@ -12,29 +12,14 @@
 #include "agent/guard/descriptors.h"
 #include "agent/guard/guard.h"
 #include "core/policy/explain.h"
+#include "platform/files/passing.h"
 
 namespace weir {
 namespace {
 
 using State = wire::PolicyStateMessage::State;
 
-// One message with at most one descriptor.
-bool send_with(int socket, Bytes bytes, int fd) {
-  iovec part{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* head = CMSG_FIRSTHDR(&message);
-  head->cmsg_level = SOL_SOCKET;
-  head->cmsg_type = SCM_RIGHTS;
-  head->cmsg_len = CMSG_LEN(sizeof fd);
-  std::memcpy(CMSG_DATA(head), &fd, sizeof fd);
-  return ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) ==
-         static_cast<ssize_t>(bytes.size());
-}
+constexpr int kSend = MSG_DONTWAIT | MSG_NOSIGNAL;
 
 std::uint64_t boot_ns_now() {
   timespec now{};
@@ -115,7 +100,7 @@ void Guard::give_policy() {
   message.number = policy_.flat.header->policy_number;
   message.size = static_cast<std::uint32_t>(policy_.accepted->policy.bytes().size());
   Bytes bytes = wire::seal(message, sequence_);
-  to_give_ = !send_with(engine_, bytes, policy_.policy_fd);
+  to_give_ = !send_with(engine_, bytes, policy_.policy_fd, kSend);
   if (to_give_) --sequence_;  // its queue is full: in a moment
 }
 
@@ -126,7 +111,7 @@ void Guard::keep_policy() {
   kept.keep_on_exit = policy_.flat.header->keep;
   kept.offer = policy_.accepted->offer;
   if (!send_with(fds::kKeep, {reinterpret_cast<const std::uint8_t*>(&kept), sizeof kept},
-                 policy_.accepted->envelope.fd()))
+                 policy_.accepted->envelope.fd(), kSend))
     fmt::print(stderr, "weir-guard: policy {} could not be handed over to be kept\n",
                policy_.flat.header->policy_number);
 }

@@ -24,6 +24,7 @@
 #include "agent/run/resolvers.h"
 #include "agent/uplink/identity.h"
 #include "agent/uplink/user.h"
+#include "platform/files/passing.h"
 #include "platform/files/small_file.h"
 #include "platform/linux/kernel_part.h"
 
@@ -222,19 +223,9 @@ std::optional<bool> CollectorSide::keeps_on_exit() const {
 
 std::optional<bool> CollectorSide::take_kept() {
   KeptPolicy kept;
-  iovec part{&kept, sizeof kept};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  ssize_t got = ::recvmsg(kept_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  const cmsghdr* head = got > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
-  if (head == nullptr || head->cmsg_type != SCM_RIGHTS) return std::nullopt;
-  int passed = -1;
-  std::memcpy(&passed, CMSG_DATA(head), sizeof passed);
-  Fd memory(passed);
+  Fd memory;
+  ssize_t got = receive_with(kept_.get(), &kept, sizeof kept, memory);
+  if (!memory) return std::nullopt;
   if (got != sizeof kept || kept.magic != kKeptMagic ||
       kept.offer.envelope_size > kMaxEnvelopeBytes)
     return std::nullopt;

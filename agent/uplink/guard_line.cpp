@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "platform/files/passing.h"
 #include "weir/v1/agent.pb.h"
 
 namespace weir {
@@ -38,32 +39,10 @@ int sealed_memory(const std::string& bytes) {
 
 }  // namespace
 
-bool UplinkGuardLine::send(Bytes message, int descriptor) {
-  iovec part{const_cast<std::uint8_t*>(message.data()), message.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  if (descriptor >= 0) {
-    header.msg_control = control;
-    header.msg_controllen = sizeof control;
-    cmsghdr* head = CMSG_FIRSTHDR(&header);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(head), &descriptor, sizeof descriptor);
-  }
-  ssize_t sent = 0;
-  do {
-    sent = ::sendmsg(fd_, &header, MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  return sent == static_cast<ssize_t>(message.size());
-}
-
 bool UplinkGuardLine::beat(std::uint64_t boot_ns) {
   wire::UplinkBeat beat;
   beat.boot_ns = boot_ns;
-  return send(wire::seal(beat, sequence_), -1);
+  return send_with(fd_, wire::seal(beat, sequence_), -1, MSG_NOSIGNAL);
 }
 
 Result<void> UplinkGuardLine::offer(const v1::SignedPolicy& policy) {
@@ -84,7 +63,7 @@ Result<void> UplinkGuardLine::offer(const v1::SignedPolicy& policy) {
   }
   int memory = sealed_memory(policy.envelope());
   if (memory < 0) return fail(fmt::format("no memory for a policy: {}", std::strerror(errno)));
-  bool sent = send(wire::seal(offer, sequence_), memory);
+  bool sent = send_with(fd_, wire::seal(offer, sequence_), memory, MSG_NOSIGNAL);
   ::close(memory);
   if (!sent) return fail("the guard does not take a policy");
   return {};

@@ -32,8 +32,6 @@ class UplinkGuardLine {
   Heard hear();  // nothing in it: nothing (more) came
 
  private:
-  bool send(Bytes message, int descriptor);
-
   const int fd_;
   std::uint32_t sequence_ = 0, heard_ = 0;
 };

@@ -15,6 +15,7 @@
 
 #include "agent/guard/descriptors.h"
 #include "agent/guard/uplink_messages.h"
+#include "platform/files/passing.h"
 
 using namespace weir;
 
@@ -41,20 +42,7 @@ void offer(const std::vector<std::uint8_t>& file) {
   int memory = ::memfd_create("envelope", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   (void)!::write(memory, file.data() + sizeof message, file.size() - sizeof message);
   ::fcntl(memory, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
-  Bytes bytes = wire::seal(message, sequence);
-  iovec part{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  header.msg_control = control;
-  header.msg_controllen = sizeof control;
-  cmsghdr* head = CMSG_FIRSTHDR(&header);
-  head->cmsg_level = SOL_SOCKET;
-  head->cmsg_type = SCM_RIGHTS;
-  head->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(head), &memory, sizeof memory);
-  (void)!::sendmsg(fds::kUplinkGuard, &header, 0);
+  send_with(fds::kUplinkGuard, wire::seal(message, sequence), memory, 0);
   ::close(memory);
 }
 

@@ -19,7 +19,8 @@ ROWS = [
     ("platform/", ("core/", "platform/")),
     ("agent/wire/", ("core/", "proto/map/", "weir/v1/", "agent/wire/")),
     # The guard parses nothing: no protobuf, no policy text, no capture.
-    ("agent/guard/", ("core/base/", "core/event/", "core/policy/", "platform/linux/", "agent/guard/")),
+    ("agent/guard/", ("core/base/", "core/event/", "core/policy/", "platform/files/", "platform/linux/",
+                      "agent/guard/")),
     ("agent/spool/", ("core/base/", "agent/spool/")),
     # The uplink speaks with the collector: it sees the spool and the guard's messages, not the line.
     ("agent/uplink/", ("core/base/", "proto/connect/", "weir/v1/", "platform/files/", "platform/linux/seal/",
