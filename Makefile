@@ -45,7 +45,7 @@ fuzzers: setup
 fuzz: fuzzers ## each fuzz target for 60 s (SECONDS_EACH=…)
 	@tests/fuzz/run $(or $(SECONDS_EACH),60)
 
-soak: build dev fuzzers ## the storms, kills, replays and fuzzers of the tests again and again (SOAK_SECONDS=300 each)
+soak: build dev fuzzers ## the storms, kills, power cuts, replays and fuzzers of the tests again and again (SOAK_SECONDS=300 each)
 	@tests/soak/run --self-test && tests/soak/run
 
 tsan: setup ## unit tests under the thread sanitizer
