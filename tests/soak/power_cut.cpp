@@ -1,6 +1,6 @@
 // Runs inside a machine whose power is cut: weir_power_cut FOLDER [--no-sync]
-// Says what an earlier run left in FOLDER, then writes alerts until the end, into a desk's spool and
-// a collector's store by turns. Each line is one fact, of `spool` and of `store`:
+// Says what an earlier run left in FOLDER, then writes alerts until the end, into a desk's spool
+// and a collector's store by turns. Each line is one fact, of `spool` and of `store`:
 //   found N          alerts 1 … N are there, each once, as they were written
 //   wrong SENTENCE   they are not
 //   acknowledged N   up to here a host, or a desk's engine, was told that it is safe
@@ -88,11 +88,10 @@ class CollectorStore {
  public:
   explicit CollectorStore(const std::string& folder) : fleet_(must(FleetStore::open(folder))) {
     check(folder);
-    records_ = must(RecordStore::open(*fleet_, {.folder = folder,
-                                                .wall_ns = [] { return kDay * kDayNs; },
-                                                .say = [](const std::string& sentence) {
-                                                  tell("store", "wrong " + sentence);
-                                                }}));
+    records_ = must(RecordStore::open(
+        *fleet_, {.folder = folder,
+                  .wall_ns = [] { return kDay * kDayNs; },
+                  .say = [](const std::string& sentence) { tell("store", "wrong " + sentence); }}));
     for (const Appended& at : records_->positions(kLane.host)) stored_ = at.sequence;
     if (stored_ != found_)
       throw std::runtime_error(fmt::format("the watermark says {} of {}", stored_, found_));
