@@ -18,21 +18,17 @@ constexpr mode_t kMode = 0640;  // the uplink's group reads
 
 }  // namespace
 
-File::~File() {
-  if (fd_ >= 0) ::close(fd_);
+Fd open_file(int folder, const std::string& name, int flags) {
+  return Fd(::openat(folder, name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC, kMode));
 }
 
-File open_file(int folder, const std::string& name, int flags) {
-  return File(::openat(folder, name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC, kMode));
-}
-
-File open_again(int folder) {
+Fd open_again(int folder) {
   return open_file(folder, ".", O_RDONLY | O_DIRECTORY);
 }
 
 Result<std::vector<Listed>> list(int folder) {
-  File again = open_again(folder);
-  std::unique_ptr<DIR, int (*)(DIR*)> entries(again ? ::fdopendir(again.fd()) : nullptr,
+  Fd again = open_again(folder);
+  std::unique_ptr<DIR, int (*)(DIR*)> entries(again ? ::fdopendir(again.get()) : nullptr,
                                               [](DIR* open) { return ::closedir(open); });
   if (!entries)
     return fail(fmt::format("the spool's folder can't be read: {}", std::strerror(errno)));

@@ -6,10 +6,10 @@
 
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "agent/spool/format.h"
+#include "platform/files/fd.h"
 
 namespace weir::spool {
 
@@ -17,27 +17,9 @@ namespace weir::spool {
 // is not looked at.
 inline constexpr std::size_t kMaxFiles = 8192;
 
-class File {
- public:
-  File() = default;
-  explicit File(int fd) : fd_(fd) {}
-  File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  File& operator=(File&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~File();
-  int fd() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
-  explicit operator bool() const { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
-
-// Both without following a link; an empty File: errno says why.
-File open_file(int folder, const std::string& name, int flags);
-File open_again(int folder);  // the folder itself, as an open file of its own
+// Both without following a link; an empty Fd: errno says why.
+Fd open_file(int folder, const std::string& name, int flags);
+Fd open_again(int folder);  // the folder itself, as an open file of its own
 
 // Names in it that are ours, sorted. An Error: it can't be read.
 struct Listed {

@@ -34,9 +34,9 @@ std::vector<LaneFiles::Candidate> LaneFiles::candidates(const std::vector<Listed
   std::vector<Candidate> all;
   for (const Listed& listed : files) {
     if (listed.parsed.lane != lane_ || listed.parsed.last != 0) continue;
-    File file = open_file(folder_, listed.name, O_RDONLY);
+    Fd file = open_file(folder_, listed.name, O_RDONLY);
     if (!file) continue;
-    std::vector<std::uint8_t> bytes = read_at(file.fd(), 0, kMaxSegmentBytes);
+    std::vector<std::uint8_t> bytes = read_at(file.get(), 0, kMaxSegmentBytes);
     Candidate candidate;
     candidate.name = listed.name;
     candidate.first = candidate.named_first = listed.parsed.first;
@@ -94,12 +94,12 @@ void LaneFiles::move_aside(const Candidate& candidate, std::uint64_t first,
 
 // The part that holds up stays; the rest goes to a file that nobody reads as records.
 void LaneFiles::cut(const Candidate& candidate, std::uint64_t first, std::uint64_t last) const {
-  File from = open_file(folder_, candidate.name, O_RDWR);
+  Fd from = open_file(folder_, candidate.name, O_RDWR);
   if (!from) return;
   std::size_t good = candidate.scan->good_end;
-  if (File to = open_file(folder_, bad_name(lane_, first, last), O_WRONLY | O_CREAT | O_TRUNC))
-    (void)write_at(to.fd(), read_at(from.fd(), good, kMaxSegmentBytes), 0);
-  if (::ftruncate(from.fd(), static_cast<off_t>(good)) == 0) (void)::fdatasync(from.fd());
+  if (Fd to = open_file(folder_, bad_name(lane_, first, last), O_WRONLY | O_CREAT | O_TRUNC))
+    (void)write_at(to.get(), read_at(from.get(), good, kMaxSegmentBytes), 0);
+  if (::ftruncate(from.get(), static_cast<off_t>(good)) == 0) (void)::fdatasync(from.get());
 }
 
 LaneFiles::Found LaneFiles::load(const std::vector<Listed>& files, std::uint64_t committed) {
@@ -161,8 +161,8 @@ LaneFiles::Found LaneFiles::load(const std::vector<Listed>& files, std::uint64_t
 void LaneFiles::adopt(const Candidate& newest) {
   active_ = open_file(folder_, newest.name, O_RDWR);
   Segment& segment = segments_.back();
-  trusted_ = active_ && ::ftruncate(active_.fd(), static_cast<off_t>(segment.bytes)) == 0 &&
-             ::fdatasync(active_.fd()) == 0 && ::fsync(folder_) == 0;
+  trusted_ = active_ && ::ftruncate(active_.get(), static_cast<off_t>(segment.bytes)) == 0 &&
+             ::fdatasync(active_.get()) == 0 && ::fsync(folder_) == 0;
 }
 
 bool LaneFiles::fits(std::size_t bytes, std::uint64_t segment_bytes) const {
@@ -185,15 +185,15 @@ bool LaneFiles::start(const SegmentHeader& header, std::uint64_t reserve) {
   bool instead = !segments_.empty() && segments_.back().first == header.first;
   if (instead) made = fmt::format("{}.new", name_of(lane_));
   constexpr int kMake = O_RDWR | O_CREAT | O_EXCL;
-  File file = open_file(folder_, made, kMake);
+  Fd file = open_file(folder_, made, kMake);
   if (!file && errno == EEXIST && remove(made)) file = open_file(folder_, made, kMake);
   if (!file) return false;
   bool reserved = false, good = true;
   if (reserve > 0) {
-    reserved = ::fallocate(file.fd(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(reserve)) == 0;
+    reserved = ::fallocate(file.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(reserve)) == 0;
     good = reserved || errno == EOPNOTSUPP || errno == ENOSYS;
   }
-  good = good && write_at(file.fd(), header_bytes(header), 0);
+  good = good && write_at(file.get(), header_bytes(header), 0);
   if (good && instead) good = ::renameat(folder_, made.c_str(), folder_, name.c_str()) == 0;
   if (!good) {
     int why = errno;
@@ -211,19 +211,19 @@ bool LaneFiles::start(const SegmentHeader& header, std::uint64_t reserve) {
 
 void LaneFiles::finish() {
   if (active_ && trusted_ && reserved_)
-    (void)!::ftruncate(active_.fd(), static_cast<off_t>(segments_.back().bytes));
+    (void)!::ftruncate(active_.get(), static_cast<off_t>(segments_.back().bytes));
   reserved_ = false;
-  active_ = File();
+  active_ = Fd();
 }
 
 bool LaneFiles::append(Bytes records) {
   Segment& segment = segments_.back();
-  if (write_at(active_.fd(), records, segment.bytes)) {
+  if (write_at(active_.get(), records, segment.bytes)) {
     segment.bytes += records.size();
     return true;
   }
   int why = errno;
-  if (::ftruncate(active_.fd(), static_cast<off_t>(segment.bytes)) != 0) trusted_ = false;
+  if (::ftruncate(active_.get(), static_cast<off_t>(segment.bytes)) != 0) trusted_ = false;
   reserved_ = false;  // that gave it back
   errno = why;
   return false;
@@ -231,7 +231,7 @@ bool LaneFiles::append(Bytes records) {
 
 bool LaneFiles::sync(std::uint64_t last) {
   // After a failed sync the kernel may hold the pages for clean: this file is not written again.
-  if (::fdatasync(active_.fd()) != 0) return trusted_ = false;
+  if (::fdatasync(active_.get()) != 0) return trusted_ = false;
   if (folder_dirty_ && ::fsync(folder_) != 0) return trusted_ = false;
   folder_dirty_ = false;
   segments_.back().last = last;
@@ -248,9 +248,9 @@ bool LaneFiles::empty_newest(const SpoolHash& next_hash) {
   header.first = newest.last + 1;
   header.previous_hash = next_hash;
   std::string from = segment_name(lane_, newest.first), to = segment_name(lane_, header.first);
-  if (!write_at(active_.fd(), header_bytes(header), 0)) return false;
-  if (::ftruncate(active_.fd(), kHeaderBytes) != 0) trusted_ = false;
-  if (::fdatasync(active_.fd()) != 0) trusted_ = false;
+  if (!write_at(active_.get(), header_bytes(header), 0)) return false;
+  if (::ftruncate(active_.get(), kHeaderBytes) != 0) trusted_ = false;
+  if (::fdatasync(active_.get()) != 0) trusted_ = false;
   if (::renameat(folder_, from.c_str(), folder_, to.c_str()) == 0)
     newest.first = header.first;
   else
@@ -278,7 +278,7 @@ std::optional<std::uint64_t> LaneFiles::evict(bool newest_too, const SpoolHash& 
     return empty_newest(next_hash) ? std::optional<std::uint64_t>(lost) : std::nullopt;
   if (!reserved_) return std::nullopt;
   reserved_ = false;
-  if (::ftruncate(active_.fd(), static_cast<off_t>(oldest.bytes)) != 0) return std::nullopt;
+  if (::ftruncate(active_.get(), static_cast<off_t>(oldest.bytes)) != 0) return std::nullopt;
   return 0;
 }
 
@@ -310,8 +310,8 @@ bool drop_bad(int folder) {
     if (file.parsed.last == 0 ||
         ::fstatat(folder, file.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 || info.st_size == 0)
       continue;
-    File open = open_file(folder, file.name, O_WRONLY);  // the name still says what is lost
-    any = (open && ::ftruncate(open.fd(), 0) == 0) || any;
+    Fd open = open_file(folder, file.name, O_WRONLY);  // the name still says what is lost
+    any = (open && ::ftruncate(open.get(), 0) == 0) || any;
   }
   return any;
 }

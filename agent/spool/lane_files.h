@@ -70,7 +70,7 @@ class LaneFiles {
   SpoolLane lane_;
   std::uint64_t epoch_;
   std::deque<Segment> segments_;  // the last one is the newest
-  File active_;
+  Fd active_;
   bool trusted_ = true;
   bool reserved_ = false;
   bool folder_dirty_ = false;  // an entry was made that isn't synced yet

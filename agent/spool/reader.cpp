@@ -11,8 +11,6 @@
 namespace weir {
 namespace {
 
-using spool::File;
-
 constexpr const char* kCommittedFile = "committed";
 constexpr int kMaxLooks = 8;  // a writer that removes something at each look stops before that
 constexpr std::size_t kWindow = 1u << 20;  // bytes of a segment read at once: a record and more
@@ -42,7 +40,7 @@ bool same(const SpoolPiece& a, const SpoolPiece& b) {
 }  // namespace
 
 struct SpoolReader::State {
-  File folder;
+  Fd folder;
   std::array<Cursor, kSpoolLanes> cursors{};
 
   SpoolPositions committed() const;
@@ -66,15 +64,15 @@ SpoolReader::~SpoolReader() = default;
 
 // What the writer says is durable; without a word of it, nothing is.
 SpoolPositions SpoolReader::State::committed() const {
-  File file = spool::open_file(folder.fd(), kCommittedFile, O_RDONLY);
+  Fd file = spool::open_file(folder.get(), kCommittedFile, O_RDONLY);
   for (int n = 0; file && n < kMaxLooks; ++n)  // it may be in the middle of writing
-    if (auto positions = read_acknowledged(file.fd()); positions && (*positions)[0].epoch != 0)
+    if (auto positions = read_acknowledged(file.get()); positions && (*positions)[0].epoch != 0)
       return *positions;
   return {};
 }
 
 Result<LaneView> SpoolReader::State::look(SpoolLane lane, std::uint64_t epoch) const {
-  auto files = spool::list(folder.fd());
+  auto files = spool::list(folder.get());
   if (!files) return tl::unexpected(files.error());
   LaneView view;
   for (const spool::Listed& listed : *files) {
@@ -83,9 +81,9 @@ Result<LaneView> SpoolReader::State::look(SpoolLane lane, std::uint64_t epoch) c
       view.bad.push_back(listed.parsed);
       continue;
     }
-    File file = spool::open_file(folder.fd(), listed.name, O_RDONLY);
+    Fd file = spool::open_file(folder.get(), listed.name, O_RDONLY);
     if (!file) continue;
-    auto header = spool::parse_header(spool::read_at(file.fd(), 0, spool::kHeaderBytes));
+    auto header = spool::parse_header(spool::read_at(file.get(), 0, spool::kHeaderBytes));
     if (header && header->lane == lane && header->epoch == epoch) {
       view.segments.push_back({listed.name, *header});
     } else {  // damaged, or not from here; how far it went, the next segment says
@@ -103,7 +101,7 @@ void SpoolReader::State::read_records(const Segment& segment, std::uint64_t firs
                                       std::size_t max_bytes, SpoolPiece& out) {
   const spool::SegmentHeader& header = segment.header;
   Cursor& cursor = cursors[static_cast<std::size_t>(header.lane)];
-  File file = spool::open_file(folder.fd(), segment.name, O_RDONLY);
+  Fd file = spool::open_file(folder.get(), segment.name, O_RDONLY);
   if (!file) return;
   bool go_on = cursor.segment_first == header.first && cursor.sequence <= first &&
                cursor.offset >= spool::kHeaderBytes;
@@ -111,7 +109,7 @@ void SpoolReader::State::read_records(const Segment& segment, std::uint64_t firs
   std::uint64_t sequence = go_on ? cursor.sequence : header.first;
   std::size_t bytes = 0;
   for (bool more = true; more && at < spool::kMaxSegmentBytes;) {
-    std::vector<std::uint8_t> window = spool::read_at(file.fd(), at, kWindow);
+    std::vector<std::uint8_t> window = spool::read_at(file.get(), at, kWindow);
     std::size_t used = 0;
     more = false;
     while (sequence <= last && out.records.size() < max_records) {
@@ -182,8 +180,8 @@ Result<SpoolPiece> SpoolReader::State::piece(SpoolLane lane, std::uint64_t after
   }
   if (holds != nullptr && lost.why == SpoolLoss::evicted && behind != nullptr) {
     // Unreadable bytes in it, not yet put aside by a writer.
-    File file = spool::open_file(folder.fd(), holds->name, O_RDONLY);
-    auto scan = spool::scan_segment(spool::read_at(file.fd(), 0, spool::kMaxSegmentBytes));
+    Fd file = spool::open_file(folder.get(), holds->name, O_RDONLY);
+    auto scan = spool::scan_segment(spool::read_at(file.get(), 0, spool::kMaxSegmentBytes));
     if (!scan || !scan->clean) lost.why = SpoolLoss::damaged, lost.last = last;
   }
   out.lost = lost;
@@ -203,7 +201,7 @@ Result<SpoolPiece> SpoolReader::read(SpoolLane lane, std::uint64_t after, std::s
 }
 
 Result<SpoolPositions> SpoolReader::spooled() {
-  auto files = spool::list(state_->folder.fd());
+  auto files = spool::list(state_->folder.get());
   if (!files) return tl::unexpected(files.error());
   return state_->committed();
 }

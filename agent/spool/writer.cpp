@@ -19,7 +19,6 @@
 namespace weir {
 namespace {
 
-using spool::File;
 using spool::LaneFiles;
 
 constexpr SpoolLane kByWorth[] = {SpoolLane::telemetry, SpoolLane::audit, SpoolLane::alert};
@@ -55,8 +54,8 @@ std::size_t index(SpoolLane lane) {
 
 struct SpoolWriter::State {
   int folder = -1;
-  File lock;
-  File committed_file;
+  Fd lock;
+  Fd committed_file;
   SpoolLimits limits;
   std::uint64_t epoch = 0;
   std::vector<Lane> lanes;
@@ -96,18 +95,18 @@ Result<SpoolWriter> SpoolWriter::open(int folder, const SpoolLimits& limits, std
   state->lock = spool::open_again(folder);
   if (!state->lock)
     return fail(fmt::format("the spool's folder can't be opened: {}", std::strerror(errno)));
-  if (::flock(state->lock.fd(), LOCK_EX | LOCK_NB) != 0)
+  if (::flock(state->lock.get(), LOCK_EX | LOCK_NB) != 0)
     return fail("another engine writes this spool: end it, or give this one a folder of its own");
   auto files = spool::list(folder);
   if (!files) return tl::unexpected(files.error());
   SpoolPositions before{};
   state->committed_file = spool::open_file(folder, kCommittedFile, O_RDWR);
   if (state->committed_file)
-    if (auto read = read_acknowledged(state->committed_file.fd())) before = *read;
+    if (auto read = read_acknowledged(state->committed_file.get())) before = *read;
   std::uint64_t epoch = before[0].epoch;
   for (const spool::Listed& listed : *files)
-    if (File file = spool::open_file(folder, listed.name, O_RDONLY))
-      if (auto header = spool::parse_header(spool::read_at(file.fd(), 0, spool::kHeaderBytes)))
+    if (Fd file = spool::open_file(folder, listed.name, O_RDONLY))
+      if (auto header = spool::parse_header(spool::read_at(file.get(), 0, spool::kHeaderBytes)))
         epoch = std::max(epoch, header->epoch);
   if (epoch == 0) epoch = static_cast<std::uint64_t>(std::max<std::int64_t>(wall_ns, 1));
   state->epoch = epoch;
@@ -314,7 +313,7 @@ bool SpoolWriter::State::publish() {
   for (std::size_t n = 0; n < kSpoolLanes; ++n) now[n] = {epoch, lanes[n].committed};
   if (now == published) return true;
   if (!committed_file) committed_file = spool::open_file(folder, kCommittedFile, O_RDWR | O_CREAT);
-  if (!committed_file || !write_acknowledged(committed_file.fd(), now)) return failed();
+  if (!committed_file || !write_acknowledged(committed_file.get(), now)) return failed();
   published = now;
   return true;
 }

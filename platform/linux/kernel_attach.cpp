@@ -51,15 +51,15 @@ Result<void> check_place(int link, const CgroupPlace& place, const std::string& 
 
 // The old link goes on with the new program, or, where a link can't be changed, the new one is
 // there before the old one goes. No packet passes in between, no fork is missed.
-Result<Descriptor> take_over(const bpf_program* program, Descriptor old, int cgroup,
-                             const CgroupPlace& place, const std::string& pin) {
+Result<Fd> take_over(const bpf_program* program, Fd old, int cgroup, const CgroupPlace& place,
+                     const std::string& pin) {
   if (is_cgroup_program(program)) {
     if (auto r = check_place(old.get(), place, pin); !r) return tl::unexpected(r.error());
     if (bpf_link_update(old.get(), bpf_program__fd(program), nullptr))
       return fail_with("cannot replace the program of " + pin, errno);
     return old;
   }
-  Descriptor fresh(attach(program, cgroup));
+  Fd fresh(attach(program, cgroup));
   if (!fresh) return fail_with("cannot attach " + pin, fresh.get());
   std::string beside = pin + "_new";  // a bpffs takes no dots in names
   unlink(beside.c_str());
@@ -68,15 +68,15 @@ Result<Descriptor> take_over(const bpf_program* program, Descriptor old, int cgr
   return fresh;
 }
 
-Result<Descriptor> attach_one(KernelState& state, const bpf_program* program, int cgroup,
-                              const std::string& pin) {
+Result<Fd> attach_one(KernelState& state, const bpf_program* program, int cgroup,
+                      const std::string& pin) {
   if (!pin.empty()) {
-    Descriptor old(bpf_obj_get(pin.c_str()));
+    Fd old(bpf_obj_get(pin.c_str()));
     if (old) return take_over(program, std::move(old), cgroup, state.place, pin);
   }
   int link = attach(program, cgroup);
   if (link < 0) return fail_with(std::string("cannot attach ") + bpf_program__name(program), link);
-  Descriptor fresh(link);
+  Fd fresh(link);
   if (!pin.empty() && bpf_obj_pin(fresh.get(), pin.c_str()))
     return fail_with("cannot pin " + pin, errno);
   return fresh;
@@ -85,7 +85,7 @@ Result<Descriptor> attach_one(KernelState& state, const bpf_program* program, in
 }  // namespace
 
 Result<void> attach_programs(KernelState& state, const std::string& pins) {
-  Descriptor cgroup(open(state.place.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  Fd cgroup(open(state.place.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!cgroup) return fail_with("cannot open " + state.place.path, errno);
   // Tasks first, charging last: what egress charges has an owner from its first packet on.
   for (KernelProgram& p : state.programs) {

@@ -126,10 +126,6 @@ Result<void> may_attach([[maybe_unused]] const CgroupPlace& place) {
 
 }  // namespace
 
-Descriptor::~Descriptor() {
-  if (fd_ >= 0) close(fd_);
-}
-
 tl::unexpected<Error> fail_with(const std::string& text, int code) {
   return fail(text + ": " + std::strerror(std::abs(code)));
 }

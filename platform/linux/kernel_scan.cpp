@@ -166,7 +166,7 @@ class Scan {
 // yet.
 void bind_socket(int sockets, int pidfd, int number, std::uint32_t pid, const weir_task& task) {
   // Held for a moment only: a copy of the descriptor delays its close.
-  Descriptor fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd, number, 0)));
+  Fd fd(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd, number, 0)));
   int domain = 0;
   socklen_t size = sizeof domain;
   if (!fd || getsockopt(fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size)) return;
@@ -183,7 +183,7 @@ void bind_socket(int sockets, int pidfd, int number, std::uint32_t pid, const we
 }
 
 void bind_sockets_of(int sockets, std::uint32_t pid, const weir_task& task, std::size_t& left) {
-  Descriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   std::string folder = fmt::format("/proc/{}/fd", pid);
   DIR* dir = pidfd ? opendir(folder.c_str()) : nullptr;
   if (!dir) return;

@@ -12,26 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "platform/files/fd.h"
 #include "platform/linux/kernel_part.h"
 
 namespace weir {
-
-class Descriptor {  // closes itself
- public:
-  Descriptor() = default;
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Descriptor();
-  int get() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
 
 struct CgroupPlace {
   std::string path;
@@ -57,9 +41,9 @@ struct KernelState {
   CgroupPlace place;
   Object object;
   std::vector<KernelProgram> programs;
-  std::vector<Descriptor> links;  // closing one that is not pinned detaches its program
-  int walk = -1;                  // one of them: the walk over the TCP sockets; -1: none here
-  bool to_wake = false;           // a verdict came for a socket that waited
+  std::vector<Fd> links;  // closing one that is not pinned detaches its program
+  int walk = -1;          // one of them: the walk over the TCP sockets; -1: none here
+  bool to_wake = false;   // a verdict came for a socket that waited
   weir_state values{};
   bool adopted = false;
   std::unique_ptr<ring_buffer, RingCloser> told;

@@ -18,11 +18,11 @@ constexpr std::uint64_t kUnitsPerNs = 16;  // of a windowed word, see weir_abi.h
 // changed (kernel/bpf/syscall.c, maybe_wait_bpf_programs), also on one processor, where
 // membarrier() does nothing.
 Result<void> wait_for_programs() {
-  Descriptor inner(bpf_map_create(BPF_MAP_TYPE_ARRAY, "weir_inner", 4, 4, 1, nullptr));
+  Fd inner(bpf_map_create(BPF_MAP_TYPE_ARRAY, "weir_inner", 4, 4, 1, nullptr));
   if (!inner) return fail_with("cannot make a map", errno);
   LIBBPF_OPTS(bpf_map_create_opts, options,
               .inner_map_fd = static_cast<std::uint32_t>(inner.get()));
-  Descriptor outer(bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "weir_outer", 4, 4, 1, &options));
+  Fd outer(bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "weir_outer", 4, 4, 1, &options));
   if (!outer) return fail_with("cannot make a map of maps", errno);
   std::uint32_t zero = 0;
   int fd = inner.get();

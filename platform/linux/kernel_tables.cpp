@@ -189,7 +189,7 @@ Result<void> KernelPart::put_verdict(std::uint64_t cookie, std::uint64_t limits,
 
 void KernelPart::wake() {
   if (!std::exchange(state_->to_wake, false)) return;
-  Descriptor walk(bpf_iter_create(state_->walk));
+  Fd walk(bpf_iter_create(state_->walk));
   if (!walk) return;
   // It prints nothing: a read returns when the walk is over, EAGAIN after a million sockets.
   char nothing[64];

@@ -14,17 +14,17 @@ namespace {
 
 constexpr std::uint64_t kQ4 = 16;  // a window's word counts 1/16 ns
 
-Descriptor open_map(const std::string& dir, const char* name) {
+Fd open_map(const std::string& dir, const char* name) {
   LIBBPF_OPTS(bpf_obj_get_opts, options, .file_flags = BPF_F_RDONLY);
-  return Descriptor(bpf_obj_get_opts((dir + "/maps/" + name).c_str(), &options));
+  return Fd(bpf_obj_get_opts((dir + "/maps/" + name).c_str(), &options));
 }
 
 }  // namespace
 
 Result<PinnedTables> read_pinned(const std::string& pin_dir) {
   std::string dir = fmt::format("{}/weir/{}", pin_dir, WEIR_LAYOUT);
-  Descriptor limits = open_map(dir, "limits"), accounts = open_map(dir, "accounts"),
-             counters = open_map(dir, "counters");
+  Fd limits = open_map(dir, "limits"), accounts = open_map(dir, "accounts"),
+     counters = open_map(dir, "counters");
   if (!limits || !accounts || !counters)
     return fail(fmt::format("nothing of Weir is pinned in {}", pin_dir));
   PinnedTables tables;

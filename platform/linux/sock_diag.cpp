@@ -102,7 +102,7 @@ struct DumpRequest {
 };
 
 Result<std::vector<Found>> sockets_of(std::uint8_t family, const Wanted& wanted) {
-  Descriptor netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  Fd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
   if (!netlink) return fail_with("cannot open sock_diag", errno);
   setsockopt(netlink.get(), SOL_SOCKET, SO_RCVTIMEO, &kAnswerWithin, sizeof kAnswerWithin);
   DumpRequest dump{};
@@ -180,7 +180,7 @@ Result<std::size_t> KernelPart::destroy_sockets() {
 }
 
 Result<void> destroy_socket(const weir_tuple& tuple, std::uint64_t cookie) {
-  Descriptor netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  Fd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
   if (!netlink) return fail_with("cannot open sock_diag", errno);
   setsockopt(netlink.get(), SOL_SOCKET, SO_RCVTIMEO, &kAnswerWithin, sizeof kAnswerWithin);
   Request request = make_request(tuple, cookie);

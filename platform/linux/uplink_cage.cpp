@@ -36,7 +36,7 @@ weir_cage_place key_of(const CagePlace& place) {
 
 struct UplinkCage::State {
   Object object;
-  Descriptor link;
+  Fd link;
   int map(const char* name) const { return bpf_object__find_map_fd_by_name(object.get(), name); }
 };
 
@@ -56,10 +56,10 @@ Result<UplinkCage> UplinkCage::load(const std::string& cgroup) {
     return fail_with("cannot load the uplink's program", bad);
   bpf_program* program = bpf_object__find_program_by_name(state->object.get(), "weir_cage");
   WEIR_CHECK(program != nullptr);
-  Descriptor folder(open(cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  Fd folder(open(cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder) return fail_with("cannot use cgroup " + cgroup, errno);
-  state->link = Descriptor(
-      bpf_link_create(bpf_program__fd(program), folder.get(), BPF_CGROUP_INET_EGRESS, nullptr));
+  state->link =
+      Fd(bpf_link_create(bpf_program__fd(program), folder.get(), BPF_CGROUP_INET_EGRESS, nullptr));
   if (!state->link) return fail_with("cannot attach the uplink's program to " + cgroup, errno);
   return UplinkCage(std::move(state));
 }

@@ -15,13 +15,13 @@ ROWS = [
     ("platform/capture_file/", ("core/", "platform/capture_file/")),
     ("platform/event_log/", ("core/", "proto/map/", "weir/v1/", "platform/event_log/")),
     ("platform/linux/bpf/", ("platform/linux/bpf/",)),
-    ("platform/linux/", ("core/", "platform/linux/")),
+    ("platform/linux/", ("core/", "platform/files/", "platform/linux/")),
     ("platform/", ("core/", "platform/")),
     ("agent/wire/", ("core/", "proto/map/", "weir/v1/", "agent/wire/")),
     # The guard parses nothing: no protobuf, no policy text, no capture.
     ("agent/guard/", ("core/base/", "core/event/", "core/policy/", "platform/files/", "platform/linux/",
                       "agent/guard/")),
-    ("agent/spool/", ("core/base/", "agent/spool/")),
+    ("agent/spool/", ("core/base/", "platform/files/", "agent/spool/")),
     # The uplink speaks with the collector: it sees the spool and the guard's messages, not the line.
     ("agent/uplink/", ("core/base/", "proto/connect/", "weir/v1/", "platform/files/", "platform/linux/seal/",
                        "agent/guard/", "agent/spool/", "agent/uplink/")),
