@@ -65,15 +65,15 @@ int enroll(const std::string& token_file, const std::string& state) {
   if (!token) return failed(kExitUsage, fmt::format("{}: {}", token_file, token.error().sentence));
   std::optional<uid_t> owner;
   if (::geteuid() == 0) owner = kUplinkUser;
-  EnrolResult<HostFacts> host = enrol(*token, facts_of_host(), state, owner);
+  DoorResult<HostFacts> host = enrol(*token, facts_of_host(), state, owner);
   if (host) {
     fmt::print("enrolled: host {} in group {}; reports go to {}\n", host->host_id, host->group,
                host->agent_address);
     return kExitDone;
   }
   Exit exit = kExitFailed;
-  if (host.error().kind == EnrolFailure::Kind::refused) exit = kExitNotAllowed;
-  if (host.error().kind == EnrolFailure::Kind::unreachable) exit = kExitUnreachable;
+  if (host.error().kind == DoorFailure::Kind::refused) exit = kExitNotAllowed;
+  if (host.error().kind == DoorFailure::Kind::unreachable) exit = kExitUnreachable;
   return failed(exit, host.error().sentence);
 }
 

@@ -15,7 +15,7 @@ namespace weir {
 // Held by both threads: the owner may end while the door is still silent.
 struct CertificateCare::Request {
   std::mutex mutex;
-  std::optional<tl::expected<Identity, RenewalFailure>> answer;
+  std::optional<DoorResult<Identity>> answer;
 };
 
 CertificateCare::CertificateCare(int folder, int wake) : folder_(folder), wake_(wake) {}
@@ -37,7 +37,7 @@ std::optional<Identity> CertificateCare::tend(const Identity& identity, std::int
     }).detach();
     return std::nullopt;
   }
-  std::optional<tl::expected<Identity, RenewalFailure>> answer;
+  std::optional<DoorResult<Identity>> answer;
   {
     std::lock_guard lock(request_->mutex);
     if (!request_->answer) return std::nullopt;
@@ -54,7 +54,7 @@ std::optional<Identity> CertificateCare::tend(const Identity& identity, std::int
   }
   refusal_ = printable(answer->error().sentence);
   say("the host's certificate was not renewed: " + refusal_);
-  if (answer->error().kind == RenewalFailure::Kind::refused) {
+  if (answer->error().kind == DoorFailure::Kind::refused) {
     again_ms_ = now_ms + kRefusedAgainMs;
   } else {
     again_ms_ = now_ms + pause_ms_;

@@ -23,7 +23,7 @@
 namespace weir {
 namespace {
 
-using Kind = EnrolFailure::Kind;
+using Kind = DoorFailure::Kind;
 
 constexpr char kIdentity[] = "identity", kTrust[] = "trust";
 constexpr std::size_t kMaxHostName = 253;
@@ -33,16 +33,16 @@ Fd open_folder(int at, const char* path) {
   return Fd(::openat(at, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
-tl::unexpected<EnrolFailure> failed(const std::string& name, const char* what) {
-  return tl::unexpected(EnrolFailure{
+tl::unexpected<DoorFailure> failed(const std::string& name, const char* what) {
+  return tl::unexpected(DoorFailure{
       Kind::local, fmt::format("{}: can't be {}: {}", name, what, std::strerror(errno))});
 }
-tl::unexpected<EnrolFailure> local(const Error& error) {
-  return tl::unexpected(EnrolFailure{Kind::local, error.sentence});
+tl::unexpected<DoorFailure> local(const Error& error) {
+  return tl::unexpected(DoorFailure{Kind::local, error.sentence});
 }
-tl::unexpected<EnrolFailure> nonsense(const std::string& sentence) {
+tl::unexpected<DoorFailure> nonsense(const std::string& sentence) {
   return tl::unexpected(
-      EnrolFailure{Kind::refused, "the collector's answer is not usable: " + sentence});
+      DoorFailure{Kind::refused, "the collector's answer is not usable: " + sentence});
 }
 
 Result<PolicyTrust> trust_in(const v1::EnrolResponse& response) {
@@ -85,8 +85,8 @@ Result<Identity> identity_in(const v1::EnrolResponse& response, const EnrolmentT
 }
 
 // The folder may be there already, empty or with what an enrolment left that broke off.
-EnrolResult<void> lay_down(int state, int folder, const Identity& identity,
-                           const std::string& trust, std::optional<uid_t> owner) {
+DoorResult<void> lay_down(int state, int folder, const Identity& identity, const std::string& trust,
+                          std::optional<uid_t> owner) {
   if (owner && ::fchown(folder, *owner, *owner) != 0)
     return failed(kIdentity, "given to the uplink");
   if (auto written = replace_file(state, kTrust, trust); !written) return local(written.error());
@@ -96,7 +96,7 @@ EnrolResult<void> lay_down(int state, int folder, const Identity& identity,
   return {};
 }
 
-EnrolFailure failure_of(const ConnectError& error) {
+DoorFailure failure_of(const ConnectError& error) {
   bool transient = error.code == "unavailable" || error.code == "deadline_exceeded";
   if (error.kind == ConnectError::Kind::refused && !transient)
     return {Kind::refused, "the collector refused: " + error.sentence};
@@ -113,8 +113,8 @@ Result<std::optional<Identity>> enrolled_as(const std::string& state) {
   return fail(fmt::format("{}/{}: {}", state, kIdentity, std::strerror(errno)));
 }
 
-EnrolResult<HostFacts> enrol(const EnrolmentToken& token, const EnrolmentFacts& facts,
-                             const std::string& state, std::optional<uid_t> owner) {
+DoorResult<HostFacts> enrol(const EnrolmentToken& token, const EnrolmentFacts& facts,
+                            const std::string& state, std::optional<uid_t> owner) {
   Fd folder = open_folder(AT_FDCWD, state.c_str());
   if (!folder) return failed(state, "opened");
   if (::mkdirat(folder.get(), kIdentity, 0700) != 0 && errno != EEXIST)

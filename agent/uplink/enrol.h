@@ -5,22 +5,14 @@
 
 #include <sys/types.h>
 
-#include <cstdint>
 #include <optional>
 #include <string>
 
+#include "agent/uplink/door_failure.h"
 #include "agent/uplink/identity.h"
 #include "agent/uplink/token.h"
 
 namespace weir {
-
-struct EnrolFailure {
-  enum class Kind : std::uint8_t { refused, unreachable, local };
-  Kind kind = Kind::local;
-  std::string sentence;
-};
-template <class T>
-using EnrolResult = tl::expected<T, EnrolFailure>;
 
 struct EnrolmentFacts {
   std::string hostname{}, version{}, machine_id{};  // the id's digest is what goes out
@@ -31,7 +23,7 @@ Result<std::optional<Identity>> enrolled_as(const std::string& state);
 
 // `owner`: the uplink's uid and gid, which the identity is given to; nothing: it stays the
 // caller's.
-EnrolResult<HostFacts> enrol(const EnrolmentToken& token, const EnrolmentFacts& facts,
-                             const std::string& state, std::optional<uid_t> owner);
+DoorResult<HostFacts> enrol(const EnrolmentToken& token, const EnrolmentFacts& facts,
+                            const std::string& state, std::optional<uid_t> owner);
 
 }  // namespace weir

@@ -9,18 +9,18 @@
 namespace weir {
 namespace {
 
-using Kind = RenewalFailure::Kind;
+using Kind = DoorFailure::Kind;
 
 constexpr char kContext[] = "weir renew v1";  // and its zero byte, before nonce and request
 constexpr std::size_t kNonce = 16;            // bytes
 
-tl::unexpected<RenewalFailure> failed(Kind kind, const std::string& sentence) {
-  return tl::unexpected(RenewalFailure{kind, sentence});
+tl::unexpected<DoorFailure> failed(Kind kind, const std::string& sentence) {
+  return tl::unexpected(DoorFailure{kind, sentence});
 }
 
 }  // namespace
 
-tl::expected<Identity, RenewalFailure> renew(int folder, const Identity& identity) {
+DoorResult<Identity> renew(int folder, const Identity& identity) {
   Result<HostKey> old = HostKey::from_pem(identity.key_pem), next = HostKey::generate();
   Result<std::string> certificate = certificate_der_of(identity.certificate_pem);
   if (!old) return failed(Kind::local, old.error().sentence);

@@ -210,7 +210,7 @@ class Desk {
     for (int fd : {spool_, acknowledged_, news_, guard}) ::close(fd);
   }
 
-  EnrolResult<HostFacts> enrol_with(const std::string& text) {
+  DoorResult<HostFacts> enrol_with(const std::string& text) {
     auto token = read_token(text);
     EXPECT_TRUE(token) << token.error().sentence;
     return enrol(*token, {.hostname = "desk", .version = "0.1.0", .machine_id = state.string()},

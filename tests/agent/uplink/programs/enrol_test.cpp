@@ -11,7 +11,7 @@
 namespace weir {
 namespace {
 
-using Kind = EnrolFailure::Kind;
+using Kind = DoorFailure::Kind;
 
 class Enrolling : public FleetOfPrograms {
  protected:
@@ -25,7 +25,7 @@ class Enrolling : public FleetOfPrograms {
     fs::create_directories(base / name);
     return base / name;
   }
-  EnrolResult<HostFacts> enrol_at(const fs::path& dir, const std::string& text) {
+  DoorResult<HostFacts> enrol_at(const fs::path& dir, const std::string& text) {
     auto token = read_token(text);
     EXPECT_TRUE(token);
     return enrol(*token, {.hostname = "desk", .version = "0.1.0", .machine_id = dir.string()}, dir,
@@ -168,7 +168,7 @@ TEST_F(Enrolling, a_renewal_by_another_key_is_refused) {
   int folder = folder_of(dir);
   auto renewed = renew(folder, **identity);
   ASSERT_FALSE(renewed);
-  EXPECT_EQ(renewed.error().kind, RenewalFailure::Kind::refused) << renewed.error().sentence;
+  EXPECT_EQ(renewed.error().kind, Kind::refused) << renewed.error().sentence;
   ::close(folder);
 }
 
