@@ -13,7 +13,10 @@ using google::protobuf::util::JsonStringToMessage;
 std::optional<ExecReport> exec_report(const std::string& json) {
   v1::Report message;
   if (!JsonStringToMessage(json, &message).ok() || message.id().empty()) return std::nullopt;
-  ExecReport report{.id = message.id(), .revision = message.revision(), .json = json};
+  ExecReport report;
+  report.id = message.id();
+  report.revision = message.revision();
+  report.json = json;
   const v1::Decision& decision = message.decision();
   report.rule = decision.rule();
   // A finding under a limit that still has room stops nothing.

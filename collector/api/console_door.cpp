@@ -11,11 +11,10 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
-#include <boost/beast/http.hpp>
-#include <boost/beast/ssl/ssl_stream.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/status.hpp>
+#include <boost/beast/http/string_body.hpp>
 #include <chrono>
 #include <map>
 #include <optional>
@@ -27,6 +26,7 @@
 #include "collector/api/route.h"
 #include "collector/api/transcode.h"
 #include "proto/connect/envelope.h"
+#include "proto/connect/tls_stream.h"
 
 namespace weir {
 namespace {
@@ -42,8 +42,10 @@ constexpr std::chrono::milliseconds kPause{100};
 constexpr seconds kIdle{60};    // between two requests of one connection
 constexpr seconds kAnswer{40};  // `policy status --wait` answers after 30 s
 constexpr std::uint32_t kMaxHeader = 16u << 10;
+constexpr std::size_t kPiece = 16u << 10;      // a TLS record
 constexpr std::size_t kMaxConnections = 1024;  // 30 KiB of TLS state each
-constexpr std::uint32_t kMaxOfAddress = 128;   // an office behind one address
+constexpr std::string_view kLastChunk = "0\r\n\r\n";
+constexpr std::uint32_t kMaxOfAddress = 128;  // an office behind one address
 constexpr int kInvalidArgument = 3, kResourceExhausted = 8, kInternal = 13;
 constexpr int kPermissionDenied = 7, kUnauthenticated = 16;
 
@@ -70,10 +72,10 @@ std::int64_t now_s() {
 // One connection: requests one after the other until either end has enough.
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(tcp::socket socket, Shared& shared)
-      : stream_(std::move(socket), shared.tls), shared_(shared) {
-    error_code none;
-    address_ = lowest().socket().remote_endpoint(none).address().to_string();
+  Session(tcp::socket socket, Shared& shared) : stream_(shared.io, shared.tls), shared_(shared) {
+    error_code gone;
+    if (int accepted = socket.release(gone); !gone) stream_.adopt(accepted);
+    address_ = stream_.peer();
     shared_.sessions.insert(this);
     ++shared_.of_address[address_];
   }
@@ -87,34 +89,51 @@ class Session : public std::enable_shared_from_this<Session> {
   void begin() {
     if (shared_.sessions.size() > kMaxConnections || shared_.of_address[address_] > kMaxOfAddress)
       return;
-    lowest().expires_after(kHandshake);
-    stream_.async_handshake(net::ssl::stream_base::server,
-                            [self = shared_from_this()](error_code code) {
-                              if (!code) self->read_head(kRequest);
-                            });
+    stream_.expires_after(kHandshake);
+    stream_.handshake_as_server([self = shared_from_this()](error_code code, std::size_t) {
+      if (!code) self->read_head(kRequest);
+    });
   }
 
   void end() {
     if (upstream_) upstream_->cancel();
     if (cancel_) cancel_();
-    lowest().close();
+    stream_.close();
   }
 
  private:
-  boost::beast::tcp_stream& lowest() { return boost::beast::get_lowest_layer(stream_); }
+  using Parser = http::request_parser<http::string_body>;
 
   void read_head(seconds limit) {
     parser_.emplace();
     parser_->header_limit(kMaxHeader);
     parser_->body_limit(kMaxConnectMessage);
-    lowest().expires_after(limit);
-    http::async_read_header(stream_, buffer_, *parser_,
-                            [self = shared_from_this()](error_code code, std::size_t) {
-                              if (!code) self->on_head();
-                            });
+    stream_.expires_after(limit);
+    read(&Parser::is_header_done, &Session::on_head);
   }
 
-  void on_head() {
+  // Until `enough`; `then` learns why it did not come to that.
+  void read(bool (Parser::*enough)() const, void (Session::*then)(error_code)) {
+    while (!((*parser_).*enough)()) {
+      error_code code = http::error::need_more;
+      if (buffer_.size() != 0) buffer_.consume(parser_->put(buffer_.data(), code));
+      if (code == http::error::need_more) return read_piece(enough, then);
+      if (code) return (this->*then)(code);
+    }
+    (this->*then)({});
+  }
+
+  void read_piece(bool (Parser::*enough)() const, void (Session::*then)(error_code)) {
+    stream_.read_some(buffer_.prepare(kPiece).data(), kPiece,
+                      [self = shared_from_this(), enough, then](error_code code, std::size_t size) {
+                        if (code) return ((*self).*then)(code);
+                        self->buffer_.commit(size);
+                        self->read(enough, then);
+                      });
+  }
+
+  void on_head(error_code code) {
+    if (code) return;
     const auto& head = parser_->get();
     keep_alive_ = head.keep_alive();
     if (shared_.failures.too_many(address_, now_s()))
@@ -129,13 +148,9 @@ class Session : public std::enable_shared_from_this<Session> {
     if (parser_->content_length().value_or(0) > route_.max_body)
       return turn_away({413, kInvalidArgument, "the request is too large"});
     parser_->body_limit(route_.max_body);
-    lowest().expires_after(kRequest);
-    http::async_read(
-        stream_, buffer_, *parser_, [self = shared_from_this()](error_code code, std::size_t) {
-          if (code == http::error::body_limit)
-            return self->turn_away({413, kInvalidArgument, "the request is too large"});
-          if (!code) self->on_request();
-        });
+    stream_.expires_after(kRequest);
+    parser_->eager(true);
+    read(&Parser::is_done, &Session::on_request);
   }
 
   // Its body was not read: the connection can't go on.
@@ -147,7 +162,10 @@ class Session : public std::enable_shared_from_this<Session> {
                                  : error_body(turned.grpc_code, turned.sentence));
   }
 
-  void on_request() {
+  void on_request(error_code code) {
+    if (code == http::error::body_limit)
+      return turn_away({413, kInvalidArgument, "the request is too large"});
+    if (code) return;
     std::string body = std::move(parser_->get().body());
     if (route_.streams) {
       Envelopes envelopes;
@@ -159,7 +177,7 @@ class Session : public std::enable_shared_from_this<Session> {
     }
     Result<std::string> request = request_message(route_.method, body, route_.encoding);
     if (!request) return answer_error(kInvalidArgument, request.error().sentence);
-    lowest().expires_never();
+    stream_.expires_never();
     Call call{route_.method, route_.principal, std::move(*request)};
     if (route_.streams) return start_stream(std::move(call));
     calling_.emplace(shared_.io.get_executor());
@@ -198,29 +216,27 @@ class Session : public std::enable_shared_from_this<Session> {
     answer(http_status(code), "application/json", error_body(code, sentence));
   }
 
-  void answer(unsigned status, std::string_view type, std::string body) {
-    response_ = {static_cast<http::status>(status), 11};
-    describe(response_, type);
-    response_.keep_alive(keep_alive_);
-    response_.body() = std::move(body);
-    response_.prepare_payload();
-    lowest().expires_after(kWrite);
-    http::async_write(stream_, response_,
-                      [self = shared_from_this()](error_code code, std::size_t) {
-                        if (code) return;
-                        if (self->keep_alive_) return self->read_head(kIdle);
-                        self->lowest().expires_after(kHandshake);
-                        self->stream_.async_shutdown([self](error_code) {});
-                      });
+  void answer(unsigned status, std::string_view type, const std::string& body) {
+    std::string length = fmt::format("Content-Length: {}\r\n{}", body.size(),
+                                     keep_alive_ ? "" : "Connection: close\r\n");
+    out_ = head(status, type, length) + body;
+    stream_.expires_after(kWrite);
+    stream_.write(out_, [self = shared_from_this()](error_code code, std::size_t) {
+      if (code) return;
+      if (self->keep_alive_) return self->read_head(kIdle);
+      self->stream_.expires_after(kHandshake);
+      self->stream_.shutdown([self](error_code, std::size_t) {});
+    });
   }
 
-  template <class Message>
-  static void describe(Message& message, std::string_view type) {
-    message.set(http::field::content_type, {type.data(), type.size()});
-    message.set(http::field::cache_control, "no-store");
-    message.set("X-Content-Type-Options", "nosniff");
-    message.set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
-    message.set("Strict-Transport-Security", "max-age=31536000");
+  static std::string head(unsigned status, std::string_view type, std::string_view lines) {
+    auto reason = http::obsolete_reason(http::int_to_status(status));
+    return fmt::format(
+        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nCache-Control: no-store\r\n"
+        "X-Content-Type-Options: nosniff\r\n"
+        "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
+        "Strict-Transport-Security: max-age=31536000\r\n{}\r\n",
+        status, std::string_view(reason.data(), reason.size()), type, lines);
   }
 
   // ---- server streams ---------------------------------------------------------------------------
@@ -229,14 +245,10 @@ class Session : public std::enable_shared_from_this<Session> {
     keep_alive_ = false;
     std::string_view type = route_.encoding == Encoding::json ? "application/connect+json"
                                                               : "application/connect+proto";
-    head_ = {http::status::ok, 11};
-    describe(head_, type);
-    head_.chunked(true);
-    serializer_.emplace(head_);
-    lowest().expires_after(kWrite);
-    http::async_write_header(
-        stream_, *serializer_,
-        [self = shared_from_this(), call = std::move(call)](error_code code, std::size_t) {
+    out_ = head(200, type, "Transfer-Encoding: chunked\r\n");
+    stream_.expires_after(kWrite);
+    stream_.write(
+        out_, [self = shared_from_this(), call = std::move(call)](error_code code, std::size_t) {
           if (!code) self->open_upstream(call);
         });
   }
@@ -254,15 +266,15 @@ class Session : public std::enable_shared_from_this<Session> {
         [self = shared_from_this()](CallOutcome outcome) mutable {
           hand_over(std::move(self), &Session::on_end, std::move(outcome));
         });
-    lowest().expires_never();
+    stream_.expires_never();
     upstream_->next();
     watch();
   }
 
   // A client says nothing more after its request: what comes is its end.
   void watch() {
-    stream_.async_read_some(net::buffer(&nothing_, 1),
-                            [self = shared_from_this()](error_code, std::size_t) { self->end(); });
+    stream_.read_some(&nothing_, 1,
+                      [self = shared_from_this()](error_code, std::size_t) { self->end(); });
   }
 
   void on_message(const std::string& message) {
@@ -287,38 +299,34 @@ class Session : public std::enable_shared_from_this<Session> {
     if (outcome.code != 0)
       last = fmt::format(R"({{"error":{}}})", error_body(outcome.code, outcome.sentence));
     write_chunk(envelope(kConnectEndOfStream, last), [](Session& self) {
-      net::async_write(self.stream_, http::make_chunk_last(),
-                       [self = self.shared_from_this()](error_code, std::size_t) { self->end(); });
+      self.stream_.write(
+          kLastChunk, [self = self.shared_from_this()](error_code, std::size_t) { self->end(); });
     });
   }
 
-  void write_chunk(std::string bytes, void (*then)(Session&)) {
-    chunk_ = std::move(bytes);
+  void write_chunk(const std::string& bytes, void (*then)(Session&)) {
+    out_ = fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes);
     writing_ = true;
-    lowest().expires_after(kWrite);
-    net::async_write(stream_, http::make_chunk(net::buffer(chunk_)),
-                     [self = shared_from_this(), then](error_code code, std::size_t) {
-                       self->writing_ = false;
-                       if (code) return self->end();
-                       self->lowest().expires_never();
-                       if (!self->ended_) return then(*self);
-                       self->write_end(*std::exchange(self->ended_, std::nullopt));
-                     });
+    stream_.expires_after(kWrite);
+    stream_.write(out_, [self = shared_from_this(), then](error_code code, std::size_t) {
+      self->writing_ = false;
+      if (code) return self->end();
+      self->stream_.expires_never();
+      if (!self->ended_) return then(*self);
+      self->write_end(*std::exchange(self->ended_, std::nullopt));
+    });
   }
 
-  boost::beast::ssl_stream<boost::beast::tcp_stream> stream_;
+  TlsStream stream_;
   Shared& shared_;
   std::string address_;
   boost::beast::flat_buffer buffer_;
-  std::optional<http::request_parser<http::string_body>> parser_;
-  http::response<http::string_body> response_;
-  http::response<http::empty_body> head_;
-  std::optional<http::response_serializer<http::empty_body>> serializer_;
+  std::optional<Parser> parser_;
   std::shared_ptr<ServiceStream> upstream_;
   std::function<void()> cancel_;  // of a unary call
   // While a service works for us the thread stays, to hear its answer.
   std::optional<net::executor_work_guard<net::io_context::executor_type>> calling_;
-  std::string chunk_;
+  std::string out_;  // what is being written
   Route route_;
   std::optional<CallOutcome> ended_;  // of the service, while a message is being written
   bool writing_ = false;

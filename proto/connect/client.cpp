@@ -7,13 +7,12 @@
 #include <openssl/x509.h>
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
-#include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/ssl/error.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
-#include <boost/beast/http.hpp>
-#include <boost/beast/ssl/ssl_stream.hpp>
+#include <boost/beast/http/buffer_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
 #include <boost/json/src.hpp>
 #include <chrono>
 #include <cstring>
@@ -21,6 +20,7 @@
 #include <optional>
 
 #include "proto/connect/envelope.h"
+#include "proto/connect/tls_stream.h"
 
 namespace weir {
 namespace {
@@ -34,6 +34,7 @@ constexpr seconds kConnect{5}, kHandshake{5}, kSend{10};
 constexpr seconds kAnswer{45};   // `policy status --wait` answers after 30 s at the latest
 constexpr seconds kSilence{45};  // a stream gives a sign of life every 15 s
 constexpr std::uint32_t kMaxHeader = 16u << 10;
+constexpr std::size_t kPiece = 16u << 10;  // a TLS record
 
 tl::unexpected<ConnectError> failed(ConnectError::Kind kind, std::string sentence) {
   return tl::unexpected(ConnectError{kind, "", std::move(sentence)});
@@ -69,47 +70,82 @@ ConnectError error_in(std::string_view text) {
 // One HTTPS connection. Every step ends in time: what doesn't closes the socket.
 class Line {
  public:
+  using Parser = http::basic_parser<false>;
+
   Line() : tls_(net::ssl::context::tls_client), stream_(io_, tls_) {
     SSL_CTX_set_min_proto_version(tls_.native_handle(), TLS1_3_VERSION);
   }
 
   ConnectResult<void> open(const Door& door);
-  error_code send(const http::request<http::string_body>& request) {
-    return within(kSend, [&](auto done) { http::async_write(stream_, request, done); });
+  error_code send(const std::string& request) {
+    return within(deadline(kSend), [&](Done done) { stream_.write(request, std::move(done)); });
   }
-  template <class Parser>
-  error_code read_header(Parser& parser, seconds limit) {
-    return within(limit,
-                  [&](auto done) { http::async_read_header(stream_, buffer_, parser, done); });
-  }
-  template <class Parser>
-  error_code read(Parser& parser, seconds limit) {
-    return within(limit, [&](auto done) { http::async_read(stream_, buffer_, parser, done); });
-  }
-  template <class Parser>
-  error_code read_some(Parser& parser, seconds limit) {
-    return within(limit, [&](auto done) { http::async_read_some(stream_, buffer_, parser, done); });
-  }
+  error_code read_header(Parser& parser, seconds limit);
+  error_code read(Parser& parser, seconds limit);
+  error_code read_some(Parser& parser, seconds limit) { return read_some(parser, deadline(limit)); }
 
  private:
-  template <class Start>
-  error_code within(seconds limit, Start start) {
-    error_code result = net::error::timed_out;
-    start([&result](error_code code, auto&&...) { result = code; });
-    io_.restart();
-    io_.run_for(limit);
-    if (io_.stopped()) return result;
-    boost::beast::get_lowest_layer(stream_).close();
-    io_.run();
-    return net::error::timed_out;
-  }
+  using Done = TlsStream::Done;
+  using Time = std::chrono::steady_clock::time_point;
+  static Time deadline(seconds limit) { return std::chrono::steady_clock::now() + limit; }
+
+  error_code within(Time end, const std::function<void(Done)>& start);
+  error_code read_some(Parser& parser, Time end);
   bool has_key(const std::array<std::uint8_t, 32>& key_sha256);
 
   net::io_context io_;
   net::ssl::context tls_;
-  boost::beast::ssl_stream<boost::beast::tcp_stream> stream_;
+  TlsStream stream_;
   boost::beast::flat_buffer buffer_;
 };
+
+error_code Line::within(Time end, const std::function<void(Done)>& start) {
+  error_code result = net::error::timed_out;
+  start([&result](error_code code, std::size_t) { result = code; });
+  io_.restart();
+  io_.run_until(end);
+  if (io_.stopped()) return result;
+  stream_.close();
+  io_.run();
+  return net::error::timed_out;
+}
+
+// As much as the parser makes of one piece.
+error_code Line::read_some(Parser& parser, Time end) {
+  for (;;) {
+    error_code code = http::error::need_more;
+    if (buffer_.size() != 0) buffer_.consume(parser.put(buffer_.data(), code));
+    if (code != http::error::need_more) return code;
+    code = within(end, [&](Done done) {
+      stream_.read_some(buffer_.prepare(kPiece).data(), kPiece,
+                        [this, done](error_code e, std::size_t size) {
+                          buffer_.commit(size);
+                          done(e, size);
+                        });
+    });
+    if (code == net::error::eof) {
+      if (!parser.got_some()) return http::error::end_of_stream;
+      code = {};
+      parser.put_eof(code);
+      return code;
+    }
+    if (code) return code;
+  }
+}
+
+error_code Line::read_header(Parser& parser, seconds limit) {
+  parser.eager(false);
+  for (Time end = deadline(limit); !parser.is_header_done();)
+    if (error_code code = read_some(parser, end)) return code;
+  return {};
+}
+
+error_code Line::read(Parser& parser, seconds limit) {
+  parser.eager(true);
+  for (Time end = deadline(limit); !parser.is_done();)
+    if (error_code code = read_some(parser, end)) return code;
+  return {};
+}
 
 bool Line::has_key(const std::array<std::uint8_t, 32>& key_sha256) {
   std::unique_ptr<X509, void (*)(X509*)> certificate(
@@ -128,22 +164,15 @@ ConnectResult<void> Line::open(const Door& door) {
   using Kind = ConnectError::Kind;
   auto parts = split(door.address);
   if (!parts) return failed(Kind::unreachable, fmt::format("{}: not HOST:PORT", door.address));
-  net::ip::tcp::resolver resolver(io_);
-  net::ip::tcp::resolver::results_type found;
-  error_code code = within(kConnect, [&](auto done) {
-    resolver.async_resolve(parts->first, parts->second, [&found, done](error_code e, auto all) {
-      found = std::move(all);
-      done(e);
-    });
+  error_code code = within(deadline(kConnect), [&](Done done) {
+    stream_.connect(parts->first, parts->second, std::move(done));
   });
   if (code) return failed(Kind::unreachable, fmt::format("{}: {}", door.address, code.message()));
-  code = within(kConnect, [&](auto done) {
-    boost::beast::get_lowest_layer(stream_).async_connect(found, done);
-  });
-  if (code) return failed(Kind::unreachable, fmt::format("{}: {}", door.address, code.message()));
-  SSL_set_tlsext_host_name(stream_.native_handle(), parts->first.c_str());
-  code = within(kHandshake,
-                [&](auto done) { stream_.async_handshake(net::ssl::stream_base::client, done); });
+  // SSL_set_tlsext_host_name is a macro with a cast of C.
+  SSL_ctrl(stream_.native_handle(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+           parts->first.data());
+  code = within(deadline(kHandshake),
+                [&](Done done) { stream_.handshake_as_client(std::move(done)); });
   if (code)
     return failed(Kind::unreachable, fmt::format("{}: TLS: {}", door.address, code.message()));
   // Nothing was said yet but a hello. TLS proved that the other end holds the certificate's key.
@@ -154,16 +183,15 @@ ConnectResult<void> Line::open(const Door& door) {
   return {};
 }
 
-http::request<http::string_body> request_to(const Door& door, std::string_view method,
-                                            std::string_view type, std::string body) {
-  http::request<http::string_body> request(http::verb::post, fmt::format("/{}", method), 11);
-  request.set(http::field::host, door.address);
-  request.set(http::field::content_type, {type.data(), type.size()});
-  request.set("Connect-Protocol-Version", "1");
-  if (!door.session.empty()) request.set(http::field::authorization, "Bearer " + door.session);
-  request.body() = std::move(body);
-  request.prepare_payload();
-  return request;
+// Nothing in it comes from outside: the address and the secret are in a token or admin.json.
+std::string request_to(const Door& door, std::string_view method, std::string_view type,
+                       const std::string& body) {
+  std::string session =
+      door.session.empty() ? "" : fmt::format("Authorization: Bearer {}\r\n", door.session);
+  return fmt::format(
+      "POST /{} HTTP/1.1\r\nHost: {}\r\nContent-Type: {}\r\nConnect-Protocol-Version: 1\r\n"
+      "{}Content-Length: {}\r\n\r\n{}",
+      method, door.address, type, session, body.size(), body);
 }
 
 tl::unexpected<ConnectError> broken(const Door& door, error_code code) {
