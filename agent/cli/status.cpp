@@ -15,6 +15,7 @@
 #include "agent/wire/report_proto.h"
 #include "core/policy/default_policy.h"
 #include "core/policy/explain.h"
+#include "core/policy/limit_table.h"
 #include "platform/linux/pinned_tables.h"
 #include "weir/v1/report.pb.h"
 
@@ -36,8 +37,9 @@ struct Account {
 // The rule's numbers, unless the policy file was changed since and has other ones.
 void take_rule(Account& account, const Policy& policy) {
   account.bytes = account.row.bytes;
-  if (account.key.limit >= policy.limits.size()) return;
-  const Limit& limit = policy.limits[account.key.limit];
+  const bool answers = account.key.limit == answers_row(policy);
+  if (account.key.limit >= policy.limits.size() && !answers) return;
+  const Limit limit = answers ? answers_limit(policy) : policy.limits[account.key.limit];
   std::uint64_t bytes = limit.bytes.value_or(0);
   if (account.row.bytes + account.row.unnamed_bytes != (limit.window_ns > 0 ? bytes / 2 : bytes))
     return;
@@ -75,7 +77,8 @@ std::vector<Account> fullest(const PinnedTables& tables, const Policy& policy) {
 
 std::string rule_of(const Policy& policy, std::uint32_t row) {
   if (row < policy.limits.size()) return policy.limits[row].rule;
-  return row == policy.limits.size() ? "acknowledgements" : fmt::format("row {}", row);
+  if (row == answers_row(policy)) return kAnswersRule;
+  return row == acknowledgements_row(policy) ? "acknowledgements" : fmt::format("row {}", row);
 }
 
 std::string who(const Account& account) {

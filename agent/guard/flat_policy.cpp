@@ -16,7 +16,7 @@ const char* damage_of(const FlatHeader& h) {
   std::uint64_t rows = h.limits >= 64 ? ~0ull : (1ull << h.limits) - 1;
   if (h.keep > 1 || h.enforce > 1) return "a flag is neither 0 nor 1";
   if ((h.state.unclassified & ~rows) != 0 || (h.state.acknowledgements & ~rows) != 0 ||
-      (h.no_hold_rows & ~rows) != 0)
+      (h.state.answers & ~rows) != 0 || (h.no_hold_rows & ~rows) != 0)
     return "a row is named that the table does not have";
   if (h.state.first_flight > kMaxFirstFlight) return "first_flight is above 1 MiB";
   if (h.state.verdict_wait_ns > kMaxVerdictWaitNs) return "the wait for a verdict is above 60 s";

@@ -9,6 +9,7 @@
 
 #include "agent/guard/flat_policy.h"
 #include "core/policy/evaluate.h"
+#include "core/policy/limit_table.h"
 #include "core/policy/resolvers.h"
 #include "platform/linux/kernel_part.h"
 
@@ -23,6 +24,7 @@ constexpr std::uint64_t kVerdictWaitNs = 2'000'000'000;
 // with 474 kB: this is enough for 13 GB a day, and bounds what could be hidden in acknowledgements.
 constexpr std::uint64_t kAcknowledgementBytes = 32u << 20;
 constexpr std::uint64_t kAcknowledgementName = 0x61636b;  // in every policy the same row
+constexpr std::uint64_t kAnswersName = 0x616e73;
 constexpr std::int64_t kDayNs = 24ll * 3600 * 1'000'000'000;
 
 weir_per per_of(Per per) {
@@ -119,6 +121,13 @@ std::vector<std::uint8_t> flatten(const Policy& policy, const std::vector<IpAddr
         limit_row(kAcknowledgementBytes, kDayNs, WEIR_PER_PERSON, flags, 0);
     header.table[header.limits].name = kAcknowledgementName;
     header.state.acknowledgements = 1ull << header.limits++;
+  }
+  // After the one above: its number says which row it is (answers_row).
+  if (header.state.acknowledgements != 0 && header.limits < WEIR_LIMITS &&
+      policy.defaults.answers > 0) {
+    weir_limit& row = header.table[header.limits] = row_of(answers_limit(policy), policy.mode);
+    row.name = kAnswersName;
+    header.state.answers = 1ull << header.limits++;
   }
   std::vector<FlatPrefix> prefixes;
   name_interfaces(policy, header);

@@ -2,6 +2,7 @@
 #include <type_traits>
 
 #include "core/line/state.h"
+#include "core/policy/limit_table.h"
 
 namespace weir {
 namespace {
@@ -49,6 +50,11 @@ void Line::State::take(const PolicyChanged& changed) {
   policy = changed.policy;
   destinations.answers().take(*policy);
   accounts.clear();
+  answers.clear();
+  answers_policy.mode = policy->mode;
+  answers_policy.limits.clear();
+  if (policy->defaults.answers > 0 && !policy->limits.empty())
+    answers_policy.limits.push_back(answers_limit(*policy));
   judge_again();
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/line/state.h"
+#include "core/policy/limit_table.h"
 
 namespace weir {
 namespace {
@@ -74,8 +75,8 @@ void Line::State::judge(const Event& event, const Observation& seen) {
       judge_flow(flow, *seen.flow, seen.flow->serial);
     }
     if (simulated() && flow.socket.cookie != 0) {  // a log under another policy: its ledger counts
-      simulate(flow, seen.flow->serial,
-               flow.bytes.out - std::exchange(flow.simulated, flow.bytes.out));
+      const std::uint64_t sent = flow.bytes.out - std::exchange(flow.simulated, flow.bytes.out);
+      simulate(flow, seen.flow->serial, simulate_answers(flow, seen.flow->serial, sent));
     } else if (simulated() && seen.direction == Direction::outgoing) {
       simulate(flow, seen.flow->serial, charged_bytes(seen));
     }
@@ -249,6 +250,10 @@ void Line::State::block(Decision& decision, const Actor& actor, std::string_view
 }
 
 void Line::State::judge_spent(const AccountSpent& spent) {
+  if (!simulated() && spent.limit == answers_row(*policy)) {
+    tell_answers(spent.flow, spent.socket, 0, spent.spent);
+    return;
+  }
   if (simulated() || spent.limit >= policy->limits.size()) {
     ++counters.spent_unknown;
     return;
@@ -308,6 +313,59 @@ void Line::State::tell_spent(const JudgedFlow& flow, std::uint64_t serial, std::
   one.bytes_in = flow.bytes.in;
   one.flow = serial;
   told.push_back(std::move(one));
+}
+
+// A server of this machine has answered others as much as it may. No rule speaks of that.
+void Line::State::tell_answers(const FlowKey& key, const SocketRef& socket, std::uint64_t serial,
+                               std::uint64_t spent) {
+  const Limit limit = answers_limit(*policy);
+  Flow flow;
+  flow.record.key = key;
+  const Place place = destinations.place_of(*policy, flow, at);
+  Told one;
+  one.subject = limit.rule;
+  one.spent = true;
+  one.finding.detector = "limit";
+  one.finding.severity = Severity::medium;
+  one.finding.confidence = 100;
+  one.finding.because = {
+      {"answers_spent",
+       {std::to_string(*limit.bytes), std::to_string(limit.window_ns / 1'000'000'000),
+        shown(place.destination, place.group), std::to_string(spent)}}};
+  one.destination = place.destination;
+  one.actor = processes.actor_of(socket, key.client.address);
+  one.decision.action = Action::limit;
+  one.decision.rule = limit.rule;
+  one.decision.policy_number = policy->number;
+  one.decision.enforced = live && policy->mode == Mode::enforce;
+  one.decision.because = one.finding.because;
+  one.window_ns = limit.window_ns;
+  one.flow = serial;
+  told.push_back(std::move(one));
+}
+
+// A log under another policy: what the kernel would have charged to its row of answers. A ledger
+// counts a socket, not a peer, as the kernel does. Returns what counts as anything else.
+std::uint64_t Line::State::simulate_answers(JudgedFlow& flow, std::uint64_t serial,
+                                            std::uint64_t bytes) {
+  const FlowKey& key = flow.key;
+  if (key.transport != Transport::udp || !is_served_port(key.client.port)) return bytes;
+  if (key.server.port == 53 || key.server.port == 853) return bytes;
+  if (answers_policy.limits.empty() || key.server.address.is_loopback()) return bytes;
+  Charge charge;
+  charge.limits = 1;
+  while (bytes > 0) {
+    charge.bytes = std::min(bytes, kChargeSlice);
+    if (flow.answered + charge.bytes > flow.bytes.in * kAnswerFactor) return bytes;
+    if (const auto refusal = answers.charge(answers_policy, charge, at.boot_ns)) {
+      if (!std::exchange(flow.told_answers, true))
+        tell_answers(key, flow.socket, serial, refusal->spent);
+      return bytes;
+    }
+    flow.answered += charge.bytes;
+    bytes -= charge.bytes;
+  }
+  return 0;
 }
 
 // A capture has no ledger: each packet is charged to the accounts that its flow would have had.

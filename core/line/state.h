@@ -51,6 +51,8 @@ struct JudgedFlow {
   std::uint64_t waiting = 0;        // simulated accounts: bytes not yet charged
   std::uint64_t simulated = 0;      // simulated accounts: bytes of the ledger that were charged
   std::uint64_t told_rows = 0;      // simulated accounts: rows whose refusal was told
+  std::uint64_t answered = 0;       // simulated accounts: bytes that others had asked for
+  bool told_answers = false;        // … and that their number was spent
   std::uint64_t refused_rows = 0;   // live: rows that refused it before it was classified …
   std::uint64_t refused_spent = 0;  // … and what the last of them had spent
   FlowBytes bytes, usage;           // totals; how much of them is in usage rows
@@ -88,6 +90,9 @@ struct Line::State {
   void widen(const JudgedFlow& known);
   void judge_resolver(const Endpoint& resolver);
   void simulate(JudgedFlow& known, std::uint64_t serial, std::uint64_t bytes);
+  std::uint64_t simulate_answers(JudgedFlow& known, std::uint64_t serial, std::uint64_t bytes);
+  void tell_answers(const FlowKey& key, const SocketRef& socket, std::uint64_t serial,
+                    std::uint64_t spent);
   void tell_spent(const JudgedFlow& known, std::uint64_t serial, std::uint32_t row,
                   std::uint64_t spent);
   void block(Decision& decision, const Actor& actor, std::string_view detector,
@@ -107,7 +112,8 @@ struct Line::State {
   Flows flows;
   Processes processes;
   Destinations destinations;
-  Accounts accounts;
+  Accounts accounts, answers;  // simulated
+  Policy answers_policy;       // its one row is for `answers`
   Usage usage;
   Reports reports;
   std::vector<std::unique_ptr<Detector>> detectors;

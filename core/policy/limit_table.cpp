@@ -49,6 +49,16 @@ LimitRow limit_row(const Limit& limit, Mode mode) {
   return row;
 }
 
+Limit answers_limit(const Policy& policy) {
+  Limit limit;
+  limit.rule = kAnswersRule;
+  limit.bytes = policy.defaults.answers;
+  limit.window_ns = 24ll * 3600 * 1'000'000'000;
+  limit.per = Per::host;
+  limit.liftable = false;
+  return limit;
+}
+
 std::array<LimitRow, kMaxLimits> limit_table(const Policy& policy) {
   std::array<LimitRow, kMaxLimits> table{};
   for (std::size_t i = 0; i < std::min(policy.limits.size(), kMaxLimits); ++i)

@@ -34,6 +34,29 @@ struct LimitRow {
 };
 
 LimitRow limit_row(const Limit& limit, Mode mode);
+
+// The kernel's table has two rows after those of the policy: small datagrams that acknowledge, and
+// what servers of this machine answer others (decision 0021). Neither is a rule's.
+inline std::uint32_t acknowledgements_row(const Policy& policy) {
+  return static_cast<std::uint32_t>(policy.limits.size());
+}
+inline std::uint32_t answers_row(const Policy& policy) {
+  return acknowledgements_row(policy) + 1;
+}
+Limit answers_limit(const Policy& policy);
+// Its name in reports and accounts: no rule can have it, a rule's id has no '.'.
+inline constexpr const char* kAnswersRule = "defaults.answers";
+
+// Bytes that may be answered for each that was asked, headers included (WEIR_ANSWER_FACTOR), and
+// what questions may leave behind unanswered (WEIR_UNANSWERED).
+inline constexpr std::uint64_t kAnswerFactor = 21;
+inline constexpr std::uint64_t kUnanswered = 256u << 10;
+
+// Servers that are asked over UDP and hand out nobody's files (is_served_port there): DNS, DHCP,
+// NTP, SNMP, DHCPv6.
+constexpr bool is_served_port(std::uint16_t port) {
+  return port == 53 || port == 67 || port == 123 || port == 161 || port == 547;
+}
 std::array<LimitRow, kMaxLimits> limit_table(const Policy& policy);
 
 // One charge of `bytes` at boot time `now_ns` against a windowed row, as the kernel part computes

@@ -141,11 +141,16 @@ struct Index {
 enum class Mode : std::uint8_t { observe, enforce };
 enum class OnExit : std::uint8_t { release, keep };
 
+// A desk that serves a room: 50 people with 2,000 look-ups of 160 bytes each are 16 MB a day.
+inline constexpr std::uint64_t kDefaultAnswers = 32ull << 20;
+
 struct Defaults {
   Action on_deadline = Action::allow;
   std::string on_uninspectable = "opaque";
   std::string on_full = "stricter";
   std::uint64_t first_flight = 16 * 1024;  // bytes a flow may send before it is named
+  // Bytes in 24 h that servers of this machine may answer others with: answers_limit().
+  std::uint64_t answers = kDefaultAnswers;
 };
 
 struct Policy {

@@ -42,6 +42,14 @@ inline constexpr ReasonText kReasonTexts[] = {
     {"limit_total_spent", 4,
      "Rule {0} lets {1:bytes} leave in all. That is used up: {3:bytes} went to {2}.",
      "规则 {0} 总共允许发出 {1:bytes}。已用完：已向 {2} 发出 {3:bytes}。"},
+    {"answers_spent", 4,
+     "Servers of this machine may answer others with {0:bytes} in {1:seconds}, {0:half} of it at "
+     "once (defaults.answers of the policy). That is used up, here by answers to {2}; {3:bytes} "
+     "were sent so far. What they answer now counts as anything else that leaves, until it comes "
+     "back.",
+     "本机上的服务器在 {1:seconds}内最多可向其他机器应答 {0:bytes}，其中 {0:half} "
+     "可一次发出（策略的 defaults.answers）。该额度已在应答 {2} 时用完；至今已发出 {3:bytes}。"
+     "在额度恢复之前，其应答按普通外发流量计算。"},
     // dns_tunnel
     {"dns_zone_bytes", 3,
      "Names asked for under {0} carried {1:bytes} of new data within {2:window}.",

@@ -153,6 +153,7 @@ Result<void> KernelPart::replace(const KernelPolicy& policy) {
   for (const auto& [prefix, value] : policy.prefixes) (void)put_prefix(prefix, value);
   values.unclassified = policy.state.unclassified;
   values.acknowledgements = policy.state.acknowledgements;
+  values.answers = policy.state.answers;
   values.first_flight = policy.state.first_flight;
   values.verdict_wait_ns = policy.state.verdict_wait_ns;
   values.generation++;  // sockets look themselves up again, verdicts of before count no more

@@ -137,6 +137,7 @@ Result<void> KernelPart::set_state(const weir_state& state) {
   weir_state& v = state_->values;
   v.unclassified = state.unclassified;
   v.acknowledgements = state.acknowledgements;
+  v.answers = state.answers;
   v.first_flight = state.first_flight;
   v.verdict_wait_ns = state.verdict_wait_ns;
   v.generation = state.generation;

@@ -304,6 +304,7 @@ Defaults defaults_from(const v1::Defaults& in, Taker& take) {
   out.on_uninspectable = in.on_uninspectable();
   out.on_full = in.on_full();
   out.first_flight = in.first_flight();
+  if (in.has_answers()) out.answers = in.answers();
   return out;
 }
 
@@ -343,6 +344,7 @@ void to_proto(const Policy& policy, v1::Policy& out) {
   defaults->set_on_uninspectable(policy.defaults.on_uninspectable);
   defaults->set_on_full(policy.defaults.on_full);
   defaults->set_first_flight(policy.defaults.first_flight);
+  defaults->set_answers(policy.defaults.answers);
   for (const Network& network : policy.networks) {
     v1::Network* to = out.add_networks();
     to->set_id(network.id);

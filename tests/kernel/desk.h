@@ -58,6 +58,11 @@ class Desk {
   std::uint64_t datagrams(int port) const;
   std::uint64_t peer_fetches(
       int port) const;  // connects from the peer to the desk, reads to the end
+  struct Answers {
+    std::uint64_t questions = 0, bytes = 0;  // questions answered, payload of all answers
+  };
+  // The peer asks the desk `count` times, one datagram of `size` bytes each; waits 200 ms at most.
+  Answers peer_asks(int port, int count, std::size_t size) const;
   // Until the count stands still for `quiet`, or `most` is over.
   std::uint64_t settled(std::chrono::milliseconds quiet, std::chrono::milliseconds most) const;
 

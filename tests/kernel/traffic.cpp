@@ -317,6 +317,29 @@ int send_and_stay() {
   return 0;
 }
 
+// Answers each datagram at the port with `count` times `size` bytes, until the time is over.
+int answer_all() {
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sockaddr_in any{};
+  any.sin_family = AF_INET;
+  any.sin_port = htons(static_cast<std::uint16_t>(options.port));
+  if (bind(fd, reinterpret_cast<sockaddr*>(&any), sizeof any)) return 3;
+  std::puts("ready");
+  std::fflush(stdout);
+  char question[2048];
+  while (now_ms() < deadline) {
+    pollfd p{fd, POLLIN, 0};
+    if (poll(&p, 1, 50) <= 0) continue;
+    sockaddr_in from{};
+    socklen_t size = sizeof from;
+    if (recvfrom(fd, question, sizeof question, 0, reinterpret_cast<sockaddr*>(&from), &size) <= 0)
+      continue;
+    for (int n = 0; n < options.count; n++)
+      sendto(fd, payload, options.size, 0, reinterpret_cast<sockaddr*>(&from), size);
+  }
+  return 0;
+}
+
 // Listens on the port, prints "ready", sends `bytes` to the first who connects.
 int serve() {
   int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
@@ -398,6 +421,7 @@ int main(int argc, char** argv) {
   if (options.shape == "stay") return send_and_stay();
   if (options.shape == "serve") return serve();
   if (options.shape == "ping") return ping();
+  if (options.shape == "answer") return answer_all();
   if (options.shape == "way") return weir::test::send_by(options.rest.at(0), target());
   if (options.shape == "socket_first") return socket_first();
   return send_flows(options.count);

@@ -128,6 +128,7 @@ class Builder {
     out.on_uninspectable = text(get(node, "on_uninspectable"), out.on_uninspectable);
     out.on_full = text(get(node, "on_full"), out.on_full);
     out.first_flight = size(get(node, "first_flight"), out.first_flight);
+    out.answers = size(get(node, "answers"), out.answers);
   }
 
   void networks(const Node& node) {

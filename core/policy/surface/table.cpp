@@ -181,6 +181,8 @@ const Field kDefaultsFields[] = {
     {"on_full", &kOnFull, Need::optional, "what holds when a table of the kernel part is full"},
     {"first_flight", &kSize, Need::optional,
      "bytes that a flow may send before it is named, 2KiB to 1MiB"},
+    {"answers", &kSize, Need::optional,
+     "bytes in 24h that name, time and address servers of a machine may answer others with"},
 };
 const Shape kDefaults{.kind = Kind::object, .fields = kDefaultsFields};
 

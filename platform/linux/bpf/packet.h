@@ -143,4 +143,10 @@ static __always_inline int is_dns_port(u16 port) {
   return port == 53 || port == 853;
 }
 
+/* Servers that are asked over UDP and hand out nobody's files: DNS, DHCP, NTP, SNMP, DHCPv6. All
+ * below 1024: who is not root can't have them. core/policy/limit_table.h has the same. */
+static __always_inline int is_served_port(u16 port) {
+  return port == 53 || port == 67 || port == 123 || port == 161 || port == 547;
+}
+
 #endif

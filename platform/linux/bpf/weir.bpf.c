@@ -8,6 +8,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "accounts.h"
+#include "answers.h"
 #include "flow.h"
 #include "identity.h"
 #include "kernel_types.h"
@@ -366,12 +367,14 @@ static __always_inline int leave(struct __sk_buff* skb, struct weir_socket* s, s
   int answer = WEIR_PASS;
   if (bytes) {
     show_head(skb, s, p, &r);
-    if (must_wait(s, &r, bytes, now, time)) {
-      count(WEIR_COUNT_WAITED);
-      return WEIR_LOSE;
+    if (!pay_as_answer(s, p, now, bytes, time, family)) {
+      if (must_wait(s, &r, bytes, now, time)) {
+        count(WEIR_COUNT_WAITED);
+        return WEIR_LOSE;
+      }
+      stop_waiting(s, &r, now, time);
+      answer = pay(s, p, &r, now, bytes, time, family);
     }
-    stop_waiting(s, &r, now, time);
-    answer = pay(s, p, &r, now, bytes, time, family);
   }
   if (answer == WEIR_PASS && p->stream) advance(s, p);
   int closing = (s->flags & WEIR_SOCKET_CLOSED) && (p->tcp_flags & (WEIR_TCP_FIN | WEIR_TCP_RST));
@@ -429,6 +432,7 @@ int weir_ingress(struct __sk_buff* skb) {
   if (!p.payload) return WEIR_PASS;
   __sync_fetch_and_add(&s->bytes_in, p.payload);
   if (!p.stream) __sync_fetch_and_add(&s->datagrams_in, 1);
+  note_question(s, &p);
   /* Answers, and the questions that a resolver here gets: the engine must not block its tree. */
   if (is_dns_port(p.remote_port) || is_dns_port(p.local_port)) put_head(skb, s, 1);
   if (usage_is_due(s)) usage_of_packet(s, &p, sk->family);

@@ -18,7 +18,7 @@ typedef unsigned int w_u32;
 typedef unsigned long long w_u64;
 #endif
 
-#define WEIR_LAYOUT 3u
+#define WEIR_LAYOUT 4u
 
 #define WEIR_LIMITS 64u /* rows of the limit table: one bit each in a u64 (kMaxLimits) */
 #define WEIR_CHARGES \
@@ -113,6 +113,8 @@ struct weir_socket {
   w_u64 first_ns;     /* boot time of the first of them */
   w_u64 wait_ns;      /* boot time since which it waits for its verdict, 0: it doesn't */
   w_u64 stopped_dest; /* where its first flight does not fit, if `stopped` */
+  w_u64 asked;        /* what may be answered: WEIR_ANSWER_FACTOR times the bytes of questions */
+  w_u64 answered;     /* never more than `asked` */
   struct weir_tuple
       tuple; /* of the first packet that left: `limits` and `dest` are for its remote */
   w_u32 person, labels, pid, generation;
@@ -232,6 +234,7 @@ enum weir_counter {
   WEIR_COUNT_STORAGE_FULL,
   WEIR_COUNT_WOKEN,
   WEIR_COUNT_SWAPPED, /* lost while a policy took the place of another */
+  WEIR_COUNT_ANSWERS,
   WEIR_COUNTERS
 };
 
@@ -240,6 +243,7 @@ enum weir_counter {
 struct weir_state {
   w_u64 unclassified;     /* limits of a flow that no prefix and no verdict names yet */
   w_u64 acknowledgements; /* limits of small datagrams that answer (CONTRACT, "What is counted") */
+  w_u64 answers;          /* limits of what a server here answers (decision 0021) */
   w_u64 first_flight;     /* bytes a flow may send before its verdict */
   w_u64 verdict_wait_ns;  /* after that an unclassified flow goes on, charged to `unclassified` */
   w_u64 fixed;            /* rows with WEIR_LIMIT_FIXED; the loader fills it in */

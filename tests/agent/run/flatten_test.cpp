@@ -5,6 +5,7 @@
 
 #include "agent/guard/flat_policy.h"
 #include "agent/run/resolvers.h"
+#include "core/policy/limit_table.h"
 #include "core/policy/surface/surface.h"
 
 namespace weir {
@@ -81,6 +82,23 @@ TEST(flatten, a_row_has_the_same_name_in_a_policy_where_it_moved_and_its_number_
   EXPECT_NE(after[0].name, after[1].name) << "two rows of one kind in one rule";
   EXPECT_NE(after[0].name, after[2].name);
   EXPECT_EQ(before[1].name, after[3].name) << "acknowledgements";
+}
+
+TEST(flatten, answers_have_a_row_of_the_machine_after_the_acknowledgements_unless_there_are_none) {
+  Result<Policy> policy = parse_policy(kUploads, "t");
+  ASSERT_TRUE(policy);
+  std::vector<std::uint8_t> bytes = flatten(*policy, {});
+  Result<FlatPolicy> flat = read_flat_policy(bytes);
+  ASSERT_TRUE(flat) << flat.error().sentence;
+  const std::uint32_t row = answers_row(*policy);
+  EXPECT_EQ(flat->header->state.answers, 1ull << row);
+  EXPECT_EQ(flat->header->state.unclassified >> row & 1, 0u);
+  EXPECT_EQ(flat->header->table[row].per, static_cast<std::uint32_t>(WEIR_PER_HOST));
+  EXPECT_EQ(flat->header->table[row].bytes, 16u << 20) << "half of 32 MiB at once";
+  EXPECT_EQ(flat->header->table[row].flags & WEIR_LIMIT_OBSERVE, 0u);
+  policy->defaults.answers = 0;
+  bytes = flatten(*policy, {});
+  EXPECT_EQ(read_flat_policy(bytes)->header->state.answers, 0u);
 }
 
 TEST(flatten, a_network_names_its_interface_and_a_resolver_is_there_once) {

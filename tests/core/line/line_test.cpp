@@ -1,6 +1,7 @@
 // The line over a live host's events: what is ordered from the kernel, and what is told to people.
 #include "core/line/line.h"
 
+#include "core/policy/limit_table.h"
 #include "tests/core/line/host.h"
 
 namespace weir {
@@ -175,6 +176,49 @@ TEST(line, refusal_before_a_flow_is_classified_is_told_only_if_the_row_turns_out
   EXPECT_TRUE(reports_of("www.nowhere.example").empty());
   ASSERT_EQ(reports_of("content.dropboxapi.com").size(), 1u);
   EXPECT_EQ(reports_of("content.dropboxapi.com")[0].decision.rule, "clouds");
+}
+
+TEST(line, spent_number_of_answers_is_one_report_that_no_rule_is_named_in) {
+  Policy policy = enforced();
+  add_limit(policy, "clouds", leaf(Field::upload_to, {"cloud_storage"}), 1000, Per::person);
+  Host host(policy);
+  host.start(11, 7, "/usr/sbin/dnsmasq", 0);
+  const FlowKey flow{{kClient.address, 53}, {ip("10.0.0.77"), 40000}, Transport::udp};
+  for (int second = 0; second < 3; ++second)
+    host.spent(kSocket, flow, answers_row(policy), 16u << 20);
+  EXPECT_EQ(host.line.counters().spent_unknown, 0u);
+  ASSERT_EQ(host.out.last().size(), 1u);
+  const Report report = host.out.last()[0];
+  EXPECT_EQ(report.decision.rule, "defaults.answers");
+  EXPECT_TRUE(report.decision.enforced);
+  EXPECT_EQ(report.actor.program, "/usr/sbin/dnsmasq");
+  ASSERT_EQ(report.finding.because.size(), 1u);
+  EXPECT_EQ(report.finding.because[0].code, "answers_spent");
+}
+
+// A log that is replayed under another policy: tier 4 holds no accounts.
+TEST(line, replayed_log_charges_answers_to_their_own_number_and_the_rest_to_the_rules) {
+  Policy policy = enforced();
+  policy.defaults.answers = 100'000;
+  add_limit(policy, "elsewhere", {}, 10'000, Per::person);
+  const auto rules_told = [&](std::uint16_t port, std::uint64_t sent, std::uint64_t got) {
+    Host host(policy, 4);
+    const FlowKey flow{{kClient.address, port}, {ip("10.0.0.77"), 40000}, Transport::udp};
+    host.ledger(kSocket, flow, sent, got);
+    host.line.finish();
+    std::vector<std::string> rules;
+    for (const Report& report : host.out.last())
+      if (report.finding.detector == "limit") rules.push_back(report.decision.rule);
+    return rules;
+  };
+  using Rules = std::vector<std::string>;
+  EXPECT_EQ(rules_told(53, 45'000, 20'000), Rules{});
+  EXPECT_EQ(rules_told(53, 45'000, 1'000), Rules{"elsewhere"}) << "more than was asked for";
+  EXPECT_EQ(rules_told(443, 45'000, 20'000), Rules{"elsewhere"});
+  EXPECT_EQ(rules_told(53, 90'000, 20'000), (Rules{"defaults.answers", "elsewhere"}))
+      << "half of it at once";
+  policy.defaults.answers = 0;
+  EXPECT_EQ(rules_told(53, 45'000, 20'000), Rules{"elsewhere"});
 }
 
 TEST(line, refusal_by_a_row_that_the_policy_does_not_have_is_counted) {

@@ -18,6 +18,7 @@ TEST(surface, the_sample_of_the_contract_compiles_whole) {
   EXPECT_EQ(p.on_exit, OnExit::keep);
   EXPECT_EQ(p.defaults.on_deadline, Action::allow);
   EXPECT_EQ(p.defaults.first_flight, 16u * 1024);
+  EXPECT_EQ(p.defaults.answers, 32u << 20);
   ASSERT_EQ(p.networks.size(), 1u);
   EXPECT_EQ(p.networks[0].interface, "tun0");
   ASSERT_EQ(p.resolvers.size(), 1u);
