@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <set>
+#include <string>
 
 #include "platform/linux/kernel_state.h"
 
@@ -57,6 +58,24 @@ std::uint64_t converted(std::uint64_t word, bool unnamed, const weir_limit& old,
   const std::uint64_t burst = unnamed ? next.unnamed_bytes : next.bytes;
   const std::uint64_t most = observed ? burst : (~std::uint64_t{0} - now) / q4;
   return now + std::min((word - now + old_q4 - 1) / old_q4, most) * q4;
+}
+
+// A prefix of both is never missing: what it leaves free goes on meanwhile. Twice, because those of
+// before may have taken the room.
+void replace_prefixes(int map, std::span<const std::pair<Prefix, weir_prefix>> prefixes) {
+  std::set<std::string> wanted;
+  const auto put = [&] {
+    for (const auto& [prefix, value] : prefixes) {
+      const weir_prefix_key key = prefix_key(prefix);
+      (void)bpf_map_update_elem(map, &key, &value, BPF_ANY);
+      wanted.emplace(reinterpret_cast<const char*>(&key), sizeof key);
+    }
+  };
+  put();
+  for (const weir_prefix_key& key : keys_of<weir_prefix_key>(map))
+    if (!wanted.contains({reinterpret_cast<const char*>(&key), sizeof key}))
+      (void)bpf_map_delete_elem(map, &key);
+  put();
 }
 
 struct Copy {  // of a row's accounts to a number of their own
@@ -149,8 +168,7 @@ Result<void> KernelPart::replace(const KernelPolicy& policy) {
     return give_up(written.error(), &swap);
   // From here on the new rows are in the tables. A prefix that finds no room leaves its address to
   // the verdicts, which is never looser.
-  (void)clear_prefixes();
-  for (const auto& [prefix, value] : policy.prefixes) (void)put_prefix(prefix, value);
+  replace_prefixes(state_->map("prefixes"), policy.prefixes);
   values.unclassified = policy.state.unclassified;
   values.acknowledgements = policy.state.acknowledgements;
   values.answers = policy.state.answers;

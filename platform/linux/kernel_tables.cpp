@@ -33,13 +33,6 @@ std::uint64_t refill(std::int64_t window_ns, std::uint64_t bytes) {
   return std::max<std::uint64_t>((units + bytes - 1) / bytes, 1);
 }
 
-weir_prefix_key prefix_key(const Prefix& prefix) {
-  weir_prefix_key key{};
-  key.length = prefix.length;
-  std::copy(prefix.address.bytes.begin(), prefix.address.bytes.end(), key.address);
-  return key;
-}
-
 // The row that an account's number belongs to, or WEIR_LIMITS.
 std::uint32_t row_of(const std::vector<weir_limit>& rows, std::uint32_t account) {
   for (std::uint32_t row = 0; row < rows.size(); row++)
@@ -63,6 +56,13 @@ Result<int> duplicate(int fd) {
 }
 
 }  // namespace
+
+weir_prefix_key prefix_key(const Prefix& prefix) {
+  weir_prefix_key key{};
+  key.length = prefix.length;
+  std::copy(prefix.address.bytes.begin(), prefix.address.bytes.end(), key.address);
+  return key;
+}
 
 weir_limit limit_row(std::uint64_t bytes, std::int64_t window_ns, weir_per per, std::uint32_t flags,
                      std::uint32_t labels) {

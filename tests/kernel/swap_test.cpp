@@ -111,6 +111,45 @@ TEST_F(Swap, an_approved_flow_loses_nothing) {
              longest / 1000);
 }
 
+TEST_F(Swap, a_question_that_no_row_counts_for_leaves_meanwhile) {
+  k->load({named(limit_row(kRoomy, 0, WEIR_PER_PERSON), 1)});
+  put({named(limit_row(kRoomy, 0, WEIR_PER_PERSON), 1)});  // kOther4 is free
+  weir_state midway = k->part->state();
+  midway.swapping = 1;
+  ASSERT_TRUE(k->part->overwrite_state(midway));
+  const auto sent_to = [&](const char* address, int port) {
+    const std::uint64_t before = k->desk.received(port);
+    k->desk.finish(k->desk.start({"--udp", "--to", address, "--port", std::to_string(port),
+                                  "--size", "60", "--bytes", "600", "--ms", "500"}));
+    await([&] { return k->desk.received(port) >= before + 600; }, within(300));
+    return k->desk.received(port) - before;
+  };
+  EXPECT_EQ(sent_to(kOther4, 53), 600u);
+  EXPECT_EQ(sent_to(kPeer4, 53), 0u) << "a resolver that is charged";
+  EXPECT_EQ(sent_to(kOther4, k->desk.port()), 0u) << "no question";
+  EXPECT_EQ(k->charged(0), 0u);
+}
+
+TEST_F(Swap, twenty_times_under_questions_to_a_free_resolver_loses_none) {
+  weir_limit roomy = named(limit_row(kRoomy, 0, WEIR_PER_HOST), 2);
+  weir_limit small = named(limit_row(1000, 0, WEIR_PER_PERSON), 1);
+  k->load({small, roomy});
+  put({small, roomy});
+  const std::uint64_t before = k->desk.datagrams(53);
+  pid_t pid = k->desk.start({"--shape", "ping", "--udp", "--to", kOther4, "--port", "53", "--size",
+                             "60", "--count", "50", "--ms", "20000"});
+  for (int n = 0; n < kSwaps; ++n) {
+    usleep(20'000);
+    if (n % 2 == 0)
+      put({roomy, small});
+    else
+      put({small, roomy});
+  }
+  k->desk.finish(pid);
+  EXPECT_EQ(k->desk.datagrams(53) - before, 50u);
+  EXPECT_EQ(k->count(WEIR_COUNT_SWAPPED), 0u);
+}
+
 TEST_F(Swap, a_swap_that_was_cut_off_lets_nothing_leave_until_the_next_one) {
   KernelOptions options;
   options.pin_dir = k->desk.pin_dir();

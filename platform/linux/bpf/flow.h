@@ -233,4 +233,17 @@ static __always_inline int is_blocked(u64 tree, u16 port, u64 dest, int loopback
   return lease_holds(tree, WEIR_TARGET_EVERYTHING, time) || (dest && lease_holds(tree, dest, time));
 }
 
+/* A DNS question that no row counts for: nobody asks it again soon if it is lost. */
+__attribute__((noinline)) int is_free_question(struct weir_socket* s, struct packet* p) {
+  u32 zero = 0;
+  const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
+  if (!s || !p || !now) return 0;
+  if (p->stream || p->remote_port != 53 || s->limits || s->stopped) return 0;
+  struct weir_prefix_key key = {.length = 128};
+  __builtin_memcpy(key.address, p->remote, 16);
+  struct weir_prefix* known = bpf_map_lookup_elem(&prefixes, &key);
+  if (!known || known->limits) return 0;
+  return !now->blocks || !is_blocked(s->tree, 53, known->dest, 0, bpf_ktime_get_boot_ns());
+}
+
 #endif

@@ -349,6 +349,10 @@ static __always_inline int leave(struct __sk_buff* skb, struct weir_socket* s, s
   int classified = 0;
   if (now->swapping) { /* a few ms: a stream sends it again */
     if (p->stream && !p->payload) return WEIR_PASS;
+    if (is_free_question(s, p)) {
+      show_head(skb, s, p, &r);
+      return WEIR_PASS;
+    }
     count(WEIR_COUNT_SWAPPED);
     return WEIR_LOSE;
   }
