@@ -69,7 +69,7 @@ function(weir_program name)
 endfunction()
 
 # weir_cold(NAME …): a sanitized build doesn't optimise these. Half of its time went into optimising checks in what
-# headers of libraries bring into each file; that buys nothing where little is computed: command lines, doors.
+# headers of libraries bring into each file; that buys nothing where little is computed: tests, command lines, doors.
 function(weir_cold)
   if(WEIR_SANITIZE AND NOT WEIR_FUZZ)
     foreach(name ${ARGN})
@@ -105,6 +105,7 @@ function(weir_tests folder)
   string(REPLACE "/" "_" target test_${folder})
   add_executable(${target} ${sources})
   target_link_libraries(${target} PRIVATE weir_flags ${ARG_DEPS} GTest::gtest_main GTest::gmock)
+  weir_cold(${target})
   if(ARG_LABEL STREQUAL unit)
     add_dependencies(unit_tests ${target})
   endif()
