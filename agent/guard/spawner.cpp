@@ -70,11 +70,9 @@ bool take_request(int fd, Request& request, int (&fds)[kMostFds]) {
   return true;
 }
 
-int program_of(const std::vector<std::string>& command) {
-  return ::open(command.front().c_str(), O_PATH | O_CLOEXEC);
-}
+constexpr int kByPath = -1;
 
-// `program` is opened by who may still reach it: a user it is about to become may not.
+// `program`: the command's, opened while it could be reached, or kByPath.
 [[noreturn]] void become(const std::vector<std::string>& command, int program) {
   sigset_t none;
   ::sigemptyset(&none);
@@ -83,8 +81,12 @@ int program_of(const std::vector<std::string>& command) {
   std::vector<char*> arguments;
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
-  ::fcntl(program, F_SETFD, FD_CLOEXEC);
-  ::fexecve(program, arguments.data(), environ);
+  if (program == kByPath) {
+    ::execv(arguments[0], arguments.data());
+  } else {
+    ::fcntl(program, F_SETFD, FD_CLOEXEC);
+    ::fexecve(program, arguments.data(), environ);
+  }
   fmt::print(stderr, "weir-guard: {} can't be started: {}\n", command.front(),
              std::strerror(errno));
   ::_exit(kCouldNotExec);
@@ -107,7 +109,7 @@ void only(std::span<const int> from) {
   ::dup2(policy, fds::kPolicy);
   for (int fd = fds::kRecord; fd <= fds::kLast; ++fd) ::fcntl(fd, F_SETFD, 0);
   ::syscall(SYS_close_range, fds::kLast + 1, ~0u, 0);
-  become(commands.engine, program_of(commands.engine));
+  become(commands.engine, kByPath);
 }
 
 // Its own cgroup, whose program lets it speak to the collector alone, then its own user: in this
@@ -115,7 +117,8 @@ void only(std::span<const int> from) {
 [[noreturn]] void become_uplink(const SpawnCommands& commands, const int (&fds)[kMostFds]) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   const uid_t user = commands.uplink_user;
-  const int program = program_of(commands.uplink);  // its folder may be root's alone
+  // Its folder may be root's alone.
+  const int program = ::open(commands.uplink.front().c_str(), O_PATH | O_CLOEXEC);
   bool caged = ::write(fds::kSpawnCgroup, "0", 1) == 1;
   bool dropped = user != 0 && ::setgroups(0, nullptr) == 0 && ::setresgid(user, user, user) == 0 &&
                  ::setresuid(user, user, user) == 0 && ::setuid(0) != 0;
@@ -134,7 +137,7 @@ void only(std::span<const int> from) {
   only(wanted);
   std::vector<std::string> command = commands.engine;
   command.emplace_back("--compile");
-  become(command, program_of(command));
+  become(command, kByPath);
 }
 
 struct Child {
