@@ -29,8 +29,9 @@ std::string day_path(const std::string& folder, std::int64_t day) {
                      static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
 }
 
-std::int64_t id_key(std::string_view report_id) {
-  return static_cast<std::int64_t>(XXH3_64bits(report_id.data(), report_id.size()));
+std::int64_t report_key(std::string_view id, std::int64_t time_ns) {
+  const auto hash = static_cast<std::uint32_t>(XXH3_64bits(id.data(), id.size()));
+  return time_ns / 1'000'000'000 << 32 | std::int64_t{hash};
 }
 
 Result<void> DayFile::create(const std::string& path, const std::string& store_id,
@@ -109,9 +110,9 @@ bool DayFile::add_record(const LaneKey& key, std::uint64_t epoch, std::uint64_t 
   if (!record.report) return true;
   const ReportColumns& report = *record.report;
   return report_
-      .bind(db_.last_row(), id_key(report.id), key.host, report.id, report.revision, report.time_ns,
-            report.severity, report.detector, report.rule, report.service, report.uid,
-            report.person)
+      .bind(db_.last_row(), report_key(report.id, report.time_ns), key.host, report.id,
+            report.revision, report.time_ns, report.severity, report.detector, report.rule,
+            report.service, report.uid, report.person)
       .run();
 }
 

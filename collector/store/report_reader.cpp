@@ -8,13 +8,14 @@
 namespace weir {
 namespace {
 
-// A row of each query below: record, host, id, revision, ciphertext.
+// A row of each query below: record, host, id, revision, key, ciphertext.
 StoredReport report_of(std::int64_t day, const Statement& row) {
   return {.at = {day, row.integer(0)},
           .host = static_cast<std::uint32_t>(row.integer(1)),
           .id = row.text(2),
           .revision = static_cast<std::uint32_t>(row.integer(3)),
-          .ciphertext = row.text(4)};
+          .key = row.integer(4),
+          .ciphertext = row.text(5)};
 }
 
 Statement& bind_query(Statement& statement, const ReportQuery& query, std::int64_t place,
@@ -26,31 +27,34 @@ Statement& bind_query(Statement& statement, const ReportQuery& query, std::int64
 }  // namespace
 
 struct ReportReader::Day {
-  explicit Day(Database opened)
+  Day(Database opened, bool is_over)
       : db(std::move(opened)),
+        over(is_over),
         newest_first(db, R"sql(
-SELECT r.record, r.host, r.id, r.revision, x.ciphertext FROM reports r JOIN records x USING (record)
+SELECT r.record, r.host, r.id, r.revision, r.key, x.ciphertext
+FROM reports r JOIN records x USING (record)
 WHERE r.record < ?1 AND r.time_ns >= ?2 AND r.time_ns < ?3 AND (?4 = 0 OR r.host = ?4)
   AND r.severity >= ?5 AND (?6 < 0 OR r.uid = ?6) AND (?7 = '' OR r.person = ?7)
   AND (?8 = '' OR r.detector = ?8) AND (?9 = '' OR r.rule = ?9) AND (?10 = '' OR r.service = ?10)
-  AND NOT EXISTS (SELECT 1 FROM reports n WHERE n.id_key = r.id_key AND n.id = r.id AND n.host = r.host
+  AND NOT EXISTS (SELECT 1 FROM reports n WHERE n.key = r.key AND n.id = r.id AND n.host = r.host
     AND (n.revision > r.revision OR (n.revision = r.revision AND n.record > r.record)))
 ORDER BY r.record DESC LIMIT ?11)sql"),
         as_they_came(db, R"sql(
-SELECT r.record, r.host, r.id, r.revision, x.ciphertext FROM reports r JOIN records x USING (record)
+SELECT r.record, r.host, r.id, r.revision, r.key, x.ciphertext
+FROM reports r JOIN records x USING (record)
 WHERE r.record > ?1 AND r.time_ns >= ?2 AND r.time_ns < ?3 AND (?4 = 0 OR r.host = ?4)
   AND r.severity >= ?5 AND (?6 < 0 OR r.uid = ?6) AND (?7 = '' OR r.person = ?7)
   AND (?8 = '' OR r.detector = ?8) AND (?9 = '' OR r.rule = ?9) AND (?10 = '' OR r.service = ?10)
 ORDER BY r.record LIMIT ?11)sql"),
         by_id(db,
-              "SELECT r.record, r.host, r.id, r.revision, x.ciphertext FROM reports r "
-              "JOIN records x USING (record) WHERE r.id_key = ?1 AND r.id = ?2 ORDER BY r.record"),
-        newer(
-            db,
-            "SELECT 1 FROM reports WHERE id_key = ?1 AND id = ?2 AND host = ?3 AND revision >= ?4"),
+              "SELECT r.record, r.host, r.id, r.revision, r.key, x.ciphertext FROM reports r "
+              "JOIN records x USING (record) WHERE r.id = ?1 ORDER BY r.record"),
+        newer(db,
+              "SELECT 1 FROM reports WHERE key = ?1 AND id = ?2 AND host = ?3 AND revision >= ?4"),
         last(db, "SELECT max(record) FROM reports") {}
 
   Database db;
+  const bool over;  // nothing is written into it any more
   Statement newest_first, as_they_came, by_id, newer, last;
 };
 
@@ -59,23 +63,29 @@ ReportReader::ReportReader(FleetStore& fleet, std::string folder)
 
 ReportReader::~ReportReader() = default;
 
-Result<ReportReader::Day*> ReportReader::open(std::int64_t day) {
-  if (auto found = open_.find(day); found != open_.end()) return found->second.get();
+Result<ReportReader::Day*> ReportReader::open(std::int64_t day, bool over) {
+  if (auto found = open_.find(day); found != open_.end()) {
+    if (found->second->over == over) return found->second.get();
+    open_.erase(found);
+  }
   Result<Database> db = Database::open(day_path(folder_, day), Database::Mode::write);
   if (!db) return tl::unexpected(db.error());
+  // Once: what refuses it (a full disk) makes a search slow, not wrong.
+  if (over) (void)db->run("CREATE INDEX IF NOT EXISTS reports_id ON reports (id)");
   if (!db->run("PRAGMA query_only = 1")) return fail(db->error());
   if (open_.size() == kMaxOpenDays) open_.erase(open_.begin());
-  return open_.emplace(day, std::make_unique<Day>(std::move(*db))).first->second.get();
+  return open_.emplace(day, std::make_unique<Day>(std::move(*db), over)).first->second.get();
 }
 
 Result<std::optional<StoredReport>> ReportReader::newest(std::string_view id) {
   std::lock_guard lock(mutex_);
   std::optional<StoredReport> found;
-  for (std::int64_t number : fleet_.days()) {
-    Result<Day*> day = open(number);
+  const std::vector<std::int64_t> days = fleet_.days();
+  for (std::int64_t number : days) {
+    Result<Day*> day = open(number, number < days.back());
     if (!day) return tl::unexpected(day.error());
     Statement& row = (*day)->by_id;
-    for (row.bind(id_key(id), id); row.next();) {
+    for (row.bind(id); row.next();) {
       StoredReport report = report_of(number, row);
       if (!found || (report.host == found->host && report.revision >= found->revision))
         found = std::move(report);
@@ -89,10 +99,9 @@ Result<std::optional<StoredReport>> ReportReader::newest(std::string_view id) {
 Result<bool> ReportReader::superseded(const StoredReport& report,
                                       const std::vector<std::int64_t>& days) {
   for (auto number = days.rbegin(); number != days.rend() && *number > report.at.day; ++number) {
-    Result<Day*> day = open(*number);
+    Result<Day*> day = open(*number, *number < days.back());
     if (!day) return tl::unexpected(day.error());
-    bool newer =
-        (*day)->newer.bind(id_key(report.id), report.id, report.host, report.revision).next();
+    bool newer = (*day)->newer.bind(report.key, report.id, report.host, report.revision).next();
     (*day)->newer.reset();
     if (newer) return true;
   }
@@ -108,7 +117,8 @@ Result<std::vector<StoredReport>> ReportReader::list(const ReportQuery& query,
     if (*number > before.day) continue;
     std::int64_t place = *number == before.day ? before.record : INT64_MAX;
     for (bool more = true; more && reports.size() < limit;) {
-      Result<Day*> day = open(*number);  // anew: superseded() may have closed it
+      Result<Day*> day =
+          open(*number, *number < days.back());  // anew: superseded() may have closed it
       if (!day) return tl::unexpected(day.error());
       Statement& row = (*day)->newest_first;
       std::vector<StoredReport> found;
@@ -132,9 +142,10 @@ Result<std::vector<StoredReport>> ReportReader::after(const ReportQuery& query,
                                                       RecordPosition after, std::uint32_t limit) {
   std::lock_guard lock(mutex_);
   std::vector<StoredReport> reports;
-  for (std::int64_t number : fleet_.days()) {
+  const std::vector<std::int64_t> days = fleet_.days();
+  for (std::int64_t number : days) {
     if (number < after.day || reports.size() >= limit) continue;
-    Result<Day*> day = open(number);
+    Result<Day*> day = open(number, number < days.back());
     if (!day) return tl::unexpected(day.error());
     Statement& row = (*day)->as_they_came;
     auto left = static_cast<std::uint32_t>(limit - reports.size());
@@ -150,7 +161,7 @@ Result<RecordPosition> ReportReader::last() {
   std::lock_guard lock(mutex_);
   std::vector<std::int64_t> days = fleet_.days();
   for (auto number = days.rbegin(); number != days.rend(); ++number) {
-    Result<Day*> day = open(*number);
+    Result<Day*> day = open(*number, *number < days.back());
     if (!day) return tl::unexpected(day.error());
     Statement& row = (*day)->last;
     std::int64_t record = row.bind().next() ? row.integer(0) : 0;

@@ -1,5 +1,6 @@
 // Looks reports up over all days. The newest revision of a (host, id) counts: a host can hide or
-// change nothing of another's. Thread: any (one query at a time).
+// change nothing of another's. By its id alone a report is found by an index that a day gets when
+// it is over, and on the day itself by going through all. Thread: any (one query at a time).
 #pragma once
 
 #include <cstdint>
@@ -25,6 +26,7 @@ struct StoredReport {
   std::uint32_t host = 0;  // number of the host whose certificate sent it
   std::string id;
   std::uint32_t revision = 0;
+  std::int64_t key = 0;    // of report_key()
   std::string ciphertext;  // a serialized Record
 };
 
@@ -55,7 +57,7 @@ class ReportReader {
 
  private:
   struct Day;
-  Result<Day*> open(std::int64_t day);
+  Result<Day*> open(std::int64_t day, bool over);
   Result<bool> superseded(const StoredReport& report, const std::vector<std::int64_t>& days);
 
   FleetStore& fleet_;

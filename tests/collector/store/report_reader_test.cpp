@@ -10,10 +10,11 @@ class ReportReaderTest : public StoreTest {
   void report(std::uint32_t host, const std::string& id, std::uint32_t revision, int severity = 3,
               std::string detector = "cloud_upload") {
     Append append = batch_of({host, StoreLane::alert}, 1, ++sequence[host], 1);
+    const std::int64_t first_event_ns = first_events.try_emplace({host, id}, now_ns).first->second;
     append.records[0].ciphertext = fmt::format("{} r{}", id, revision);
     append.records[0].report = ReportColumns{.id = id,
                                              .revision = revision,
-                                             .time_ns = now_ns,
+                                             .time_ns = first_event_ns,
                                              .severity = severity,
                                              .detector = std::move(detector)};
     put(std::move(append));
@@ -30,6 +31,8 @@ class ReportReaderTest : public StoreTest {
     }
   }
   std::map<std::uint32_t, std::uint64_t> sequence;
+  // A report's time is that of its first event, in every revision.
+  std::map<std::pair<std::uint32_t, std::string>, std::int64_t> first_events;
 };
 
 TEST_F(ReportReaderTest, the_newest_revision_of_an_id_replaces_the_others) {
@@ -69,6 +72,34 @@ TEST_F(ReportReaderTest, a_host_can_not_hide_a_report_of_another_behind_its_id) 
   report(2, "a", 9);
   EXPECT_EQ(list({.host = 1}), "a r1");
   EXPECT_EQ((*reader->newest("a"))->host, 1u);
+}
+
+TEST_F(ReportReaderTest, reports_of_the_same_second_are_told_apart) {
+  for (int n = 0; n < 50; ++n) report(1, fmt::format("{:02}", n), 1);
+  report(1, "07", 2);
+  auto found = reader->list({}, {INT64_MAX, INT64_MAX}, 100);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->size(), 50u);
+  EXPECT_EQ(found->front().ciphertext, "07 r2");
+  EXPECT_EQ((*reader->newest("08"))->ciphertext, "08 r1");
+}
+
+TEST_F(ReportReaderTest, a_day_that_is_over_gets_an_index_by_id_and_the_day_itself_none) {
+  auto indexes = [this](std::int64_t day) {
+    auto db = Database::open(day_path(folder.path(), day), Database::Mode::write);
+    Statement row(*db, "SELECT count(*) FROM sqlite_schema WHERE name = 'reports_id'");
+    return row.next() ? row.integer(0) : -1;
+  };
+  report(1, "a", 1);
+  const std::int64_t first = fleet->days().back();
+  EXPECT_EQ((*reader->newest("a"))->ciphertext, "a r1");
+  EXPECT_EQ(indexes(first), 0) << "it is written into";
+  now_ns += kDayNs;
+  report(1, "b", 1);
+  EXPECT_EQ((*reader->newest("a"))->ciphertext, "a r1");
+  EXPECT_EQ((*reader->newest("b"))->ciphertext, "b r1");
+  EXPECT_EQ(indexes(first), 1);
+  EXPECT_EQ(indexes(fleet->days().back()), 0);
 }
 
 TEST_F(ReportReaderTest, a_watch_sees_every_revision_once_in_order) {
