@@ -52,7 +52,7 @@ std::optional<Identity> CertificateCare::tend(const Identity& identity, std::int
     say("the host's certificate was renewed");
     return std::move(**answer);
   }
-  refusal_ = printable(answer->error().sentence);
+  refusal_ = for_the_log(answer->error().sentence);
   say("the host's certificate was not renewed: " + refusal_);
   if (answer->error().kind == DoorFailure::Kind::refused) {
     again_ms_ = now_ms + kRefusedAgainMs;

@@ -8,7 +8,7 @@
 
 namespace weir {
 
-std::string printable(std::string_view text) {
+std::string for_the_log(std::string_view text) {
   constexpr std::size_t kMost = 256;
   std::string out(text.substr(0, kMost));
   std::replace_if(

@@ -257,7 +257,7 @@ void Uplink::State::lose(const std::string& why) {
   welcomed = false;
   ++lost_streams;
   connect_ms = now_ms + backoff.next_ms(random_bits());
-  trouble("no stream to the collector: " + printable(why));
+  trouble("no stream to the collector: " + for_the_log(why));
 }
 
 void Uplink::State::tend_stream() {
