@@ -173,6 +173,8 @@ World make_world() {
     w.problem = "kernel tests need root (CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN)";
     return w;
   }
+  // Below a changed root a program's own path counts from elsewhere once the mounts are our own.
+  (void)traffic_program();
   if (unshare(CLONE_NEWNET | CLONE_NEWNS) ||
       mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr)) {
     w.problem = "kernel tests need namespaces of their own (CAP_SYS_ADMIN)";
@@ -436,7 +438,9 @@ void Desk::await_line(pid_t pid, const std::string& line) {
 }
 
 std::string traffic_program() {
-  return std::filesystem::read_symlink("/proc/self/exe").parent_path() / "weir_traffic";
+  static const std::string program =
+      std::filesystem::read_symlink("/proc/self/exe").parent_path() / "weir_traffic";
+  return program;
 }
 
 std::string copy_of_traffic(const std::string& name) {
