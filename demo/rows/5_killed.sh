@@ -12,11 +12,10 @@ descendants() {
 }
 
 kill_programs() {
-  local pid names=()
-  for pid in $(descendants "$weir_pid"); do
-    names+=("$(cat "/proc/$pid/comm" 2>/dev/null)")
-    kill -9 "$pid" 2>/dev/null
-  done
+  local pid pids names=()
+  mapfile -t pids < <(descendants "$weir_pid")
+  for pid in "${pids[@]}"; do names+=("$(cat "/proc/$pid/comm" 2>/dev/null)"); done # first: the spawner's end is the engine's
+  for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null; done
   echo "killed: ${names[*]}" >>"$LAB/log/killed"
   holds "guard and engine were there to be killed (${names[*]})" grep -q 'weir-guard.*weir-engine\|weir-engine.*weir-guard' <<<"${names[*]}"
 }
