@@ -47,10 +47,8 @@ Limit answers_limit(const Policy& policy);
 // Its name in reports and accounts: no rule can have it, a rule's id has no '.'.
 inline constexpr const char* kAnswersRule = "defaults.answers";
 
-// Bytes that may be answered for each that was asked, headers included (WEIR_ANSWER_FACTOR), and
-// what questions may leave behind unanswered (WEIR_UNANSWERED).
+// Bytes that may be answered for each that was asked, headers included (WEIR_ANSWER_FACTOR).
 inline constexpr std::uint64_t kAnswerFactor = 21;
-inline constexpr std::uint64_t kUnanswered = 256u << 10;
 
 // Servers that are asked over UDP and hand out nobody's files (is_served_port there): DNS, DHCP,
 // NTP, SNMP, DHCPv6.

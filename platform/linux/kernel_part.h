@@ -121,7 +121,6 @@ class KernelPart {
 
   Result<void> put_prefix(const Prefix& prefix, const weir_prefix& value);
   Result<void> remove_prefix(const Prefix& prefix);
-  Result<void> clear_prefixes();  // an adopted table's: their leases ended with the former guard
   // `via`: index of the interface that the verdict rests on, 0: none. Once a packet of the socket
   // leaves by another, the verdict is over for good and the address decides.
   Result<void> put_verdict(std::uint64_t cookie, std::uint64_t limits, std::uint64_t destination,

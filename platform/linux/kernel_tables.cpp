@@ -169,14 +169,6 @@ Result<void> KernelPart::remove_prefix(const Prefix& prefix) {
   return {};
 }
 
-Result<void> KernelPart::clear_prefixes() {
-  int map = state_->map("prefixes");
-  weir_prefix_key key{};
-  for (std::uint32_t n = 0; n < WEIR_PREFIXES && !bpf_map_get_next_key(map, nullptr, &key); n++)
-    if (bpf_map_delete_elem(map, &key)) return fail_with("cannot clear the prefixes", errno);
-  return {};
-}
-
 Result<void> KernelPart::put_verdict(std::uint64_t cookie, std::uint64_t limits,
                                      std::uint64_t destination, std::uint32_t via) {
   weir_verdict v{limits, destination, state_->values.generation, via};
