@@ -202,13 +202,8 @@ TEST_F(DoorTest, a_store_that_lags_throttles_and_takes_the_batch_when_there_is_r
   Agent agent = enrol();
   Client client = knock(identity_of(agent));
   ASSERT_TRUE(client.greet());
-  // The writer stands still in a callback while the store fills up.
-  std::promise<void> gate;
-  std::shared_future<void> opened = gate.get_future().share();
   LaneKey filler{9'999, StoreLane::telemetry};
-  Append first = batch_of(filler, 1, 1, 1);
-  first.done = [opened](const Appended&) { opened.wait(); };
-  ASSERT_TRUE(records->append(first));
+  StandingWriter writer(*records, filler);
   std::uint64_t next = 2;
   for (std::size_t size : {std::size_t{1} << 20, std::size_t{64} << 10, std::size_t{1} << 10}) {
     for (bool taken = true; taken; next += taken ? 1 : 0) {
@@ -223,7 +218,7 @@ TEST_F(DoorTest, a_store_that_lags_throttles_and_takes_the_batch_when_there_is_r
   EXPECT_EQ(response.throttle().lane(), v1::Lane::alert);
   EXPECT_GT(response.throttle().wait_ms(), 0u);
   EXPECT_TRUE(records->positions(host(agent)->row.number).empty()) << "and nothing is acknowledged";
-  gate.set_value();
+  writer.let_go();
   EXPECT_TRUE(client.acknowledged(20));
 }
 

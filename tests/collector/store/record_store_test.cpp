@@ -158,17 +158,7 @@ TEST_F(RecordStoreTest, a_full_disk_acknowledges_nothing_says_so_once_and_goes_o
 
 TEST_F(RecordStoreTest, more_than_may_wait_is_refused_and_left_with_the_caller) {
   open();
-  // The writer waits in the first batch's callback, so that everything after it piles up: what is
-  // offered before it waits there would go into its first round and not count as waiting.
-  std::promise<void> gate, waits;
-  std::shared_future<void> opened = gate.get_future().share();
-  Append first = batch_of(kAlerts, 1, 1, 1);
-  first.done = [opened, &waits](const Appended&) {
-    waits.set_value();
-    opened.wait();
-  };
-  ASSERT_TRUE(records->append(first));
-  waits.get_future().wait();
+  StandingWriter writer(*records, kAlerts);
   std::uint64_t next = 2;
   bool refused = false;
   for (int n = 0; n < 100 && !refused; ++n) {
@@ -178,7 +168,7 @@ TEST_F(RecordStoreTest, more_than_may_wait_is_refused_and_left_with_the_caller) 
     if (refused) EXPECT_EQ(append.records.size(), 1u);
     next += refused ? 0 : 1;
   }
-  gate.set_value();
+  writer.let_go();
   EXPECT_TRUE(refused);
   EXPECT_LE(next, 35u);
 }

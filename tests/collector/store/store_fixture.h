@@ -50,6 +50,26 @@ inline Append batch_of(LaneKey key, std::uint64_t epoch, std::uint64_t first, st
   return append;
 }
 
+// The writer stands in the callback of a batch of one record until let_go(), so that everything
+// that is offered after the constructor piles up. (Before it stands there, it would take some of it
+// into its first round, and that does not count as waiting.)
+class StandingWriter {
+ public:
+  StandingWriter(RecordStore& records, LaneKey key) {
+    Append first = batch_of(key, 1, 1, 1);
+    first.done = [this](const Appended&) {
+      stands_.set_value();
+      gone_.get_future().wait();
+    };
+    EXPECT_TRUE(records.append(first));
+    stands_.get_future().wait();
+  }
+  void let_go() { gone_.set_value(); }
+
+ private:
+  std::promise<void> stands_, gone_;
+};
+
 class StoreTest : public ::testing::Test {
  protected:
   void open() {
