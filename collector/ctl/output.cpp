@@ -12,6 +12,8 @@
 #include <cstdio>
 #include <map>
 
+#include "weir/v1/report.pb.h"
+
 namespace weir {
 namespace {
 
@@ -104,5 +106,30 @@ std::string size_text(std::uint64_t bytes) {
   }
   return fmt::format("{:.1f} {}", size, kUnits[unit]);
 }
+
+std::vector<std::string> report_row(const v1::Report& report) {
+  const v1::Person& person = report.actor().person();
+  std::string who = !person.name().empty()        ? person.name()
+                    : report.actor().has_person() ? fmt::format("uid {}", person.user().uid())
+                                                  : report.actor().address();
+  const v1::Destination& place = report.destination();
+  std::string where = !place.service().empty() ? place.service()
+                      : !place.name().empty()  ? place.name()
+                      : !place.zone().empty()  ? place.zone()
+                                               : place.address();
+  return {time_text(report.updated()),
+          report.host().name().empty() ? report.host().id() : report.host().name(),
+          who,
+          report.actor().program(),
+          where,
+          size_text(report.bytes_out()),
+          fmt::format("{}{}", v1::Action::Value_Name(report.decision().action()),
+                      report.decision().enforced() ? "" : " (observed)"),
+          report.decision().rule().empty() ? report.finding().detector() : report.decision().rule(),
+          fmt::format("{}.{}", report.id(), report.revision())};
+}
+
+const std::vector<std::string> kReportHead{"UPDATED", "HOST",   "PERSON", "PROGRAM",    "TO",
+                                           "SENT",    "ACTION", "RULE",   "ID.REVISION"};
 
 }  // namespace weir

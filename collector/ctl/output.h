@@ -13,6 +13,10 @@ class Timestamp;
 
 namespace weir {
 
+namespace v1 {
+class Report;
+}
+
 enum class Output : std::uint8_t { table, json, yaml };
 
 // Columns as wide as their widest cell; the last is never cut.
@@ -27,6 +31,10 @@ class Table {
 };
 
 void print_message(const google::protobuf::Message& message, Output output);  // json or yaml
+
+// A report in a line; `kReportHead` is what its cells are.
+std::vector<std::string> report_row(const v1::Report& report);
+extern const std::vector<std::string> kReportHead;
 
 std::string time_text(const google::protobuf::Timestamp& time);  // RFC 3339, "-" for none
 std::string size_text(std::uint64_t bytes);                      // "1.5 MiB"

@@ -9,6 +9,7 @@
 #include "collector/ctl/sign.h"
 #include "core/policy/evaluate.h"
 #include "core/policy/surface/surface.h"
+#include "proto/map/policy_proto.h"
 #include "weir/v1/admin.pb.h"
 
 namespace weir {
@@ -168,6 +169,43 @@ int roll_back(CtlSession& session, std::uint32_t to, const Publication& wanted) 
                 fmt::format("is published, with the text of {}", found.number()));
 }
 
+// What a draft would have done with what a group's desks reported.
+int replay(CtlSession& session, const std::string& path, const std::string& group,
+           std::uint64_t since_s, Output output) {
+  Result<Policy> policy = read_policy(path);
+  if (!policy) {
+    fmt::print(stderr, "weirctl: {}\n", policy.error().sentence);
+    return kExitUsage;
+  }
+  v1::ReplayPolicyRequest request;
+  v1::ReplayPolicyResponse answer;
+  to_proto(*policy, *request.mutable_policy());
+  request.set_group(group);
+  request.mutable_from()->set_seconds(now_s() - static_cast<std::int64_t>(since_s));
+  int status = kExitDone;
+  if (!session.call("weir.v1.PolicyAdminService/ReplayPolicy", request, answer, status))
+    return status;
+  if (output != Output::table) {
+    print_message(answer, output);
+    return kExitDone;
+  }
+  fmt::print("tried on {} reports of group {}{}\n", answer.reports(), group,
+             answer.cut() ? "; more were left out (try a shorter --since)" : "");
+  for (const auto& [action, count] : answer.decisions()) fmt::print("  {:<8}{}\n", action, count);
+  fmt::print("it would have stopped something for {} people on {} hosts\n", answer.persons(),
+             answer.hosts());
+  if (answer.examples_size() > 0) {
+    fmt::print("\ndecided otherwise than it was (at most 100):\n");
+    Table table(kReportHead);
+    for (const v1::Report& report : answer.examples()) table.add(report_row(report));
+    table.print();
+  }
+  fmt::print(
+      "\nOnly what was reported can be tried: what no rule or detector spoke of then is not here.\n"
+      "Names and networks count as proven, and accounts start empty.\n");
+  return kExitDone;
+}
+
 int assign(CtlSession& session, const std::string& host, const std::string& group) {
   v1::AssignPolicyRequest request;
   v1::AssignPolicyResponse answer;
@@ -186,31 +224,38 @@ int ctl_policy(int argc, char** argv) {
   Publication wanted;
   std::string file, host;
   std::uint32_t to = 0;
+  std::uint64_t since_s = 7 * kDay_s;
   CLI::App* check = app.add_subcommand("lint", "say what is wrong with a file; needs no collector");
+  CLI::App* tried = app.add_subcommand("replay", "try a draft on what was reported");
   CLI::App* publish_it = app.add_subcommand("publish", "sign a file and publish it to a group");
   CLI::App* back = app.add_subcommand("rollback", "publish an earlier text again");
   CLI::App* show = app.add_subcommand("status", "desired against effective");
   CLI::App* move = app.add_subcommand("assign", "put a host into a group");
-  for (CLI::App* verb : {check, publish_it})
+  for (CLI::App* verb : {check, tried, publish_it})
     verb->add_option("FILE", file, "policy, YAML")->required();
   back->add_option("--to", to, "number of the earlier one (default: the one before)");
-  for (CLI::App* verb : {publish_it, back}) {
+  const CLI::AsNumberWithUnit lasting(
+      std::map<std::string, std::uint64_t>{{"h", 3600}, {"d", kDay_s}});
+  for (CLI::App* verb : {publish_it, back})
     verb->add_option("--lifetime", wanted.lifetime_s, "of the signature (default: 90d)")
-        ->transform(
-            CLI::AsNumberWithUnit(std::map<std::string, std::uint64_t>{{"h", 3600}, {"d", kDay_s}}))
+        ->transform(lasting)
         ->type_name("90d");
-  }
+  tried->add_option("--since", since_s, "how far back (default: 7d)")
+      ->transform(lasting)
+      ->type_name("7d");
   move->add_option("HOST", host, "its id")->required();
-  for (CLI::App* verb : {publish_it, back, show, move})
+  for (CLI::App* verb : {tried, publish_it, back, show, move})
     verb->add_option("--group", wanted.group)->capture_default_str();
   for (CLI::App* verb : {publish_it, back, show})
     verb->add_flag("--wait", wanted.wait, "until all that are online have it, at most 30 s");
-  for (CLI::App* verb : {publish_it, back, show, move}) add_ctl_options(*verb, wanted.options);
+  for (CLI::App* verb : {tried, publish_it, back, show, move})
+    add_ctl_options(*verb, wanted.options);
   app.require_subcommand(1);
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
   if (check->parsed()) return lint(file);
   std::optional<CtlSession> session = CtlSession::open(wanted.options);
   if (!session) return kExitUsage;
+  if (tried->parsed()) return replay(*session, file, wanted.group, since_s, wanted.options.output);
   if (publish_it->parsed()) return publish(*session, file, wanted);
   if (back->parsed()) return roll_back(*session, to, wanted);
   if (move->parsed()) return assign(*session, host, wanted.group);

@@ -11,34 +11,9 @@
 namespace weir {
 namespace {
 
-std::vector<std::string> row_of(const v1::Report& report) {
-  const v1::Person& person = report.actor().person();
-  std::string who = !person.name().empty()        ? person.name()
-                    : report.actor().has_person() ? fmt::format("uid {}", person.user().uid())
-                                                  : report.actor().address();
-  const v1::Destination& place = report.destination();
-  std::string where = !place.service().empty() ? place.service()
-                      : !place.name().empty()  ? place.name()
-                      : !place.zone().empty()  ? place.zone()
-                                               : place.address();
-  return {time_text(report.updated()),
-          report.host().name().empty() ? report.host().id() : report.host().name(),
-          who,
-          report.actor().program(),
-          where,
-          size_text(report.bytes_out()),
-          fmt::format("{}{}", v1::Action::Value_Name(report.decision().action()),
-                      report.decision().enforced() ? "" : " (observed)"),
-          report.decision().rule().empty() ? report.finding().detector() : report.decision().rule(),
-          fmt::format("{}.{}", report.id(), report.revision())};
-}
-
-const std::vector<std::string> kHead{"UPDATED", "HOST",   "PERSON", "PROGRAM",    "TO",
-                                     "SENT",    "ACTION", "RULE",   "ID.REVISION"};
-
 int list(CtlSession& session, const CtlOptions& options, v1::ListReportsRequest request,
          std::uint32_t most) {
-  Table table(kHead);
+  Table table(kReportHead);
   int status = 0;
   for (std::uint32_t seen = 0;;) {
     v1::ListReportsResponse answer;
@@ -47,7 +22,7 @@ int list(CtlSession& session, const CtlOptions& options, v1::ListReportsRequest 
       return status;
     for (const v1::Report& report : answer.reports())
       if (options.output == Output::table)
-        table.add(row_of(report));
+        table.add(report_row(report));
       else
         print_message(report, options.output);
     seen += static_cast<std::uint32_t>(answer.reports_size());
@@ -60,14 +35,14 @@ int list(CtlSession& session, const CtlOptions& options, v1::ListReportsRequest 
 
 // A line as soon as a report comes; a broken connection is taken up where it ended.
 int watch(CtlSession& session, const CtlOptions& options, v1::WatchReportsRequest request) {
-  if (options.output == Output::table) fmt::print("{}\n", fmt::join(kHead, "  "));
+  if (options.output == Output::table) fmt::print("{}\n", fmt::join(kReportHead, "  "));
   std::fflush(stdout);
   return session.watch<v1::WatchReportsResponse>(
       "weir.v1.ReportAdminService/WatchReports", request,
       [&](const v1::WatchReportsResponse& answer) {
         if (!answer.has_report()) return true;
         if (options.output == Output::table)
-          fmt::print("{}\n", fmt::join(row_of(answer.report()), "  "));
+          fmt::print("{}\n", fmt::join(report_row(answer.report()), "  "));
         else
           print_message(answer.report(), options.output);
         std::fflush(stdout);

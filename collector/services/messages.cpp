@@ -17,11 +17,6 @@ void set_seconds(google::protobuf::Timestamp& time, std::int64_t seconds) {
   time.set_seconds(seconds);
 }
 
-std::int64_t ns_of(const google::protobuf::Timestamp& time) {
-  constexpr std::int64_t kMax = INT64_MAX / 1'000'000'000 - 1;
-  return std::clamp(time.seconds(), -kMax, kMax) * 1'000'000'000 + time.nanos();
-}
-
 void add_text(v1::Reason& reason) {
   reason.set_text(explain(Reason{reason.code(), {reason.args().begin(), reason.args().end()}},
                           Language::english));
@@ -34,6 +29,11 @@ void add_step(v1::Explanation& path, const char* stage, const v1::Reason& reason
 }
 
 }  // namespace
+
+std::int64_t ns_of(const google::protobuf::Timestamp& time) {
+  constexpr std::int64_t kMax = INT64_MAX / 1'000'000'000 - 1;
+  return std::clamp(time.seconds(), -kMax, kMax) * 1'000'000'000 + time.nanos();
+}
 
 void to_proto(const HostView& host, v1::HostInfo& out) {
   const HostRow& row = host.row;

@@ -8,6 +8,10 @@
 #include "collector/fleet/hosts.h"
 #include "collector/store/report_reader.h"
 
+namespace google::protobuf {
+class Timestamp;
+}
+
 namespace weir {
 
 namespace v1 {
@@ -17,6 +21,9 @@ class Report;
 class ReportFilter;
 class TokenInfo;
 }  // namespace v1
+
+std::int64_t ns_of(
+    const google::protobuf::Timestamp& time);  // since 1970; what it can't hold is cut
 
 void to_proto(const HostView& host, v1::HostInfo& out);
 void to_proto(const TokenRow& token, v1::TokenInfo& out);

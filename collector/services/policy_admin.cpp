@@ -4,9 +4,11 @@
 
 #include <charconv>
 #include <list>
+#include <map>
 #include <mutex>
 
 #include "collector/api/principal.h"
+#include "collector/rollout/draft_trial.h"
 #include "collector/services/call.h"
 #include "collector/services/messages.h"
 #include "collector/services/pulse.h"
@@ -22,6 +24,10 @@ namespace {
 constexpr std::int64_t kLongestWait_s = 30;
 constexpr std::size_t kMaxWaiting = 256;  // calls that wait for hosts
 constexpr char kDraft[] = "draft";        // stands for the file's name
+constexpr char kGroupNames[] = "a group is named by 1 to 63 of a-z 0-9 - _ .";
+constexpr std::int64_t kTriedByDefault_s = 7 * 86'400;
+constexpr std::int64_t kNsInSecond = 1'000'000'000;
+constexpr std::uint32_t kTrialPage = 500;  // reports in memory at once, at most 256 KiB each
 
 // "draft:12:5: rules[2].then.limit: what is wrong" into its parts.
 void add_problem(std::string_view line, v1::LintPolicyResponse& response) {
@@ -79,11 +85,8 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
 
   grpc::ServerUnaryReactor* ReplayPolicy(grpc::CallbackServerContext* context,
                                          const v1::ReplayPolicyRequest* request,
-                                         v1::ReplayPolicyResponse*) override {
-    return answer(context, *request, []() -> Reply<void> {
-      return refuse(Refusal::Kind::not_built,
-                    "this version can't try a draft on the past; `weir replay --policy` can");
-    });
+                                         v1::ReplayPolicyResponse* response) override {
+    return answer(context, *request, [&] { return try_draft(*context, *request, *response); });
   }
 
   grpc::ServerUnaryReactor* PublishPolicy(grpc::CallbackServerContext* context,
@@ -115,8 +118,7 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
                                          const v1::AssignPolicyRequest* request,
                                          v1::AssignPolicyResponse* response) override {
     return answer(context, *request, [&]() -> Reply<void> {
-      if (!is_group_name(request->group()))
-        return refuse(Refusal::Kind::invalid, "a group is named by 1 to 63 of a-z 0-9 - _ .");
+      if (!is_group_name(request->group())) return refuse(Refusal::Kind::invalid, kGroupNames);
       Reply<void> assigned = parts_.hosts.set_group(request->host_id(), request->group());
       if (!assigned) return assigned;
       parts_.push_policy(request->group());
@@ -179,6 +181,41 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
                                const std::string& group, const v1::SignedPolicy& policy) {
     return parts_.rollout.publish(kind, group, policy.SerializeAsString(),
                                   principal_of(context).name, wall_now_s());
+  }
+
+  Reply<void> try_draft(const grpc::CallbackServerContext& context,
+                        const v1::ReplayPolicyRequest& request,
+                        v1::ReplayPolicyResponse& response) {
+    Result<Policy> draft = from_proto(request.policy());
+    if (!draft) return refuse(Refusal::Kind::invalid, draft.error().sentence);
+    if (!is_group_name(request.group())) return refuse(Refusal::Kind::invalid, kGroupNames);
+    ReportQuery query;
+    query.from_ns = request.has_from() ? ns_of(request.from())
+                                       : (wall_now_s() - kTriedByDefault_s) * kNsInSecond;
+    if (request.has_to()) query.to_ns = ns_of(request.to());
+    DraftTrial trial(std::move(*draft));
+    std::map<std::uint32_t, bool> of_group;  // by host
+    RecordPosition at;
+    for (bool more = true; more;) {
+      if (context.IsCancelled()) return refuse(Refusal::Kind::unavailable, "nobody waits for it");
+      Result<std::vector<StoredReport>> page = parts_.reports.after(query, at, kTrialPage);
+      if (!page) return refuse(Refusal::Kind::unavailable, page.error().sentence);
+      more = page->size() == kTrialPage;
+      for (const StoredReport& stored : *page) {
+        at = stored.at;
+        auto [known, is_new] = of_group.try_emplace(stored.host, false);
+        if (is_new) {
+          std::optional<HostView> host = parts_.hosts.find(stored.host, 0);
+          known->second = host && host->row.group == request.group();
+        }
+        v1::Report report;
+        if (known->second && to_proto(stored, parts_.hosts, report))
+          (void)trial.on(report, stored.host);
+      }
+    }
+    trial.result(response);
+    for (v1::Report& example : *response.mutable_examples()) add_texts(example);
+    return {};
   }
 
   // True: somebody who is online has not answered.

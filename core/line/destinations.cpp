@@ -217,4 +217,10 @@ Place Destinations::place_of(const Policy& policy, const IpAddress& address,
   return place;
 }
 
+bool Destinations::would_approve(const Policy& policy, const Destination& to) const {
+  return std::any_of(policy.approved.begin(), policy.approved.end(), [&](const Selector& selector) {
+    return selects(policy, catalogue_, selector, to);
+  });
+}
+
 }  // namespace weir

@@ -40,6 +40,9 @@ class Destinations {
   Place place_of(const Policy& policy, Destination known, std::string_view about) const;
   // Before any flow: what is known of an address because a name led there. No trust yet.
   Place place_of(const Policy& policy, const IpAddress& address, const std::string& name) const;
+  // What `approved` would say of it if all that it claims were proven: for a look at the past,
+  // where nothing is to be had of who answered a name.
+  bool would_approve(const Policy& policy, const Destination& to) const;
 
  private:
   bool is_infrastructure(const Flow& flow) const;

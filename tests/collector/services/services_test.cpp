@@ -316,6 +316,34 @@ TEST_F(ServicesTest, reports_are_listed_shown_and_watched_as_they_come) {
             StatusCode::NOT_FOUND);
 }
 
+TEST_F(ServicesTest, a_draft_is_tried_on_what_the_groups_hosts_reported) {
+  Agent agent = enrol();
+  Client client = knock(identity_of(agent));
+  ASSERT_TRUE(client.greet());
+  ASSERT_TRUE(client.reports(1, 3));
+  ASSERT_TRUE(client.acknowledged(3));
+  auto admin = stub<v1::PolicyAdminService>();
+  v1::ReplayPolicyRequest request;
+  to_proto(*default_policy(), *request.mutable_policy());
+  request.set_group("desks");
+  request.mutable_from()->set_seconds(1);
+  v1::ReplayPolicyResponse response;
+  ASSERT_TRUE(call(&v1::PolicyAdminService::Stub::ReplayPolicy, *admin, request, response).ok());
+  EXPECT_EQ(response.reports(), 3u);
+  EXPECT_FALSE(response.cut());
+  request.mutable_from()->set_seconds(2'000'000'000);
+  ASSERT_TRUE(call(&v1::PolicyAdminService::Stub::ReplayPolicy, *admin, request, response).ok());
+  EXPECT_EQ(response.reports(), 0u) << "all are older";
+  request.mutable_from()->set_seconds(1);
+  request.set_group("labs");
+  ASSERT_TRUE(call(&v1::PolicyAdminService::Stub::ReplayPolicy, *admin, request, response).ok());
+  EXPECT_EQ(response.reports(), 0u) << "of another group";
+  request.mutable_policy()->mutable_rules()->Add()->add_limits(7);
+  EXPECT_EQ(
+      call(&v1::PolicyAdminService::Stub::ReplayPolicy, *admin, request, response).error_code(),
+      StatusCode::INVALID_ARGUMENT);
+}
+
 TEST_F(ServicesTest, evidence_is_walked_and_a_changed_row_is_named) {
   Agent agent = enrol();
   Client client = knock(identity_of(agent));
