@@ -1,5 +1,6 @@
-// Committed records a second of 100 hosts through the collector's store, beside bare SQLite that
-// inserts the same rows in transactions of the same size. Prints one line a kind:
+// Committed records a second of 100 hosts through the collector's store, beside bare SQLite, set as
+// the store sets it, that inserts the same rows in transactions of the same size. Prints one line a
+// kind:
 // KIND hosts RECORDS store RECORDS/s CPU-US-EACH bare RECORDS/s CPU-US-EACH ratio R group N
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -12,16 +13,15 @@
 #include <filesystem>
 #include <thread>
 
+#include "bench/records.h"
 #include "collector/fleet/batch_reader.h"
 #include "collector/store/record_store.h"
-#include "weir/v1/agent.pb.h"
+#include "collector/store/schema.h"
 
 namespace weir {
 namespace {
 
 constexpr std::uint32_t kHosts = 100;
-constexpr int kBatch = 100;   // records
-constexpr int kInFlight = 4;  // batches a host, as the agents' door has them
 constexpr int kThreads = 2;
 
 struct Taken {
@@ -47,54 +47,6 @@ Taken timed(std::uint64_t records, Work work) {
 [[noreturn]] void give_up(const std::string& sentence) {
   fmt::print(stderr, "bench_ingest: {}\n", sentence);
   std::exit(1);
-}
-
-// What a host would have sealed: about 300 bytes. Reports are told twice, 20 s after each other.
-std::string record_bytes(bool report, std::uint64_t sequence) {
-  v1::Record record;
-  if (report) {
-    v1::Report& r = *record.mutable_report();
-    const std::uint64_t told = (sequence + 1) / 2;
-    r.set_id(fmt::format("{:016x}", told * 0x9e3779b97f4a7c15));
-    r.set_revision(sequence % 2 == 1 ? 1 : 2);
-    r.mutable_time()->set_seconds(1'800'000'000 + static_cast<std::int64_t>(told) * 20);
-    r.mutable_finding()->set_detector("cloud_upload");
-    r.mutable_finding()->set_severity(v1::Severity::high);
-    r.mutable_destination()->set_name("upload.example.net");
-    r.mutable_destination()->set_service("example-drive");
-    r.mutable_actor()->set_program("/usr/bin/curl");
-    r.mutable_actor()->mutable_person()->mutable_user()->set_uid(1'000);
-    r.mutable_decision()->set_rule("uploads");
-    r.set_capture(std::string(150, 'x'));
-  } else {
-    record.mutable_usage()->set_program(std::string(250, 'p'));
-    record.mutable_usage()->set_bytes_out(sequence);
-  }
-  return record.SerializeAsString();
-}
-
-v1::Batch batch_of(bool report, std::uint64_t first, std::string& chain) {
-  v1::Batch batch;
-  batch.set_lane(report ? v1::Lane::alert : v1::Lane::telemetry);
-  batch.set_epoch(1);
-  batch.set_first_sequence(first);
-  for (int n = 0; n < kBatch; ++n) {
-    v1::SealedRecord& sealed = *batch.add_records();
-    sealed.set_previous_hash(chain);
-    sealed.set_ciphertext(record_bytes(report, first + static_cast<std::uint64_t>(n)));
-    Digest next = chain_hash(bytes_of(chain), bytes_of(sealed.ciphertext()), {}, {});
-    chain.assign(next.begin(), next.end());
-  }
-  return batch;
-}
-
-// Batches of one host; each host sends the same.
-std::vector<v1::Batch> batches_of(bool report, std::uint64_t records) {
-  std::vector<v1::Batch> batches;
-  std::string chain(32, '\0');
-  for (std::uint64_t first = 1; first + kBatch <= records / kHosts + 1; first += kBatch)
-    batches.push_back(batch_of(report, first, chain));
-  return batches;
 }
 
 struct Waits {  // how many batches a host has under way
@@ -160,8 +112,8 @@ Taken bare(const std::string& folder, const std::vector<v1::Batch>& batches, std
            std::uint64_t group) {
   auto db = Database::open(folder + "/bare.db", Database::Mode::create);
   if (!db) give_up(db.error().sentence);
-  if (!db->run("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-               "CREATE TABLE records (record INTEGER PRIMARY KEY, received_ms INTEGER, host "
+  if (!db->run(kDayPages) || !db->run(kStoreSettings) ||
+      !db->run("CREATE TABLE records (record INTEGER PRIMARY KEY, received_ms INTEGER, host "
                "INTEGER, lane INTEGER, epoch INTEGER, sequence INTEGER, flags INTEGER, "
                "previous_hash BLOB, ciphertext BLOB, key_id BLOB, nonce BLOB)"))
     give_up(db->error());
@@ -192,7 +144,7 @@ Taken bare(const std::string& folder, const std::vector<v1::Batch>& batches, std
 
 void measure(const char* kind, bool report, std::uint64_t records, const std::string& folder) {
   std::filesystem::create_directories(folder);
-  std::vector<v1::Batch> batches = batches_of(report, records);
+  std::vector<v1::Batch> batches = batches_of(report, records / kHosts);
   records = batches.size() * kBatch * kHosts;
   std::uint64_t group = 0;
   Taken ours = through_store(folder, batches, records, group);

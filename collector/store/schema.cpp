@@ -44,8 +44,7 @@ CREATE TABLE secrets (secret BLOB PRIMARY KEY, principal TEXT NOT NULL);
 
 // Records have no index: they are only ever appended and walked in the order that they came, which
 // is the rowid's; an index over (host, epoch, sequence) costs 15 times the append. What is looked
-// for are reports: their keys rise with time, so that the index too grows at its end. Pages of
-// 16 KiB, as most writes append: 4 KiB would be four times the calls and frames.
+// for are reports: their keys rise with time, so that the index too grows at its end.
 constexpr Sql kDayTables = R"sql(
 PRAGMA application_id = 0x57656964;
 PRAGMA user_version = 2;
@@ -69,15 +68,6 @@ CREATE TABLE reports (
 CREATE INDEX reports_key ON reports (key);
 )sql";
 
-// Pages stay in memory (32 MiB) and go from the log to their places every 64 MiB of a day's, every
-// 16 of the fleet's.
-constexpr Sql kSettings = R"sql(
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = FULL;
-PRAGMA cache_size = -32768;
-PRAGMA wal_autocheckpoint = 4096;
-)sql";
-
 std::int64_t number_of(Database& db, Sql pragma) {
   Statement statement(db, pragma);
   return statement.next() ? statement.integer(0) : -1;
@@ -99,8 +89,7 @@ Result<Database> begin_store_file(const std::string& path, StoreFile kind,
   std::filesystem::remove(path + ".new-journal", ignored);
   Result<Database> db = Database::open(path + ".new", Database::Mode::create);
   if (!db) return db;
-  if (!db->run("PRAGMA synchronous = FULL") ||
-      (kind == StoreFile::day && !db->run("PRAGMA page_size = 16384")) ||
+  if (!db->run("PRAGMA synchronous = FULL") || (kind == StoreFile::day && !db->run(kDayPages)) ||
       !db->run(kind == StoreFile::fleet ? kFleetTables : kDayTables))
     return fail(db->error());
   Statement meta(*db, "INSERT INTO meta VALUES ('store', ?1)");
@@ -129,7 +118,7 @@ Result<Database> open_store_file(const std::string& path, StoreFile kind,
   if (std::int64_t version = number_of(*db, "PRAGMA user_version"); version != readable)
     return fail(
         fmt::format("{}: has format {}, this version reads format {}", path, version, readable));
-  if (!db->run(kSettings)) return fail(db->error());
+  if (!db->run(kStoreSettings)) return fail(db->error());
   if (Result<void> sound = check_structure(*db, path); !sound) return tl::unexpected(sound.error());
   if (!store_id.empty() && read_store_id(*db) != store_id)
     return fail(fmt::format("{}: belongs to another store", path));

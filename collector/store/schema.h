@@ -9,6 +9,18 @@ namespace weir {
 
 enum class StoreFile : std::uint8_t { fleet, day };
 
+// 16 KiB, as most writes append: 4 KiB would be four times the calls and frames.
+inline constexpr Sql kDayPages = "PRAGMA page_size = 16384";
+
+// Pages stay in memory (32 MiB) and go from the log to their places every 64 MiB of a day's, every
+// 16 of the fleet's.
+inline constexpr Sql kStoreSettings = R"sql(
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+PRAGMA cache_size = -32768;
+PRAGMA wal_autocheckpoint = 4096;
+)sql";
+
 // Made beside its place, filled by `fill`, put there whole: a crash leaves no half-made file behind
 // that could be taken for an empty store.
 template <class Fill>
