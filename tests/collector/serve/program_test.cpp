@@ -1,66 +1,11 @@
 // The program itself: ready, its end, and what it says when it can't start.
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <fstream>
 
+#include "tests/collector/serve/program.h"
 #include "tests/collector/store/store_fixture.h"
 
 namespace weir {
 namespace {
-
-class Program {
- public:
-  explicit Program(const std::vector<std::string>& arguments) {
-    int ends[2];
-    EXPECT_EQ(::pipe(ends), 0);
-    child_ = ::fork();
-    if (child_ == 0) {
-      ::dup2(ends[1], STDERR_FILENO);
-      ::close(ends[0]);
-      std::vector<char*> argv{const_cast<char*>(WEIR_COLLECTOR)};
-      for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
-      argv.push_back(nullptr);
-      ::execv(WEIR_COLLECTOR, argv.data());
-      ::_exit(99);
-    }
-    ::close(ends[1]);
-    errors_ = ends[0];
-  }
-  ~Program() {
-    if (child_ > 0) {
-      ::kill(child_, SIGKILL);
-      ::waitpid(child_, nullptr, 0);
-    }
-    ::close(errors_);
-  }
-  bool ready() {
-    while (read_some())
-      if (text.find("ready\n") != std::string::npos) return true;
-    return false;
-  }
-  void signal(int number) { ::kill(child_, number); }
-  int exit_status() {  // 128 + signal
-    while (read_some()) {
-    }
-    int status = 0;
-    ::waitpid(child_, &status, 0);
-    child_ = -1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  }
-  std::string text;  // of standard error, as far as it was read
-
- private:
-  bool read_some() {
-    char bytes[512];
-    ssize_t got = ::read(errors_, bytes, sizeof bytes);
-    if (got > 0) text.append(bytes, static_cast<std::size_t>(got));
-    return got > 0;
-  }
-  pid_t child_ = -1;
-  int errors_ = -1;
-};
 
 class CollectorProgram : public ::testing::Test {
  protected:
