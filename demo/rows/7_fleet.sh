@@ -79,8 +79,13 @@ rules:
 YAML
 }
 
-# What every desk of the group has, in one line.
-effective() { ctl policy status --wait -o json | jq -r '"\(.desired // 0): \(.effective // 0) have it, \(.refused // 0) refused it, \(.pending // 0) wait"'; }
+# What came of a policy that was published with --wait, in one line.
+effective() { ctl policy status -o json | jq -r '"\(.desired // 0): \(.effective // 0) have it, \(.refused // 0) refused it, \(.pending // 0) wait"'; }
+both_have() {
+  local now
+  now=$(effective)
+  holds "both desks have the policy ($now)" same "$now" "$1"
+}
 
 # ---- uploads
 
@@ -173,7 +178,7 @@ fleet_starts() {
   fleet_policy approved "{service: dropbox}"
   start_watch
   ctl policy publish --wait "$LAB/bounded.yaml" >>"$LAB/log/policies" || failed+=("the first policy is published")
-  holds "both desks have the first policy ($(effective))" same "$(effective)" "1: 2 have it, 0 refused it, 0 wait"
+  both_have "1: 2 have it, 0 refused it, 0 wait"
 }
 
 fleet_upload_is_seen() {
@@ -207,7 +212,7 @@ fleet_approves() {
 
 fleet_takes_back() {
   ctl policy rollback --wait >>"$LAB/log/policies" || failed+=("the first policy is published back")
-  holds "both desks have it back ($(effective))" same "$(effective)" "3: 2 have it, 0 refused it, 0 wait"
+  both_have "3: 2 have it, 0 refused it, 0 wait"
   sleep 0.3
   local before
   before=$(lab_wire_bytes)
