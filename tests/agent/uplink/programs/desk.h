@@ -279,6 +279,7 @@ class Desk {
   std::uint64_t acknowledged(SpoolLane lane) const {
     return acknowledged()[static_cast<std::size_t>(lane)].sequence;
   }
+  int news() const { return news_; }
   fs::path log() const { return state.string() + ".log"; }
   std::size_t rss_bytes() const {
     std::ifstream file(fmt::format("/proc/{}/statm", uplink.pid()));
