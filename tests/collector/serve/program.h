@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@ class Program {
     EXPECT_EQ(::pipe(ends), 0);
     child_ = ::fork();
     if (child_ == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       ::dup2(ends[1], STDERR_FILENO);
       ::close(ends[0]);
       std::vector<char*> argv{const_cast<char*>(WEIR_COLLECTOR)};
