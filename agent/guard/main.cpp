@@ -2,11 +2,13 @@
 // it. Options are words and paths of `weir run`; no file is parsed. Descriptors: descriptors.h.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -67,6 +69,15 @@ bool read_arguments(int argc, char** argv, Arguments& arguments) {
   return false;
 }
 
+bool may_lock_all() {
+  rlimit most{};
+  if (::getrlimit(RLIMIT_MEMLOCK, &most) == 0 && most.rlim_cur == RLIM_INFINITY) return true;
+  __user_cap_header_struct whose{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct held[_LINUX_CAPABILITY_U32S_3] = {};
+  return ::syscall(SYS_capget, &whose, held) == 0 &&
+         (held[CAP_TO_INDEX(CAP_IPC_LOCK)].effective & CAP_TO_MASK(CAP_IPC_LOCK)) != 0;
+}
+
 // Nobody reads our memory, no core file is written by the one who holds the tables, no page of ours
 // is fetched from a disk while packets wait.
 void harden() {
@@ -74,8 +85,8 @@ void harden() {
   ::setrlimit(RLIMIT_CORE, &none);
   ::prctl(PR_SET_DUMPABLE, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);  // without `weir run` the policy's on_exit holds
-  if (::mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
-    ::munlockall();  // best effort: a small RLIMIT_MEMLOCK without its capability
+  // Best effort. Where a limit counts for us, what we map later (tables, rings) would be refused.
+  if (!may_lock_all() || ::mlockall(MCL_CURRENT | MCL_FUTURE) != 0) ::munlockall();
 }
 
 Result<FlatPolicy> map_policy() {
@@ -142,7 +153,8 @@ void print_counters(const GuardCounters& counters) {
 }
 
 // A policy that bounds is refused on such a host, never silently weakened.
-int observe_only(Spawner& spawner, const FlatPolicy& policy, int signals) {
+int observe_only(Spawner& spawner, const FlatPolicy& policy, int signals, const Error& why) {
+  fmt::print(stderr, "weir-guard: {}\n", why.sentence);
   if (policy.header->enforce != 0) {
     fmt::print(
         stderr,
@@ -200,7 +212,7 @@ int run(int argc, char** argv) {
   if (!guard && !kernel_takes_bpf()) {
     if (enforces && policy->header->enforce == 0)
       fmt::print(stderr, "weir-guard: the collector's policy enforces, which this kernel can't\n");
-    return observe_only(*spawner, *policy, signals);
+    return observe_only(*spawner, *policy, signals, guard.error());
   }
   if (!guard) {
     fmt::print(stderr, "weir-guard: {}\n", guard.error().sentence);

@@ -94,6 +94,8 @@ constexpr int kAllowed[] = {
     SCMP_SYS(exit_group),
     SCMP_SYS(sched_yield),
     SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(sched_getparam),  // Abseil's locks, of the thread that waits
+    SCMP_SYS(sched_getscheduler),
     SCMP_SYS(nanosleep),
     SCMP_SYS(clock_nanosleep),
     SCMP_SYS(getcpu),
