@@ -56,7 +56,8 @@ Result<void> put_in_force(KernelPart& kernel, const FlatPolicy& policy) {
   for (const FlatPrefix& row : policy.prefixes)
     prefixes.emplace_back(prefix_of(row.key.address, row.key.length), row.value);
   // A former guard's accounts go on where a row means the same.
-  if (kernel.adopted()) return kernel.replace({rows, prefixes, state});
+  if (kernel.adopted() || kernel.state().swapping != 0)
+    return kernel.replace({rows, prefixes, state});
   if (auto set = kernel.set_limits(rows); !set) return set;
   for (const auto& [prefix, value] : prefixes)
     if (auto set = kernel.put_prefix(prefix, value); !set) return set;
@@ -86,6 +87,10 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
   Result<KernelPart> kernel = KernelPart::load(wanted);
   if (!kernel) return tl::unexpected(kernel.error());
   if (auto set = put_in_force(*kernel, policy.flat); !set) return tl::unexpected(set.error());
+  // Of another version: until here its bound held.
+  if (!options.pin_dir.empty())
+    if (auto forgot = KernelPart::forget_other_layouts(options.pin_dir); !forgot)
+      return tl::unexpected(forgot.error());
   if (!options.uplink_cgroup.empty())
     if (auto set = kernel->set_home(options.uplink_cgroup, 0); !set)
       return tl::unexpected(set.error());

@@ -30,6 +30,15 @@ std::string layout_dir(const std::string& pin_dir) {
   return fmt::format("{}/weir/{}", pin_dir, WEIR_LAYOUT);
 }
 
+// Those of guards with other tables.
+std::vector<std::filesystem::path> other_layouts(const std::string& pin_dir) {
+  std::vector<std::filesystem::path> found;
+  std::error_code none;  // an unreadable folder is none
+  for (const auto& entry : std::filesystem::directory_iterator(pin_dir + "/weir", none))
+    if (entry.path() != layout_dir(pin_dir)) found.push_back(entry.path());
+  return found;
+}
+
 // Makes PIN/weir/<layout>/{maps,links}, readable by root alone.
 Result<void> make_pin_dirs(const std::string& pin_dir) {
   struct statfs fs {};
@@ -195,6 +204,12 @@ Result<KernelPart> KernelPart::load(const KernelOptions& options) {
   if (auto r = load_object(*state, maps); !r) return tl::unexpected(r.error());
   if (state->adopted)
     if (auto r = read_adopted(*state); !r) return tl::unexpected(r.error());
+  // What passed us uncharged and was refused by another layout would be a retransmission, and free,
+  // once that one is gone.
+  if (!state->adopted && !options.pin_dir.empty() && !other_layouts(options.pin_dir).empty()) {
+    state->values.swapping = 1;
+    if (auto r = state->write_state(); !r) return tl::unexpected(r.error());
+  }
   if (auto r = open_told(*state); !r) return tl::unexpected(r.error());
   KernelPart part(std::move(state));
   for (const std::string& executable : options.launchers)
@@ -224,6 +239,16 @@ Result<void> KernelPart::release(const std::string& pin_dir) {
   std::error_code none;
   if (e && !std::filesystem::is_empty(root, none))
     return fail("cannot remove the pins in " + root.string() + ": " + e.message());
+  return {};
+}
+
+Result<void> KernelPart::forget_other_layouts(const std::string& pin_dir) {
+  for (const std::filesystem::path& layout : other_layouts(pin_dir)) {
+    std::error_code e;
+    std::filesystem::remove_all(layout / "links", e);  // before their maps
+    std::filesystem::remove_all(layout, e);
+    if (e) return fail("cannot remove the pins in " + layout.string() + ": " + e.message());
+  }
   return {};
 }
 

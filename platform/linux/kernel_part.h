@@ -90,12 +90,14 @@ class KernelPart {
   // Loads every program that this kernel takes and attaches it. Fails only if a required program
   // (egress, sock_create, connect, fork, exit) doesn't load; programs() says what the others cost.
   // With a pin_dir that holds pins of this layout these are adopted: accounts go on, no packet
-  // slips by.
+  // slips by. With pins of another layout nothing leaves until replace() (state().swapping).
   static Result<KernelPart> load(const KernelOptions& options);
   // Tries to load each program and attaches none: for `weir doctor`, also where load() fails.
   static std::vector<KernelProgram> probe();
   // Removes every pin below pin_dir/weir (all layouts). Links that nobody else holds end with it.
   static Result<void> release(const std::string& pin_dir);
+  // What a guard of other tables (WEIR_LAYOUT) pinned: it can be neither adopted nor changed.
+  static Result<void> forget_other_layouts(const std::string& pin_dir);
 
   KernelPart(KernelPart&&) noexcept;
   KernelPart& operator=(KernelPart&&) noexcept;
