@@ -1,0 +1,348 @@
+// An upgrade of the agent: its programs are replaced while everything is sent, as the package's
+// scripts do it (docs/decisions/0023), and no byte passes that the account has no room for. Once
+// with a loader that does what the guard does, on every kernel; once with the whole agent, which an
+// emulator is too slow for: `weir run` with guard and engine.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string_view>
+
+#include "platform/linux/pinned_tables.h"
+#include "tests/kernel/kernel_test.h"
+
+namespace weir::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kAccount = 300'000, kFirst = 100'000;
+constexpr std::uint64_t kDayNs = 86'400 * kSecond;
+constexpr int kStartMs = 20'000;  // of an agent with its sanitizers
+
+// Programs in a folder of their own, run in a cgroup of their own, as a unit would.
+class Installed {
+ public:
+  explicit Installed(const Desk& desk) : desk_(desk), cgroup_(desk.cgroup() + "-agent") {
+    std::string name = (fs::temp_directory_path() / "weir-upgrade-XXXXXX").string();
+    folder_ = mkdtemp(name.data());
+    mkdir(cgroup_.c_str(), 0755);
+  }
+  ~Installed() {
+    if (pid_ > 0) kill_all();
+    EXPECT_TRUE(KernelPart::release(desk_.pin_dir()));
+    rmdir(cgroup_.c_str());
+    fs::remove_all(folder_);
+  }
+
+  // As dpkg does it: the new file beside the old one, then in its place.
+  void put_programs() const {
+    const fs::path built = fs::path(traffic_program()).parent_path();
+    for (const char* name : {"weir", "weir-guard", "weir-engine"}) {
+      fs::copy_file(built / name, folder_ / "new");
+      fs::rename(folder_ / "new", folder_ / name);
+    }
+  }
+
+  void write_policy(std::string_view on_exit, std::string_view limit) const {
+    std::ofstream(folder_ / "policy.yaml")
+        << "apiVersion: weir/v1\nname: upgrade\nmode: enforce\non_exit: " << on_exit
+        << "\nrules:\n  - id: all\n    then: {limit: {" << limit << ", per: host}}\n";
+  }
+
+  // False, with what it said, if it doesn't get ready.
+  testing::AssertionResult start() {
+    const std::string program = folder_ / "weir", policy = folder_ / "policy.yaml",
+                      state = folder_ / "state", log = folder_ / "log", pins = desk_.pin_dir();
+    fs::remove(log);
+    pid_ = fork();
+    if (pid_ == 0) {
+      int procs = open((cgroup_ + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC);
+      int out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+      if (write(procs, "0", 1) != 1) _exit(126);
+      dup2(out, 1);
+      dup2(out, 2);
+      execl(program.c_str(), "weir", "run", "--policy", policy.c_str(), "--cgroup",
+            desk_.cgroup().c_str(), "--pin", pins.c_str(), "--state", state.c_str(), nullptr);
+      _exit(127);
+    }
+    if (await([&] { return said().find("ready\n") != std::string::npos || is_gone(); },
+              milliseconds(kStartMs) * scale()) &&
+        pid_ > 0)
+      return testing::AssertionSuccess();
+    return testing::AssertionFailure() << said();
+  }
+
+  // What the package's postinst does: nobody is left who could release anything.
+  void kill_all() {
+    std::ofstream(cgroup_ + "/cgroup.kill") << "1";
+    if (pid_ > 0) waitpid(pid_, nullptr, 0);
+    pid_ = -1;
+    EXPECT_TRUE(await([&] { return is_empty(); }, milliseconds(5000) * scale()));
+  }
+
+  void stop() {
+    kill(pid_, SIGTERM);
+    int status = -1;
+    waitpid(pid_, &status, 0);
+    pid_ = -1;
+    EXPECT_EQ(status, 0) << said();
+    EXPECT_TRUE(await([&] { return is_empty(); }, milliseconds(5000) * scale()));
+  }
+
+  PinnedTables tables() const {
+    auto read = read_pinned(desk_.pin_dir());
+    EXPECT_TRUE(read) << read.error().sentence;
+    return read ? *read : PinnedTables{};
+  }
+  std::uint64_t charged() const {
+    std::uint64_t sum = 0;
+    for (const KernelAccount& account : tables().accounts)
+      if (account.key.limit == 0) sum += account.value.charged;
+    return sum;
+  }
+  std::uint64_t refused() const { return tables().counters[WEIR_COUNT_REFUSED_PACKETS]; }
+
+ private:
+  std::string said() const {
+    std::ostringstream text;
+    text << std::ifstream(folder_ / "log").rdbuf();
+    return text.str();
+  }
+  bool is_gone() {
+    if (waitpid(pid_, nullptr, WNOHANG) != pid_) return false;
+    pid_ = -1;
+    return true;
+  }
+  bool is_empty() const {
+    std::ifstream procs(cgroup_ + "/cgroup.procs");
+    return procs.peek() == std::ifstream::traits_type::eof();
+  }
+
+  const Desk& desk_;
+  std::string cgroup_;
+  fs::path folder_;
+  pid_t pid_ = -1;
+};
+
+class Flooded : public KernelTest {
+ protected:
+  // Everything that goes, over TCP and UDP, IPv4 and IPv6. A guard ends flows that were refused:
+  // new ones all the time then, which an emulator is too slow for.
+  void flood(bool new_flows) {
+    for (const char* to : {kPeer4, kPeer6}) {
+      const std::string ms = std::to_string(600'000);
+      k->desk.start({"--to", to, "--udp", "--size", "1000", "--ms", ms});
+      k->desk.start({"--shape", new_flows ? "storm" : "flows", "--count", "2", "--to", to, "--size",
+                     "4000", "--ms", ms});
+    }
+  }
+  void send_first() {
+    k->desk.finish(k->desk.start(tcp({"--bytes", std::to_string(kFirst)})));
+    ASSERT_TRUE(await([&] { return k->desk.received() == kFirst; }, within(3000)))
+        << k->desk.received();
+  }
+};
+
+// A loader in a process of its own.
+class UpgradeOfPins : public Flooded {
+ protected:
+  void TearDown() override {
+    if (!k) return;
+    kill_loader();
+    EXPECT_TRUE(KernelPart::release(k->desk.pin_dir()));
+  }
+
+  void start_loader(const weir_limit& row) {
+    int ready[2];
+    ASSERT_EQ(pipe2(ready, O_CLOEXEC), 0);
+    loader_ = fork();
+    if (loader_ == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      auto part = put_in_force(row);
+      (void)!write(ready[1], part ? "y" : "n", 1);
+      for (;;) pause();
+    }
+    char answer = 0;
+    ASSERT_EQ(read(ready[0], &answer, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    ASSERT_EQ(answer, 'y');
+  }
+  void kill_loader() {
+    if (loader_ <= 0) return;
+    kill(loader_, SIGKILL);
+    waitpid(loader_, nullptr, 0);
+    loader_ = -1;
+  }
+  // What this kernel refuses is found out here once, and not by each loader.
+  void look_around() {
+    k->load({});
+    k->events.reset();
+    k->part.reset();
+  }
+  PinnedTables tables() const {
+    auto read = read_pinned(k->desk.pin_dir());
+    EXPECT_TRUE(read) << read.error().sentence;
+    return read ? *read : PinnedTables{};
+  }
+
+ private:
+  std::optional<KernelPart> put_in_force(const weir_limit& row) const {
+    KernelOptions options;
+    options.cgroup = k->desk.cgroup();
+    options.pin_dir = k->desk.pin_dir();
+    options.max_accounts = options.max_tasks = 4096;
+    auto part = KernelPart::load(options);
+    if (!part) {
+      fmt::print(stderr, "{}\n", part.error().sentence);
+      return std::nullopt;
+    }
+    const weir_limit rows[] = {row};
+    weir_state state{};
+    state.unclassified = 1;
+    state.generation = 1;
+    const bool replaces = part->adopted() || part->state().swapping != 0;
+    Result<void> set = replaces ? part->replace({rows, {}, state}) : part->set_limits(rows);
+    if (set && !replaces) set = part->set_state(state);
+    if (set) set = KernelPart::forget_other_layouts(options.pin_dir);
+    if (!set) return std::nullopt;
+    return std::move(*part);
+  }
+
+  pid_t loader_ = -1;
+};
+
+class UpgradeOfPinsWith : public UpgradeOfPins,
+                          public testing::WithParamInterface<std::uint64_t> {};
+
+// Killed with a third of the account spent, nobody there when the flood comes; then once more under
+// it.
+TEST_P(UpgradeOfPinsWith, passes_no_byte_beyond_the_account) {
+  weir_limit row = limit_row(kAccount, GetParam(), WEIR_PER_HOST);
+  row.name = 1;
+  look_around();
+  ASSERT_NO_FATAL_FAILURE(start_loader(row));
+  send_first();
+  kill_loader();
+  flood(false);
+  EXPECT_TRUE(await([&] { return k->desk.received() > kFirst; }, within(10'000)))
+      << "the rest of the account is there for it";
+  k->desk.settled(milliseconds(300), milliseconds(3000));
+  const std::uint64_t refused = tables().counters[WEIR_COUNT_REFUSED_PACKETS];
+  ASSERT_NO_FATAL_FAILURE(start_loader(row));
+  kill_loader();
+  ASSERT_NO_FATAL_FAILURE(start_loader(row));
+  usleep(300'000);
+  EXPECT_LE(k->desk.received(), kAccount);
+  const PinnedTables found = tables();
+  std::uint64_t charged = 0;
+  for (const KernelAccount& account : found.accounts)
+    if (account.key.limit == 0) charged += account.value.charged;
+  EXPECT_GE(charged, k->desk.received()) << "what was spent goes with it";
+  EXPECT_LE(charged, kAccount);
+  EXPECT_GT(found.counters[WEIR_COUNT_REFUSED_PACKETS], refused) << "it was tried all the time";
+  fmt::print("2 loaders killed: {} of {} received, {} charged, {} packets refused\n",
+             k->desk.received(), kAccount, charged, found.counters[WEIR_COUNT_REFUSED_PACKETS]);
+}
+
+INSTANTIATE_TEST_SUITE_P(windows, UpgradeOfPinsWith, testing::Values(0u, kDayNs));
+
+// A version with other tables can't take over the accounts. Its own are in force before those of
+// the last version go, and nothing of that one is left to refuse what a later policy allows.
+TEST_F(UpgradeOfPins, to_another_layout_of_the_tables_never_lets_go) {
+  const weir_limit row = limit_row(kAccount, 0, WEIR_PER_HOST);
+  look_around();
+  ASSERT_NO_FATAL_FAILURE(start_loader(row));
+  kill_loader();
+  const fs::path pins = fs::path(k->desk.pin_dir()) / "weir";
+  fs::rename(pins / std::to_string(WEIR_LAYOUT), pins / "1");
+  flood(false);
+  k->desk.settled(milliseconds(300), milliseconds(3000));
+  EXPECT_LE(k->desk.received(), kAccount);
+  ASSERT_NO_FATAL_FAILURE(start_loader(row));
+  EXPECT_FALSE(fs::exists(pins / "1"));
+  k->desk.settled(milliseconds(300), milliseconds(3000));
+  EXPECT_GT(k->desk.received(), kAccount) << "the new account is there";
+  EXPECT_LE(k->desk.received(), 2 * kAccount);
+}
+
+class Upgrade : public Flooded {
+ protected:
+  void SetUp() override {
+    Flooded::SetUp();
+    if (!k) return;
+    if (!fs::exists(fs::path(traffic_program()).parent_path() / "weir"))
+      GTEST_SKIP() << "the whole agent is not here";
+    installed.emplace(k->desk);
+    installed->put_programs();
+  }
+  void TearDown() override { installed.reset(); }
+
+  std::optional<Installed> installed;
+};
+
+class UpgradeWith : public Upgrade,
+                    public testing::WithParamInterface<std::array<std::string_view, 2>> {};
+
+// The agent is killed with a third of the account spent, and nobody is there when the flood comes;
+// the second time the account is spent, and the flood never ends.
+TEST_P(UpgradeWith, passes_no_byte_beyond_the_account) {
+  installed->write_policy(GetParam()[0], GetParam()[1]);
+  ASSERT_TRUE(installed->start());
+  send_first();
+  installed->kill_all();
+  flood(true);
+  EXPECT_TRUE(await([&] { return k->desk.received() > kFirst; }, within(10'000)))
+      << "the rest of the account is there for it";
+  const std::uint64_t without = k->desk.settled(milliseconds(500), milliseconds(4000));
+  EXPECT_LE(without, kAccount);
+  installed->put_programs();
+  ASSERT_TRUE(installed->start());
+  const std::uint64_t adopted = k->desk.received();
+  EXPECT_LE(adopted, kAccount);
+  const std::uint64_t refused = installed->refused();
+  installed->put_programs();
+  installed->kill_all();
+  ASSERT_TRUE(installed->start());
+  usleep(300'000 * static_cast<useconds_t>(scale()));
+  EXPECT_LE(k->desk.received(), kAccount);
+  EXPECT_GE(installed->charged(), k->desk.received()) << "what was spent goes with it";
+  EXPECT_LE(installed->charged(), kAccount);
+  EXPECT_GT(installed->refused(), refused) << "it was tried all the time";
+  fmt::print("upgrade, on_exit {}: {} of {} received, {} when adopted, {} packets refused\n",
+             GetParam()[0], k->desk.received(), kAccount, adopted, installed->refused());
+}
+
+INSTANTIATE_TEST_SUITE_P(policies, UpgradeWith,
+                         testing::Values(std::array<std::string_view, 2>{"release", "bytes: 300kB"},
+                                         std::array<std::string_view, 2>{
+                                             "keep", "bytes: 600kB, window: 24h"}),
+                         [](const auto& info) { return std::string(info.param[0]); });
+
+// `systemctl restart`, which is no upgrade: on_exit says what happens in between.
+TEST_F(Upgrade, a_stop_is_what_on_exit_says) {
+  installed->write_policy("keep", "bytes: 300kB");
+  ASSERT_TRUE(installed->start());
+  send_first();
+  installed->stop();
+  flood(true);
+  k->desk.settled(milliseconds(500), milliseconds(4000));
+  EXPECT_LE(k->desk.received(), kAccount);
+  installed->write_policy("release", "bytes: 300kB");
+  ASSERT_TRUE(installed->start());
+  EXPECT_LE(k->desk.received(), kAccount);
+  installed->stop();
+  EXPECT_TRUE(await([&] { return k->desk.received() > 2 * kAccount; }, within(5000)))
+      << "a flood that passes is seen";
+}
+
+}  // namespace
+}  // namespace weir::test
