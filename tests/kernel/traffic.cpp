@@ -39,8 +39,9 @@ struct Options {
   bool fast_open = false;  // the first bytes go with the SYN
   int count = 1;           // flows or processes
   std::size_t size = 16384;
-  long bytes = -1;   // per flow; -1: as much as goes
-  long wait_ms = 0;  // before the first byte
+  long bytes = -1;     // per flow; -1: as much as goes
+  long wait_ms = 0;    // before the first byte
+  long pace_us = 200;  // between two datagrams that are refused
   long milliseconds = 3000;
   bool reply = false;  // wait for one byte of the peer, then print the milliseconds it took
   std::string self;
@@ -155,7 +156,7 @@ int send_flows(int flows) {
         n = static_cast<std::size_t>(left[i]);
       ssize_t sent = send(fds[i].fd, payload, n, MSG_NOSIGNAL | MSG_DONTWAIT);
       if (sent > 0 && left[i] > 0) left[i] -= sent;
-      if (sent < 0 && errno == EPERM) usleep(200);  // a datagram that an account refused
+      if (sent < 0 && errno == EPERM) usleep(static_cast<useconds_t>(options.pace_us));
       if (sent < 0 && errno != EAGAIN && errno != EPERM && errno != ENOTCONN && errno != ENOBUFS) {
         std::printf("send: %s after %ld ms\n", std::strerror(errno),
                     now_ms() - (deadline - options.milliseconds));
@@ -395,6 +396,8 @@ void parse(int argc, char** argv) {
       options.bytes = std::atol(value().c_str());
     } else if (a == "--wait") {
       options.wait_ms = std::atol(value().c_str());
+    } else if (a == "--pace") {
+      options.pace_us = std::atol(value().c_str());
     } else if (a == "--ms") {
       options.milliseconds = std::atol(value().c_str());
     }

@@ -139,7 +139,9 @@ class Flooded : public KernelTest {
   void flood(bool new_flows) {
     for (const char* to : {kPeer4, kPeer6}) {
       const std::string ms = std::to_string(600'000);
-      k->desk.start({"--to", to, "--udp", "--size", "1000", "--ms", ms});
+      // Two hundred a second still try in an emulator while loaders start there.
+      k->desk.start({"--to", to, "--udp", "--size", "1000", "--ms", ms, "--pace",
+                     scale() > 1 ? "5000" : "200"});
       k->desk.start({"--shape", new_flows ? "storm" : "flows", "--count", "2", "--to", to, "--size",
                      "4000", "--ms", ms});
     }
