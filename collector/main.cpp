@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <exception>
 
 #include "collector/serve/serve.h"
 
@@ -59,14 +60,11 @@ int run_serve(const ServeOptions& options) {
   return kExitFailed;
 }
 
-}  // namespace
-}  // namespace weir
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   CLI::App app("The collector that a fleet of Weir agents reports to.", "weir-collector");
   app.set_version_flag("--version", WEIR_VERSION);
   app.require_subcommand(1);
-  weir::ServeOptions options;
+  ServeOptions options;
   CLI::App* serve = app.add_subcommand(
       "serve", "Serve agents and console; make what is needed in the data folder at first start.");
   serve->add_option("--data", options.data, "folder of store, authority and keys")->required();
@@ -82,7 +80,19 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? weir::kExitDone : weir::kExitUsage;
+    return app.exit(error) == 0 ? kExitDone : kExitUsage;
   }
-  return weir::run_serve(options);
+  return run_serve(options);
+}
+
+}  // namespace
+}  // namespace weir
+
+int main(int argc, char** argv) {
+  try {
+    return weir::run(argc, argv);
+  } catch (const std::exception& error) {  // out of memory, or a bug in a library
+    std::fprintf(stderr, "weir-collector: %s\n", error.what());
+    return weir::kExitFailed;
+  }
 }

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include "agent/guard/compiled.h"
@@ -30,9 +31,9 @@ struct Came {
   std::size_t descriptors = 0;
 };
 
-Came receive(int fd, std::uint8_t* buffer, std::size_t size) {
+Came receive(int fd, std::span<std::uint8_t> buffer) {
   Came came;
-  iovec part{buffer, size};
+  iovec part{buffer.data(), buffer.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(kMostFds * sizeof(int))] = {};
   msghdr message{};
   message.msg_iov = &part;
@@ -92,7 +93,7 @@ void UplinkLink::tend(Spawner& spawner, std::uint64_t now) {
 std::optional<UplinkLink::Offer> UplinkLink::hear(Spawner& spawner, std::uint64_t now) {
   std::uint8_t buffer[wire::kUplinkReceiveBuffer];
   for (int n = 0; n < kMessagesAtOnce && fd_ >= 0; ++n) {
-    Came came = receive(fd_, buffer, sizeof buffer);
+    Came came = receive(fd_, buffer);
     if (came.size < 0) return std::nullopt;
     if (came.size == 0) {  // its end: the spawner tells that as well
       give_up(spawner);

@@ -39,7 +39,7 @@ struct UnaryState {
 class Stream : public ServiceStream,
                public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  Stream(Call call, std::function<void(std::string)> on_message,
+  Stream(const Call& call, std::function<void(std::string)> on_message,
          std::function<void(CallOutcome)> on_end)
       : request_(buffer_of(call.request)),
         on_message_(std::move(on_message)),
@@ -107,7 +107,7 @@ struct ServiceCalls::State {
 ServiceCalls::ServiceCalls(grpc::Server& services) : state_(std::make_unique<State>(services)) {}
 ServiceCalls::~ServiceCalls() = default;
 
-std::function<void()> ServiceCalls::unary(Call call, std::chrono::seconds limit,
+std::function<void()> ServiceCalls::unary(const Call& call, std::chrono::seconds limit,
                                           std::function<void(CallOutcome)> done) {
   auto state = std::make_shared<UnaryState>();
   state->context.AddMetadata(kPrincipalKey, call.principal);
@@ -124,11 +124,11 @@ std::function<void()> ServiceCalls::unary(Call call, std::chrono::seconds limit,
   };
 }
 
-std::shared_ptr<ServiceStream> ServiceCalls::stream(Call call,
+std::shared_ptr<ServiceStream> ServiceCalls::stream(const Call& call,
                                                     std::function<void(std::string)> on_message,
                                                     std::function<void(CallOutcome)> on_end) {
   std::string method = call.method;
-  auto stream = std::make_shared<Stream>(std::move(call), std::move(on_message), std::move(on_end));
+  auto stream = std::make_shared<Stream>(call, std::move(on_message), std::move(on_end));
   stream->begin(state_->stub, method, stream);
   return stream;
 }

@@ -41,9 +41,10 @@ class ServiceCalls {
   ~ServiceCalls();
 
   // The result cancels the call; `done` comes still.
-  std::function<void()> unary(Call call, std::chrono::seconds limit,
+  std::function<void()> unary(const Call& call, std::chrono::seconds limit,
                               std::function<void(CallOutcome)> done);
-  std::shared_ptr<ServiceStream> stream(Call call, std::function<void(std::string)> on_message,
+  std::shared_ptr<ServiceStream> stream(const Call& call,
+                                        std::function<void(std::string)> on_message,
                                         std::function<void(CallOutcome)> on_end);
 
  private:

@@ -154,7 +154,7 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   // Its body was not read: the connection can't go on.
-  void turn_away(Turned turned) {
+  void turn_away(const Turned& turned) {
     keep_alive_ = false;
     if (turned.grpc_code == kUnauthenticated) shared_.failures.add(address_, now_s());
     answer(turned.status, turned.grpc_code == 0 ? "text/plain" : "application/json",
@@ -209,7 +209,7 @@ class Session : public std::enable_shared_from_this<Session> {
     Result<std::string> body = answer_body(route_.method, outcome.answer, route_.encoding);
     if (!body) return answer_error(kInternal, body.error().sentence);
     answer(200, route_.encoding == Encoding::json ? "application/json" : "application/proto",
-           std::move(*body));
+           *body);
   }
 
   void answer_error(int code, const std::string& sentence) {
@@ -334,11 +334,16 @@ class Session : public std::enable_shared_from_this<Session> {
   bool keep_alive_ = false;
 };
 
-class Door : public ConsoleDoor {
+class Door final : public ConsoleDoor {
  public:
   Door(ConsoleDoorOptions options, grpc::Server& services)
       : shared_(std::move(options), services), acceptor_(shared_.io), pause_(shared_.io) {}
-  ~Door() override { stop(); }
+  ~Door() override {
+    try {
+      stop();
+    } catch (...) {  // no memory to say so with: the thread's own end is then the process's
+    }
+  }
 
   Result<void> open();
   std::uint16_t port() const override { return acceptor_.local_endpoint().port(); }

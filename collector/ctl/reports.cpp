@@ -34,7 +34,7 @@ int list(CtlSession& session, const CtlOptions& options, v1::ListReportsRequest 
 }
 
 // A line as soon as a report comes; a broken connection is taken up where it ended.
-int watch(CtlSession& session, const CtlOptions& options, v1::WatchReportsRequest request) {
+int watch(CtlSession& session, const CtlOptions& options, const v1::WatchReportsRequest& request) {
   if (options.output == Output::table) fmt::print("{}\n", fmt::join(kReportHead, "  "));
   std::fflush(stdout);
   return session.watch<v1::WatchReportsResponse>(

@@ -41,7 +41,7 @@ Reply<v1::PolicyEnvelope> check_envelope(const std::string& bytes, const std::st
                                          std::int64_t now_s) {
   v1::PolicyEnvelope envelope;
   if (!envelope.ParseFromString(bytes) ||
-      !envelope.GetReflection()->GetUnknownFields(envelope).empty())
+      !v1::PolicyEnvelope::GetReflection()->GetUnknownFields(envelope).empty())
     return refuse(Why::invalid,
                   "the envelope can't be read, or has a field that is not known here");
   if (envelope.target() != group)

@@ -11,7 +11,7 @@ Result<Envelope> envelope_from_bytes(Bytes bytes) {
   if (bytes.size() > kMaxEnvelopeBytes) return fail("the envelope is too large");
   if (!in.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
     return fail("the envelope is damaged");
-  if (!in.GetReflection()->GetUnknownFields(in).empty())
+  if (!v1::PolicyEnvelope::GetReflection()->GetUnknownFields(in).empty())
     return fail("the envelope has a part that this version does not know");
   Envelope out;
   out.policy = in.policy();
