@@ -143,7 +143,7 @@ class Session : public std::enable_shared_from_this<Session> {
         {view(head.method_string()), view(head.target()), view(head[http::field::content_type]),
          view(head[http::field::authorization]), view(head[http::field::content_encoding])},
         shared_.options.principal_by_secret);
-    if (auto* turned = std::get_if<Turned>(&routed)) return turn_away(std::move(*turned));
+    if (auto* turned = std::get_if<Turned>(&routed)) return turn_away(*turned);
     route_ = std::move(std::get<Route>(routed));
     if (parser_->content_length().value_or(0) > route_.max_body)
       return turn_away({413, kInvalidArgument, "the request is too large"});
@@ -182,7 +182,7 @@ class Session : public std::enable_shared_from_this<Session> {
     if (route_.streams) return start_stream(std::move(call));
     calling_.emplace(shared_.io.get_executor());
     cancel_ = shared_.calls.unary(
-        std::move(call), kAnswer, [self = shared_from_this()](CallOutcome outcome) mutable {
+        call, kAnswer, [self = shared_from_this()](CallOutcome outcome) mutable {
           hand_over(std::move(self), &Session::on_outcome, std::move(outcome));
         });
   }
@@ -341,7 +341,8 @@ class Door final : public ConsoleDoor {
   ~Door() override {
     try {
       stop();
-    } catch (...) {  // no memory to say so with: the thread's own end is then the process's
+    } catch (const std::exception& error) {  // its thread is still there: that ends the process
+      std::fprintf(stderr, "weir-collector: the console's door: %s\n", error.what());
     }
   }
 

@@ -17,7 +17,7 @@ void fill(const IssuedCertificate& issued, v1::Certificate& out) {
 
 class EnrolService final : public v1::EnrolService::CallbackService {
  public:
-  explicit EnrolService(const ServiceParts& parts) : parts_(parts) {}
+  explicit EnrolService(ServiceParts parts) : parts_(std::move(parts)) {}
 
   // Agents may be newer than the collector: here unknown fields are ignored.
   grpc::ServerUnaryReactor* Enrol(grpc::CallbackServerContext* context,

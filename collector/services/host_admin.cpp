@@ -14,7 +14,7 @@ constexpr std::size_t kMaxReason = 1'000;
 
 class HostAdmin final : public v1::HostAdminService::CallbackService {
  public:
-  explicit HostAdmin(const ServiceParts& parts) : parts_(parts) {}
+  explicit HostAdmin(ServiceParts parts) : parts_(std::move(parts)) {}
 
   grpc::ServerUnaryReactor* ListHosts(grpc::CallbackServerContext* context,
                                       const v1::ListHostsRequest* request,

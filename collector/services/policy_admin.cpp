@@ -56,7 +56,7 @@ void add_problem(std::string_view line, v1::LintPolicyResponse& response) {
 
 class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
  public:
-  PolicyAdmin(const ServiceParts& parts, Pulse& pulse) : parts_(parts) {
+  PolicyAdmin(ServiceParts parts, Pulse& pulse) : parts_(std::move(parts)) {
     pulse.add([this](bool ending) { answer_waiting(ending); });
   }
 

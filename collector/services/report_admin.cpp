@@ -22,7 +22,7 @@ constexpr std::uint32_t kWatchPage = 50;  // reports that one watch holds in mem
 
 class ReportAdmin final : public v1::ReportAdminService::CallbackService {
  public:
-  ReportAdmin(const ServiceParts& parts, Pulse& pulse) : parts_(parts), pulse_(pulse) {
+  ReportAdmin(ServiceParts parts, Pulse& pulse) : parts_(std::move(parts)), pulse_(pulse) {
     pulse.add([this](bool ending) { feed(ending); });
   }
 

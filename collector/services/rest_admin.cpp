@@ -36,7 +36,7 @@ class RequestAdmin final : public v1::RequestAdminService::CallbackService {
 
 class EvidenceAdmin final : public v1::EvidenceAdminService::CallbackService {
  public:
-  explicit EvidenceAdmin(const ServiceParts& parts) : parts_(parts) {}
+  explicit EvidenceAdmin(ServiceParts parts) : parts_(std::move(parts)) {}
 
   grpc::ServerUnaryReactor* VerifyEvidence(grpc::CallbackServerContext* context,
                                            const v1::VerifyEvidenceRequest* request,

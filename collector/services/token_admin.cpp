@@ -15,7 +15,7 @@ namespace {
 
 class TokenAdmin final : public v1::TokenAdminService::CallbackService {
  public:
-  explicit TokenAdmin(const ServiceParts& parts) : parts_(parts) {}
+  explicit TokenAdmin(ServiceParts parts) : parts_(std::move(parts)) {}
 
   grpc::ServerUnaryReactor* CreateToken(grpc::CallbackServerContext* context,
                                         const v1::CreateTokenRequest* request,
