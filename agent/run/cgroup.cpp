@@ -12,6 +12,8 @@
 #include <fstream>
 #include <utility>
 
+#include "platform/linux/kernel_part.h"
+
 namespace weir {
 namespace {
 
@@ -30,6 +32,15 @@ bool write_text(const std::string& path, const char* text) {
 }
 
 }  // namespace
+
+Result<std::string> own_cgroup() {
+  Result<std::string> root = cgroup2_root();
+  if (!root) return root;
+  std::ifstream file("/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("0::/")) return *root + line.substr(3);
+  return fail("/proc/self/cgroup names no cgroup of ours");
+}
 
 Result<ChildCgroup> ChildCgroup::make(const std::string& parent, const std::string& name) {
   std::string path = parent + "/" + name;

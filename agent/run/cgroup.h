@@ -12,6 +12,8 @@
 
 namespace weir {
 
+Result<std::string> own_cgroup();  // where this process is, as a folder
+
 // A child cgroup. It is removed with its processes when the object goes.
 class ChildCgroup {
  public:

@@ -49,13 +49,27 @@ struct Found {  // what the resolving child tells: both doors
   std::array<std::uint16_t, 2 * kMaxAddresses> port{};
 };
 
-// A folder of the state, made if it is not there, with this owner and mode.
+// A folder of the state, made if it is not there, with this owner and mode. A unit has made it
+// right: there nothing may be given away.
 Result<Fd> folder_of(int state, const char* name, uid_t user, gid_t group, mode_t mode) {
   if (::mkdirat(state, name, 0700) != 0 && errno != EEXIST) return failed(name);
   Fd folder(::openat(state, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!folder || ::fchown(folder.get(), user, group) != 0 || ::fchmod(folder.get(), mode) != 0)
+  struct stat now {};
+  if (!folder || ::fstat(folder.get(), &now) != 0) return failed(name);
+  if (now.st_uid == user && now.st_gid == group && (now.st_mode & 07777) == mode) return folder;
+  if (::fchown(folder.get(), user, group) != 0 || ::fchmod(folder.get(), mode) != 0)
     return failed(name);
   return folder;
+}
+
+// Below the root of what is bounded; under a unit that may only write in its own, there.
+Result<ChildCgroup> uplink_cgroup(const std::string& root) {
+  const std::string name = fmt::format("weir-uplink-{}", ::getpid());
+  Result<ChildCgroup> made = ChildCgroup::make(root, name);
+  if (made) return made;
+  Result<std::string> own = own_cgroup();
+  if (!own || !own->starts_with(root + "/")) return made;
+  return ChildCgroup::make(*own, name);
 }
 
 // ---- the child that asks for addresses: no rights, and nothing of ours but a socket and a folder
@@ -142,7 +156,7 @@ bool is_enrolled(const std::string& state_dir) {
 Result<CollectorSide> CollectorSide::start(const CollectorStart& start) {
   Result<std::string> root = start.cgroup.empty() ? cgroup2_root() : start.cgroup;
   if (!root) return tl::unexpected(root.error());
-  Result<ChildCgroup> cgroup = ChildCgroup::make(*root, fmt::format("weir-uplink-{}", ::getpid()));
+  Result<ChildCgroup> cgroup = uplink_cgroup(*root);
   if (!cgroup) return tl::unexpected(cgroup.error());
   Result<UplinkCage> cage = UplinkCage::load(cgroup->path());
   if (!cage) return tl::unexpected(cage.error());
@@ -168,11 +182,10 @@ Result<void> CollectorSide::open_folders() {
   identity = std::move(*identity_folder);
   spool_read = Fd(::openat(spool.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   constexpr int kPlain = O_CLOEXEC | O_NOFOLLOW;
+  // Ours: who is to write it gets it open.
   acknowledged = Fd(::openat(folder_.get(), "acknowledged", O_RDWR | O_CREAT | kPlain, 0600));
   acknowledged_read = Fd(::openat(folder_.get(), "acknowledged", O_RDONLY | kPlain));
-  if (!spool_read || !acknowledged || !acknowledged_read ||
-      ::fchown(acknowledged.get(), kUplinkUser, kUplinkUser) != 0)
-    return failed(dir + "/acknowledged");
+  if (!spool_read || !acknowledged || !acknowledged_read) return failed(dir + "/acknowledged");
   trust = Fd(::openat(folder_.get(), "trust", O_RDONLY | kPlain));
   if (!trust) return failed(dir + "/trust");
   news = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));

@@ -59,10 +59,10 @@ mount_over() {
   mount -t bpf bpf "$work/all/sys/fs/bpf" || skip "needs a file system for pins"
 }
 
-# higher_version DEB FOLDER: the same package once more, as a later version.
-higher_version() {
-  dpkg-deb -R "$1" "$work/higher"
-  sed -i 's/^Version: .*/&+trial/' "$work/higher/DEBIAN/control"
-  dpkg-deb --root-owner-group -Zgzip -z1 -b "$work/higher" "$2" >/dev/null
-  rm -rf "$work/higher"
+# repack DEB FOLDER [SUFFIX]: the same package once more, its version with this suffix, quickly unpacked.
+repack() {
+  dpkg-deb -R "$1" "$work/unpacked"
+  sed -i "s/^Version: .*/&${3:-}/" "$work/unpacked/DEBIAN/control"
+  dpkg-deb --root-owner-group -Zgzip -z1 -b "$work/unpacked" "$2" >/dev/null
+  rm -rf "$work/unpacked"
 }
