@@ -280,6 +280,7 @@ void AgentDoor::Service::Stream::handle(v1::ConnectRequest& request) {
   // Parsing and hashing need no lock: only one read is under way, and only it changes these.
   std::optional<Result<Append>> batch;
   if (request.has_batch()) batch = read_batch(*request.mutable_batch(), host_, host_id_);
+  if (batch && *batch) pack(**batch);
   if (request.has_policy_state() && greeted_)
     service_.parts_.hosts.set_policy_state(host_, request.policy_state().SerializeAsString());
   if (request.has_health() && greeted_)

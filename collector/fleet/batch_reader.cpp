@@ -6,6 +6,8 @@
 #include <google/protobuf/io/coded_stream.h>
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 
 #include "collector/fleet/crypto.h"
 #include "weir/v1/agent.pb.h"
@@ -16,6 +18,7 @@ namespace {
 constexpr int kMaxNesting = 32;
 constexpr std::size_t kMaxColumn =
     256;  // of a text that is searched by; the whole one stays in the record
+constexpr std::size_t kArenaBytes = 8 << 10;  // a report's messages have 2 KiB
 constexpr std::size_t kMaxKeyBytes = 64, kMaxNonceBytes = 64;
 
 bool parse_record(const std::string& bytes, v1::Record& record) {
@@ -72,20 +75,20 @@ void look_into(NewRecord& record, const std::string& host_id, google::protobuf::
     record.report = columns_of(report);
 }
 
-Result<NewRecord> read_record(v1::SealedRecord& sealed, const std::string& host_id,
-                              google::protobuf::Arena& arena) {
+bool read_record(v1::SealedRecord& sealed, const std::string& host_id,
+                 google::protobuf::Arena& arena, NewRecord& record) {
   if (sealed.previous_hash().size() != std::tuple_size_v<Digest> ||
       sealed.key_id().size() > kMaxKeyBytes || sealed.nonce().size() > kMaxNonceBytes)
-    return fail("a record of the batch is malformed");
-  NewRecord record{.ciphertext = std::move(*sealed.mutable_ciphertext()),
-                   .key_id = std::move(*sealed.mutable_key_id()),
-                   .nonce = std::move(*sealed.mutable_nonce())};
+    return false;
+  record.ciphertext = std::move(*sealed.mutable_ciphertext());
+  record.key_id = std::move(*sealed.mutable_key_id());
+  record.nonce = std::move(*sealed.mutable_nonce());
   std::copy(sealed.previous_hash().begin(), sealed.previous_hash().end(),
             record.previous_hash.begin());
   record.hash = chain_hash(record.previous_hash, bytes_of(record.ciphertext),
                            bytes_of(record.key_id), bytes_of(record.nonce));
   look_into(record, host_id, arena);
-  return record;
+  return true;
 }
 
 }  // namespace
@@ -115,11 +118,13 @@ Result<Append> read_batch(v1::Batch& batch, std::uint32_t host, const std::strin
     return fail(fmt::format("a batch of {} records; 1 to {} are taken", batch.records_size(),
                             kMaxBatchRecords));
   append.records.reserve(static_cast<std::size_t>(batch.records_size()));
-  google::protobuf::Arena arena;  // of a message's size, a few times; gone with the batch
+  // One record's messages after the other's in the same memory; what needs more gets it for itself.
+  alignas(std::max_align_t) std::array<char, kArenaBytes> memory;
+  google::protobuf::Arena arena(memory.data(), memory.size());
   for (v1::SealedRecord& sealed : *batch.mutable_records()) {
-    Result<NewRecord> record = read_record(sealed, host_id, arena);
-    if (!record) return tl::unexpected(record.error());
-    append.records.push_back(std::move(*record));
+    if (!read_record(sealed, host_id, arena, append.records.emplace_back()))
+      return fail("a record of the batch is malformed");
+    arena.Reset();
   }
   return append;
 }

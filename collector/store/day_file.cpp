@@ -54,18 +54,19 @@ Result<std::unique_ptr<DayFile>> DayFile::open(const std::string& path,
 
 DayFile::DayFile(Database db)
     : db_(std::move(db)),
+      new_reports_(db_),
       begin_(db_, "BEGIN IMMEDIATE"),
       commit_(db_, "COMMIT"),
-      record_(db_,
-              "INSERT INTO records (received_ms, host, lane, epoch, sequence, flags, "
-              "previous_hash, ciphertext, key_id, nonce) "
-              "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"),
+      batch_(db_,
+             "INSERT INTO batches (received_ms, host, lane, epoch, first, count, records) "
+             "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
       gap_(db_,
            "INSERT INTO gaps (received_ms, host, lane, epoch, first, last, why) "
            "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
       mark_(db_, kSetMark),
-      report_(db_,
-              "INSERT INTO reports VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)") {}
+      reports_(db_,
+               "INSERT INTO reports (key, batch, at, size, host, id, revision, time_ns, severity, "
+               "detector, rule, service, uid, person) SELECT * FROM new_reports") {}
 
 Result<Watermarks> DayFile::marks() {
   Statement row(db_, "SELECT host, lane, epoch, sequence, chain FROM marks ORDER BY epoch");
@@ -85,7 +86,7 @@ Result<Watermarks> DayFile::marks() {
 }
 
 bool DayFile::holds_records() {
-  Statement row(db_, "SELECT EXISTS (SELECT 1 FROM records) OR EXISTS (SELECT 1 FROM gaps)");
+  Statement row(db_, "SELECT EXISTS (SELECT 1 FROM batches) OR EXISTS (SELECT 1 FROM gaps)");
   return row.next() && row.integer(0) != 0;
 }
 
@@ -93,27 +94,33 @@ bool DayFile::begin() {
   return begin_.bind().run();
 }
 bool DayFile::commit() {
+  if (!new_reports_.rows.empty() && !reports_.bind().run()) return false;
+  new_reports_.rows.clear();
   return commit_.bind().run();
 }
 void DayFile::roll_back() {
+  new_reports_.rows.clear();
   (void)db_.run("ROLLBACK");
 }
 
-bool DayFile::add_record(const LaneKey& key, std::uint64_t epoch, std::uint64_t sequence,
-                         std::int64_t received_ms, const NewRecord& record, std::uint8_t flags) {
-  if (!record_
-           .bind(received_ms, key.host, static_cast<int>(key.lane), epoch, sequence,
-                 static_cast<int>(flags), Bytes(record.previous_hash), bytes_of(record.ciphertext),
-                 bytes_of(record.key_id), bytes_of(record.nonce))
+bool DayFile::add_batch(const LaneKey& key, std::uint64_t epoch, std::uint64_t first_sequence,
+                        std::size_t count, std::int64_t received_ms, Bytes records) {
+  if (!batch_
+           .bind(received_ms, key.host, static_cast<int>(key.lane), epoch, first_sequence,
+                 std::uint64_t{count}, records)
            .run())
     return false;
-  if (!record.report) return true;
-  const ReportColumns& report = *record.report;
-  return report_
-      .bind(db_.last_row(), report_key(report.id, report.time_ns), key.host, report.id,
-            report.revision, report.time_ns, report.severity, report.detector, report.rule,
-            report.service, report.uid, report.person)
-      .run();
+  last_batch_ = db_.last_row();
+  return true;
+}
+
+void DayFile::add_report(const LaneKey& key, const PackedBatch::Report& report, std::uint32_t at) {
+  new_reports_.rows.push_back({.key = report.key,
+                               .batch = last_batch_,
+                               .at = at,
+                               .size = report.size,
+                               .host = key.host,
+                               .columns = &report.columns});
 }
 
 bool DayFile::add_gap(const LaneKey& key, std::uint64_t epoch, std::uint64_t first,

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "collector/store/record_store.h"
+#include "collector/store/report_rows.h"
 
 namespace weir {
 
@@ -28,8 +29,12 @@ class DayFile {
   bool holds_records();
 
   bool begin();
-  bool add_record(const LaneKey& key, std::uint64_t epoch, std::uint64_t sequence,
-                  std::int64_t received_ms, const NewRecord& record, std::uint8_t flags);
+  // `records`: packed, as many as `count`.
+  bool add_batch(const LaneKey& key, std::uint64_t epoch, std::uint64_t first_sequence,
+                 std::size_t count, std::int64_t received_ms, Bytes records);
+  // In the batch that was added last, its ciphertext `at` there. Written by commit(), until which
+  // `report` stays.
+  void add_report(const LaneKey& key, const PackedBatch::Report& report, std::uint32_t at);
   bool add_gap(const LaneKey& key, std::uint64_t epoch, std::uint64_t first, std::uint64_t last,
                int why, std::int64_t received_ms);
   bool set_mark(const LaneKey& key, const Watermark& mark);
@@ -40,7 +45,9 @@ class DayFile {
  private:
   explicit DayFile(Database db);
   Database db_;
-  Statement begin_, commit_, record_, gap_, mark_, report_;
+  NewReports new_reports_;
+  Statement begin_, commit_, batch_, gap_, mark_, reports_;
+  std::int64_t last_batch_ = 0;
 };
 
 }  // namespace weir

@@ -3,11 +3,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <tuple>
 
 #include "collector/store/day_file.h"
+#include "collector/store/packed_records.h"
 
 namespace weir {
 namespace {
@@ -28,20 +30,34 @@ class Walk {
     places_[{lane, epoch}] = {last, std::nullopt};
   }
 
-  void record(StoreLane lane, std::uint64_t epoch, std::uint64_t sequence, const Statement& row) {
-    ++found_.records;
-    const std::string previous = row.text(5), ciphertext = row.text(6), key_id = row.text(7),
-                      nonce = row.text(8);
-    const Place* before = follow(lane, epoch, sequence);
-    if (before != nullptr && before->hash && text_of(*before->hash) != std::string_view(previous))
-      broken(lane, epoch, sequence, "does not follow the one before");
-    places_[{lane, epoch}] = {sequence, hash_(bytes_of(previous), bytes_of(ciphertext),
-                                              bytes_of(key_id), bytes_of(nonce))};
+  void batch(StoreLane lane, std::uint64_t epoch, std::uint64_t first, std::uint64_t count,
+             Bytes records) {
+    std::uint64_t sequence = first;
+    for (; !records.empty(); ++sequence) {
+      std::optional<PackedRecord> found = unpack(records);
+      if (!found) break;
+      record(lane, epoch, sequence, *found);
+    }
+    if (!records.empty() || sequence != first + count)
+      broken(lane, epoch, sequence,
+             fmt::format("is damaged: {} of its batch's {} records can be read", sequence - first,
+                         count));
   }
 
   Evidence take() { return std::move(found_); }
 
  private:
+  void record(StoreLane lane, std::uint64_t epoch, std::uint64_t sequence,
+              const PackedRecord& record) {
+    ++found_.records;
+    const Place* before = follow(lane, epoch, sequence);
+    if (before != nullptr && before->hash &&
+        !std::ranges::equal(*before->hash, record.previous_hash))
+      broken(lane, epoch, sequence, "does not follow the one before");
+    places_[{lane, epoch}] = {
+        sequence, hash_(record.previous_hash, record.ciphertext, record.key_id, record.nonce)};
+  }
+
   // The place before, if the sequence is the one after it; else a break.
   const Place* follow(StoreLane lane, std::uint64_t epoch, std::uint64_t sequence) {
     auto found = places_.find({lane, epoch});
@@ -72,20 +88,22 @@ Result<Evidence> walk_evidence(FleetStore& fleet, const std::string& folder, std
     Result<Database> db = Database::open(day_path(folder, day), Database::Mode::write);
     if (!db) return tl::unexpected(db.error());
     if (!db->run("PRAGMA query_only = 1")) return fail(db->error());
-    // Both kinds by their place in the lane; `last` is 0 for a record.
+    // Both kinds by their place in the lane; `records` is NULL for a gap.
     Statement row(*db, R"sql(
-SELECT lane, epoch, sequence, 0 AS last, record, previous_hash, ciphertext, key_id, nonce
-  FROM records WHERE host = ?1 AND received_ms >= ?2 AND received_ms < ?3
+SELECT lane, epoch, first, count AS last, records
+  FROM batches WHERE host = ?1 AND received_ms >= ?2 AND received_ms < ?3
 UNION ALL
-SELECT lane, epoch, first, last, gap, x'', x'', x'', x''
+SELECT lane, epoch, first, last, NULL
   FROM gaps WHERE host = ?1 AND received_ms >= ?2 AND received_ms < ?3
 ORDER BY 1, 2, 3)sql");
     for (row.bind(host, from_ms, to_ms); row.next();) {
       const auto lane = static_cast<StoreLane>(row.integer(0));
-      if (row.integer(3) != 0)
+      if (row.null(4)) {
         walk.gap(lane, row.bits(1), row.bits(2), row.bits(3));
-      else
-        walk.record(lane, row.bits(1), row.bits(2), row);
+      } else {
+        const std::string records = row.text(4);
+        walk.batch(lane, row.bits(1), row.bits(2), row.bits(3), bytes_of(records));
+      }
     }
     if (!row.ok()) return fail(db->error());
   }

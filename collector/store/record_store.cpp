@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -12,6 +13,7 @@
 #include <thread>
 
 #include "collector/store/day_file.h"
+#include "collector/store/packed_records.h"
 
 namespace weir {
 namespace {
@@ -19,12 +21,19 @@ namespace {
 constexpr std::chrono::milliseconds kRetryAfter{500};  // a full disk is asked again
 
 std::size_t cost(const Append& append) {
-  std::size_t bytes = sizeof(Append);
+  std::size_t bytes = sizeof(Append) + append.packed.bytes.size() +
+                      append.packed.starts.size() * sizeof(std::uint32_t) +
+                      append.packed.reports.size() * sizeof(PackedBatch::Report);
   for (const NewRecord& record : append.records)
     bytes +=
         sizeof(NewRecord) + record.ciphertext.size() + record.key_id.size() + record.nonce.size();
   return bytes;
 }
+
+struct Waiting {
+  Append append;
+  std::size_t cost;
+};
 
 // Makes a day's file, then enters it in store.db; only then records go into it. What a crash left
 // between the two holds nothing but old marks and is made anew.
@@ -53,6 +62,36 @@ Result<std::unique_ptr<DayFile>> new_day_file(FleetStore& fleet, const std::stri
 
 }  // namespace
 
+void pack(Append& append) {
+  PackedBatch& packed = append.packed;
+  std::size_t bytes = 0;
+  auto form = [](const NewRecord& r, std::uint8_t flags) {
+    return PackedRecord{flags, r.previous_hash, bytes_of(r.ciphertext), bytes_of(r.key_id),
+                        bytes_of(r.nonce)};
+  };
+  for (const NewRecord& record : append.records) bytes += packed_size(form(record, 0));
+  packed.bytes.reserve(bytes);
+  packed.starts.reserve(append.records.size());
+  packed.reports.reserve(static_cast<std::size_t>(std::ranges::count_if(
+      append.records, [](const NewRecord& record) { return record.report.has_value(); })));
+  const NewRecord* before = nullptr;
+  for (NewRecord& record : append.records) {
+    std::uint8_t flags = record.flags;
+    if (before != nullptr && record.previous_hash != before->hash) flags |= kChainBroken;
+    packed.broken = packed.broken || (flags & kChainBroken) != 0;
+    packed.starts.push_back(static_cast<std::uint32_t>(packed.bytes.size()));
+    const std::size_t at = pack(packed.bytes, form(record, flags));
+    if (record.report)
+      packed.reports.push_back(
+          {static_cast<std::uint32_t>(packed.starts.size() - 1), static_cast<std::uint32_t>(at),
+           static_cast<std::uint32_t>(record.ciphertext.size()),
+           report_key(record.report->id, record.report->time_ns), std::move(*record.report)});
+    before = &record;
+  }
+  if (before != nullptr) packed.last_hash = before->hash;
+  append.records = {};
+}
+
 class RecordStore::Writer {
  public:
   Writer(FleetStore& fleet, RecordStoreOptions options, std::unique_ptr<DayFile> file,
@@ -74,7 +113,7 @@ class RecordStore::Writer {
   }
 
   bool append(Append& append) {
-    std::size_t bytes = cost(append);
+    const std::size_t bytes = cost(append);
     {
       std::lock_guard lock(mutex_);
       if (waiting_bytes_ != 0 && waiting_bytes_ + bytes > kMaxWaitingBytes) {
@@ -82,7 +121,13 @@ class RecordStore::Writer {
         return false;
       }
       waiting_bytes_ += bytes;
-      waiting_.push_back(std::move(append));
+    }
+    if (!append.records.empty()) pack(append);
+    std::vector<Waiting> spent;  // freed here
+    {
+      std::lock_guard lock(mutex_);
+      waiting_.push_back({std::move(append), bytes});
+      spent.swap(spent_);
     }
     wake_.notify_one();
     return true;
@@ -115,12 +160,12 @@ class RecordStore::Writer {
   };
 
   void run();
-  std::vector<Append> take();
-  bool write(const std::vector<Append>& appends, Group& group);
-  bool write_one(const Append& append, Group& group, std::int64_t now_ms);
-  bool write_records(const Append& append, Watermark& mark, Group& group, std::int64_t now_ms);
+  std::vector<Waiting> take();
+  bool write(std::vector<Waiting>& batches, Group& group);
+  bool write_one(Append& append, Group& group, std::int64_t now_ms);
+  bool write_records(Append& append, Watermark& mark, Group& group, std::int64_t now_ms);
   bool turn_day(std::int64_t now_ns);
-  void publish(std::vector<Append>& appends, Group& group);
+  void publish(std::vector<Waiting>& batches, Group& group);
   void refuse(const std::string& sentence);
 
   FleetStore& fleet_;
@@ -131,7 +176,8 @@ class RecordStore::Writer {
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<Append> waiting_;
+  std::deque<Waiting> waiting_;
+  std::vector<Waiting> spent_;     // a group that is written, while more waits: its memory
   std::size_t waiting_bytes_ = 0;  // also of the group that is being written
   Watermarks marks_;               // on disk. Changed by the writer only, under the lock
   StoreCounters counters_;
@@ -139,26 +185,26 @@ class RecordStore::Writer {
   std::thread thread_;  // last: starts when the rest stands
 };
 
-std::vector<Append> RecordStore::Writer::take() {
+std::vector<Waiting> RecordStore::Writer::take() {
   std::unique_lock lock(mutex_);
   wake_.wait(lock, [this] { return ending_ || !waiting_.empty(); });
-  std::vector<Append> appends;
+  std::vector<Waiting> batches;
   for (std::size_t records = 0; !waiting_.empty() && records < kMaxGroupRecords;) {
-    records += waiting_.front().records.size() + 1;
-    appends.push_back(std::move(waiting_.front()));
+    records += waiting_.front().append.packed.starts.size() + 1;
+    batches.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
   }
-  return appends;
+  return batches;
 }
 
 void RecordStore::Writer::run() {
   while (true) {
-    std::vector<Append> appends = take();
-    if (appends.empty()) return;  // ending, and nothing waits
+    std::vector<Waiting> batches = take();
+    if (batches.empty()) return;  // ending, and nothing waits
     while (true) {
       Group group;
-      if (write(appends, group)) {
-        publish(appends, group);
+      if (write(batches, group)) {
+        publish(batches, group);
         break;
       }
       std::unique_lock lock(mutex_);
@@ -169,11 +215,11 @@ void RecordStore::Writer::run() {
   }
 }
 
-bool RecordStore::Writer::write(const std::vector<Append>& appends, Group& group) {
+bool RecordStore::Writer::write(std::vector<Waiting>& batches, Group& group) {
   const std::int64_t now_ns = options_.wall_ns();
   if (now_ns / kDayNs > day_ && !turn_day(now_ns)) return false;
   bool done = file_->begin();
-  for (const Append& append : appends) done = done && write_one(append, group, now_ns / 1'000'000);
+  for (Waiting& batch : batches) done = done && write_one(batch.append, group, now_ns / 1'000'000);
   for (const auto& [key, lane] : group.marks)
     for (const Watermark& mark : lane.all()) done = done && file_->set_mark(key, mark);
   if (done && file_->commit()) return true;
@@ -182,7 +228,7 @@ bool RecordStore::Writer::write(const std::vector<Append>& appends, Group& group
   return false;
 }
 
-bool RecordStore::Writer::write_one(const Append& append, Group& group, std::int64_t now_ms) {
+bool RecordStore::Writer::write_one(Append& append, Group& group, std::int64_t now_ms) {
   auto lane = group.marks.find(append.key);
   if (lane == group.marks.end()) {
     auto known = marks_.find(append.key);  // only this thread changes it
@@ -212,24 +258,37 @@ bool RecordStore::Writer::write_one(const Append& append, Group& group, std::int
   return true;
 }
 
-bool RecordStore::Writer::write_records(const Append& append, Watermark& mark, Group& group,
+// One row for what of the batch is new. Whether its first record follows what is stored shows only
+// here; pack() has seen to the rest.
+bool RecordStore::Writer::write_records(Append& append, Watermark& mark, Group& group,
                                         std::int64_t now_ms) {
-  std::uint64_t sequence = append.first_sequence;
-  for (const NewRecord& record : append.records) {
-    if (sequence <= mark.sequence) {
-      ++sequence;
-      ++group.counters.duplicates;
-      continue;
-    }
-    std::uint8_t flags = record.flags;
-    if (mark.chain && record.previous_hash != *mark.chain) flags |= kChainBroken;
-    if ((flags & kChainBroken) != 0) ++group.counters.chain_breaks;
-    if (!file_->add_record(append.key, append.epoch, sequence, now_ms, record, flags)) return false;
-    group.reports = group.reports || record.report.has_value();
-    ++group.counters.records;
-    mark.sequence = sequence++;
-    mark.chain = record.hash;
+  PackedBatch& batch = append.packed;
+  const std::size_t stored =
+      std::min<std::uint64_t>(mark.sequence + 1 - append.first_sequence, batch.starts.size());
+  group.counters.duplicates += stored;
+  if (stored == batch.starts.size()) return true;
+  const std::size_t start = batch.starts[stored];
+  char& flags = batch.bytes[start + kPackedFlagsAt];
+  flags = static_cast<char>(flags & ~kChainBroken);
+  Bytes rest = bytes_of(batch.bytes).subspan(start), bytes = rest;
+  const bool follows = !mark.chain || std::ranges::equal(unpack(rest)->previous_hash, *mark.chain);
+  if (!follows) flags = static_cast<char>(flags | kChainBroken);
+  if (!follows || batch.broken)
+    for (std::size_t n = stored; n < batch.starts.size(); ++n)
+      group.counters.chain_breaks +=
+          (batch.bytes[batch.starts[n] + kPackedFlagsAt] & kChainBroken) != 0;
+  const std::size_t count = batch.starts.size() - stored;
+  if (!file_->add_batch(append.key, append.epoch, append.first_sequence + stored, count, now_ms,
+                        bytes))
+    return false;
+  for (const PackedBatch::Report& report : batch.reports) {
+    if (report.index < stored) continue;
+    file_->add_report(append.key, report, report.at - static_cast<std::uint32_t>(start));
+    group.reports = true;
   }
+  group.counters.records += count;
+  mark.sequence += count;
+  mark.chain = batch.last_hash;
   return true;
 }
 
@@ -248,7 +307,7 @@ bool RecordStore::Writer::turn_day(std::int64_t now_ns) {
   return true;
 }
 
-void RecordStore::Writer::publish(std::vector<Append>& appends, Group& group) {
+void RecordStore::Writer::publish(std::vector<Waiting>& batches, Group& group) {
   {
     std::lock_guard lock(mutex_);
     for (auto& [key, lane] : group.marks) marks_[key] = std::move(lane);
@@ -259,12 +318,16 @@ void RecordStore::Writer::publish(std::vector<Append>& appends, Group& group) {
     counters_.holes += group.counters.holes;
     counters_.chain_breaks += group.counters.chain_breaks;
     ++counters_.commits;
-    for (const Append& append : appends) waiting_bytes_ -= cost(append);
+    for (const Waiting& batch : batches) waiting_bytes_ -= batch.cost;
   }
   if (refused_) options_.say("the store takes records again");
   refused_ = false;
-  for (std::size_t n = 0; n < appends.size(); ++n)
-    if (appends[n].done) appends[n].done(group.answers[n]);
+  for (std::size_t n = 0; n < batches.size(); ++n)
+    if (batches[n].append.done) batches[n].append.done(group.answers[n]);
+  {
+    std::lock_guard lock(mutex_);
+    if (!waiting_.empty() && spent_.empty()) spent_.swap(batches);
+  }
   if (group.reports) options_.reports_came();
 }
 

@@ -35,7 +35,7 @@ struct ReportColumns {
 
 struct NewRecord {
   Digest previous_hash{}, hash{};  // hash: of this one, which the next names as previous
-  std::string ciphertext{}, key_id{}, nonce{};
+  std::string ciphertext{}, key_id{}, nonce{};  // the last two: at most 64 KiB
   std::uint8_t flags = 0;
   std::optional<ReportColumns> report{};
 };
@@ -52,6 +52,21 @@ struct Appended {
   std::uint64_t epoch = 0, sequence = 0;  // stored up to here
 };
 
+// A batch's records as their row holds them, and of each where it starts: made by the thread that
+// hands a batch in, so that the writer has little left to do a record.
+struct PackedBatch {
+  struct Report {
+    std::uint32_t index = 0, at = 0, size = 0;  // of the record; of its ciphertext in `bytes`
+    std::int64_t key = 0;                       // report_key()
+    ReportColumns columns;
+  };
+  std::string bytes{};
+  std::vector<std::uint32_t> starts{};
+  std::vector<Report> reports{};
+  Digest last_hash{};
+  bool broken = false;  // a record does not follow the one before it in the batch
+};
+
 struct Append {
   LaneKey key;
   std::uint64_t epoch = 0, first_sequence = 0;
@@ -59,14 +74,19 @@ struct Append {
   std::uint64_t lost_until = 0;  // with no records: first_sequence … lost_until are gone; 0: none
   int lost_why = 0;              // LostRange.Why
   std::function<void(const Appended&)> done{};  // on the writer's thread, after the commit
+  PackedBatch packed{};                         // what pack() made of `records`
 };
+
+// Empties `append.records` into its row. append() does it where the caller has not: a caller who
+// holds a lock then does it before.
+void pack(Append& append);
 
 struct StoreCounters {
   std::uint64_t records = 0, duplicates = 0, gaps = 0, lost = 0, holes = 0, chain_breaks = 0;
   std::uint64_t commits = 0, failed_commits = 0, refused_full = 0;
 };
 
-// Records that wait for the disk: some seconds of a busy fleet; beyond, hosts are told to wait.
+// What of records waits for the disk: some seconds of a busy fleet; beyond, hosts are told to wait.
 inline constexpr std::size_t kMaxWaitingBytes = 32u << 20;
 inline constexpr std::size_t kMaxGroupRecords = 8'192;  // in one transaction: some 20 ms of inserts
 

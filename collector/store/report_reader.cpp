@@ -8,7 +8,7 @@
 namespace weir {
 namespace {
 
-// A row of each query below: record, host, id, revision, key, ciphertext.
+// A row of each query below: report, host, id, revision, key, ciphertext.
 StoredReport report_of(std::int64_t day, const Statement& row) {
   return {.at = {day, row.integer(0)},
           .host = static_cast<std::uint32_t>(row.integer(1)),
@@ -31,27 +31,28 @@ struct ReportReader::Day {
       : db(std::move(opened)),
         over(is_over),
         newest_first(db, R"sql(
-SELECT r.record, r.host, r.id, r.revision, r.key, x.ciphertext
-FROM reports r JOIN records x USING (record)
-WHERE r.record < ?1 AND r.time_ns >= ?2 AND r.time_ns < ?3 AND (?4 = 0 OR r.host = ?4)
+SELECT r.report, r.host, r.id, r.revision, r.key, substr(b.records, r.at + 1, r.size)
+FROM reports r CROSS JOIN batches b USING (batch)
+WHERE r.report < ?1 AND r.time_ns >= ?2 AND r.time_ns < ?3 AND (?4 = 0 OR r.host = ?4)
   AND r.severity >= ?5 AND (?6 < 0 OR r.uid = ?6) AND (?7 = '' OR r.person = ?7)
   AND (?8 = '' OR r.detector = ?8) AND (?9 = '' OR r.rule = ?9) AND (?10 = '' OR r.service = ?10)
   AND NOT EXISTS (SELECT 1 FROM reports n WHERE n.key = r.key AND n.id = r.id AND n.host = r.host
-    AND (n.revision > r.revision OR (n.revision = r.revision AND n.record > r.record)))
-ORDER BY r.record DESC LIMIT ?11)sql"),
+    AND (n.revision > r.revision OR (n.revision = r.revision AND n.report > r.report)))
+ORDER BY r.report DESC LIMIT ?11)sql"),
         as_they_came(db, R"sql(
-SELECT r.record, r.host, r.id, r.revision, r.key, x.ciphertext
-FROM reports r JOIN records x USING (record)
-WHERE r.record > ?1 AND r.time_ns >= ?2 AND r.time_ns < ?3 AND (?4 = 0 OR r.host = ?4)
+SELECT r.report, r.host, r.id, r.revision, r.key, substr(b.records, r.at + 1, r.size)
+FROM reports r CROSS JOIN batches b USING (batch)
+WHERE r.report > ?1 AND r.time_ns >= ?2 AND r.time_ns < ?3 AND (?4 = 0 OR r.host = ?4)
   AND r.severity >= ?5 AND (?6 < 0 OR r.uid = ?6) AND (?7 = '' OR r.person = ?7)
   AND (?8 = '' OR r.detector = ?8) AND (?9 = '' OR r.rule = ?9) AND (?10 = '' OR r.service = ?10)
-ORDER BY r.record LIMIT ?11)sql"),
+ORDER BY r.report LIMIT ?11)sql"),
         by_id(db,
-              "SELECT r.record, r.host, r.id, r.revision, r.key, x.ciphertext FROM reports r "
-              "JOIN records x USING (record) WHERE r.id = ?1 ORDER BY r.record"),
+              "SELECT r.report, r.host, r.id, r.revision, r.key, "
+              "substr(b.records, r.at + 1, r.size) FROM reports r CROSS JOIN batches b USING "
+              "(batch) WHERE r.id = ?1 ORDER BY r.report"),
         newer(db,
               "SELECT 1 FROM reports WHERE key = ?1 AND id = ?2 AND host = ?3 AND revision >= ?4"),
-        last(db, "SELECT max(record) FROM reports") {}
+        last(db, "SELECT max(report) FROM reports") {}
 
   Database db;
   const bool over;  // nothing is written into it any more

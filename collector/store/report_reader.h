@@ -15,7 +15,7 @@
 
 namespace weir {
 
-// Where a report's record stands: orders reports as they came.
+// Where a report stands: orders reports as they came.
 struct RecordPosition {
   std::int64_t day = 0, record = 0;
   friend auto operator<=>(const RecordPosition&, const RecordPosition&) = default;

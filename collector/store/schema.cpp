@@ -11,7 +11,7 @@ namespace {
 
 // "Weir" and "Weid" in ASCII: what `file` and SQLite see of whose file it is.
 constexpr std::int64_t kFleetId = 0x57656972, kDayId = 0x57656964;
-constexpr std::int64_t kFleetVersion = 1, kDayVersion = 2;
+constexpr std::int64_t kFleetVersion = 1, kDayVersion = 3;
 
 // WITHOUT ROWID nowhere: rows are small, and a rowid orders them as they came.
 constexpr Sql kFleetTables = R"sql(
@@ -42,17 +42,19 @@ CREATE TABLE policy_keys (
 CREATE TABLE secrets (secret BLOB PRIMARY KEY, principal TEXT NOT NULL);
 )sql";
 
-// Records have no index: they are only ever appended and walked in the order that they came, which
-// is the rowid's; an index over (host, epoch, sequence) costs 15 times the append. What is looked
-// for are reports: their keys rise with time, so that the index too grows at its end.
+// A batch's records are one row: a row each costs more than what is in it. Batches have no index:
+// they are only ever appended and walked in the order that they came, which is the rowid's; one
+// over (host, epoch, sequence) costs 15 times the append. What is looked for are reports, whose
+// bodies lie in their batch's row: their keys rise with time, so that the index too grows at its
+// end.
 constexpr Sql kDayTables = R"sql(
 PRAGMA application_id = 0x57656964;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE records (
-  record INTEGER PRIMARY KEY, received_ms INTEGER NOT NULL, host INTEGER NOT NULL,
-  lane INTEGER NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, flags INTEGER NOT NULL,
-  previous_hash BLOB NOT NULL, ciphertext BLOB NOT NULL, key_id BLOB NOT NULL, nonce BLOB NOT NULL);
+CREATE TABLE batches (
+  batch INTEGER PRIMARY KEY, received_ms INTEGER NOT NULL, host INTEGER NOT NULL,
+  lane INTEGER NOT NULL, epoch INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
+  records BLOB NOT NULL);
 CREATE TABLE gaps (
   gap INTEGER PRIMARY KEY, received_ms INTEGER NOT NULL, host INTEGER NOT NULL,
   lane INTEGER NOT NULL, epoch INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
@@ -61,8 +63,8 @@ CREATE TABLE marks (
   host INTEGER NOT NULL, lane INTEGER NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,
   chain BLOB NOT NULL, PRIMARY KEY (host, lane, epoch));
 CREATE TABLE reports (
-  record INTEGER PRIMARY KEY, key INTEGER NOT NULL, host INTEGER NOT NULL, id TEXT NOT NULL,
-  revision INTEGER NOT NULL,
+  report INTEGER PRIMARY KEY, key INTEGER NOT NULL, batch INTEGER NOT NULL, at INTEGER NOT NULL,
+  size INTEGER NOT NULL, host INTEGER NOT NULL, id TEXT NOT NULL, revision INTEGER NOT NULL,
   time_ns INTEGER NOT NULL, severity INTEGER NOT NULL, detector TEXT NOT NULL, rule TEXT NOT NULL,
   service TEXT NOT NULL, uid INTEGER NOT NULL, person TEXT NOT NULL);
 CREATE INDEX reports_key ON reports (key);

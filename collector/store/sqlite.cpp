@@ -97,6 +97,10 @@ std::int64_t Statement::integer(int column) const {
   return sqlite3_column_int64(statement_, column);
 }
 
+bool Statement::null(int column) const {
+  return sqlite3_column_type(statement_, column) == SQLITE_NULL;
+}
+
 std::string Statement::text(int column) const {
   const void* bytes = sqlite3_column_blob(statement_, column);
   auto size = static_cast<std::size_t>(sqlite3_column_bytes(statement_, column));

@@ -66,6 +66,7 @@ class Statement {
   std::int64_t integer(int column) const;
   std::uint64_t bits(int column) const { return static_cast<std::uint64_t>(integer(column)); }
   std::string text(int column) const;  // text or blob
+  bool null(int column) const;
 
  private:
   void bind_one(int at, std::int64_t value);

@@ -21,6 +21,7 @@
 #include "collector/store/day_file.h"
 #include "collector/store/record_store.h"
 #include "collector/store/sqlite.h"
+#include "tests/collector/store/stored_records.h"
 
 namespace {
 bool syncs = true;
@@ -112,10 +113,11 @@ class CollectorStore {
   void check(const std::string& folder) {
     for (std::int64_t day : fleet_->days()) {
       auto file = Database::open(day_path(folder, day), Database::Mode::write);
-      Statement row(*file, "SELECT sequence, ciphertext FROM records ORDER BY record");
-      for (row.bind(); row.next();)
-        if (row.integer(0) != static_cast<std::int64_t>(++found_) || row.text(1) != alert(found_))
+      bool whole = each_stored_record(*file, [&](const StoredRecord& at) {
+        if (at.sequence != ++found_ || text_of(at.record.ciphertext) != alert(found_))
           throw std::runtime_error(fmt::format("{} is not what was written", found_));
+      });
+      if (!whole) throw std::runtime_error(fmt::format("what comes after {} is damaged", found_));
     }
   }
   std::unique_ptr<FleetStore> fleet_;

@@ -348,8 +348,10 @@ TEST_F(ServicesTest, evidence_is_walked_and_a_changed_row_is_named) {
   Agent agent = enrol();
   Client client = knock(identity_of(agent));
   ASSERT_TRUE(client.greet());
-  ASSERT_TRUE(client.reports(1, 9));
-  ASSERT_TRUE(client.acknowledged(9));
+  for (auto [first, count] : {std::pair{1, 4}, {5, 2}, {7, 1}, {8, 2}}) {
+    ASSERT_TRUE(client.reports(static_cast<std::uint64_t>(first), count));
+    ASSERT_TRUE(client.acknowledged(static_cast<std::uint64_t>(first + count - 1)));
+  }
   auto admin = stub<v1::EvidenceAdminService>();
   v1::VerifyEvidenceRequest request;
   request.set_host_id(agent.issued.host_id);
@@ -360,15 +362,24 @@ TEST_F(ServicesTest, evidence_is_walked_and_a_changed_row_is_named) {
   EXPECT_EQ(response.breaks_size(), 0) << response.ShortDebugString();
   {
     auto db = Database::open(day_path(folder.path(), fleet->days()[0]), Database::Mode::write);
+    Statement row(*db, "SELECT records FROM batches WHERE first = 1");
+    ASSERT_TRUE(row.next());
+    std::string records = row.text(0);
+    row.reset();
+    records.back() ^= 1;  // of 4's body
+    Statement change(*db, "UPDATE batches SET records = ?1 WHERE first = 1");
+    ASSERT_TRUE(change.bind(bytes_of(records)).run());
     ASSERT_TRUE(
-        db->run("UPDATE records SET ciphertext = x'00' WHERE sequence = 4;"
-                "DELETE FROM records WHERE sequence = 7"));
+        db->run("DELETE FROM batches WHERE first = 7;"
+                "UPDATE batches SET records = substr(records, 1, length(records) - 1), count = 2 "
+                "WHERE first = 8"));
   }
   ASSERT_TRUE(
       call(&v1::EvidenceAdminService::Stub::VerifyEvidence, *admin, request, response).ok());
-  ASSERT_EQ(response.breaks_size(), 2) << response.ShortDebugString();
+  ASSERT_EQ(response.breaks_size(), 3) << response.ShortDebugString();
   EXPECT_EQ(response.breaks(0).at().sequence(), 5u) << "4 was changed: 5 no longer follows it";
-  EXPECT_EQ(response.breaks(1).at().sequence(), 8u);
+  EXPECT_EQ(response.breaks(1).at().sequence(), 8u) << "7 was taken out";
+  EXPECT_EQ(response.breaks(2).at().sequence(), 9u) << "9 was cut short";
 }
 
 TEST_F(ServicesTest, what_this_version_can_not_is_said_in_a_sentence) {

@@ -85,6 +85,49 @@ TEST_F(RecordStoreTest, a_record_that_does_not_follow_the_one_before_is_stored_a
   EXPECT_EQ(rows(kAudit, 1), "1:1");
 }
 
+TEST_F(RecordStoreTest, a_record_follows_what_is_stored_not_what_its_batch_tells_anew) {
+  open();
+  put(batch_of(kAlerts, 1, 1, 2));
+  Append rewritten = batch_of(kAlerts, 1, 2, 3);  // another 2, and a 3 that follows the stored one
+  rewritten.records[0].hash = digest_of(50);
+  put(std::move(rewritten));
+  EXPECT_EQ(rows(kAlerts, 1), "1:0 2:0 3:0 4:0");
+  Append forged = batch_of(kAlerts, 1, 4, 4);  // another 4, a 5 that follows that one, a foreign 7
+  forged.records[0].hash = forged.records[1].previous_hash = digest_of(50);
+  forged.records[3].previous_hash = digest_of(60);
+  put(std::move(forged));
+  EXPECT_EQ(rows(kAlerts, 1), "1:0 2:0 3:0 4:0 5:1 6:0 7:1");
+  EXPECT_EQ(records->counters().chain_breaks, 2u);
+}
+
+TEST_F(RecordStoreTest, a_batch_that_is_told_in_part_again_stores_the_rest_as_it_came) {
+  open();
+  put(batch_of(kAlerts, 1, 1, 2));
+  Append again = batch_of(kAlerts, 1, 1, 4);
+  for (NewRecord& record : again.records) {
+    record.key_id = "key";
+    record.nonce = record.ciphertext + "!";
+    record.flags = kEncrypted;
+    record.report = ReportColumns{.id = "r" + record.ciphertext};
+  }
+  put(std::move(again));
+  auto db = Database::open(day_path(folder.path(), fleet->days()[0]), Database::Mode::write);
+  std::string found;
+  EXPECT_TRUE(each_stored_record(*db, [&](const StoredRecord& at) {
+    if (at.sequence < 3) return;
+    EXPECT_EQ(text_of(at.record.key_id), "key");
+    found += fmt::format("{} {} {};", text_of(at.record.ciphertext), text_of(at.record.nonce),
+                         at.record.flags);
+  }));
+  EXPECT_EQ(found, "7/1/3 7/1/3! 8;7/1/4 7/1/4! 8;");
+  EXPECT_FALSE(*reader->newest("r7/1/2")) << "told again";
+  for (const char* body : {"7/1/3", "7/1/4"}) {
+    auto report = reader->newest(std::string("r") + body);
+    ASSERT_TRUE(report && *report);
+    EXPECT_EQ((*report)->ciphertext, body);
+  }
+}
+
 TEST_F(RecordStoreTest, watermarks_outlive_a_restart_and_the_turn_of_days) {
   open();
   put(batch_of(kAlerts, 1, 1, 2));

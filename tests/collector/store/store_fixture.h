@@ -13,6 +13,7 @@
 #include "collector/store/day_file.h"
 #include "collector/store/record_store.h"
 #include "collector/store/report_reader.h"
+#include "tests/collector/store/stored_records.h"
 
 namespace weir {
 
@@ -104,11 +105,10 @@ class StoreTest : public ::testing::Test {
     std::string text;
     for (std::int64_t day : fleet->days()) {
       auto db = Database::open(day_path(folder.path(), day), Database::Mode::write);
-      Statement row(*db,
-                    "SELECT sequence, flags FROM records WHERE host = ?1 AND lane = ?2 AND epoch "
-                    "= ?3 ORDER BY record");
-      for (row.bind(key.host, static_cast<int>(key.lane), epoch); row.next();)
-        text += fmt::format("{}{}:{}", text.empty() ? "" : " ", row.integer(0), row.integer(1));
+      EXPECT_TRUE(each_stored_record(*db, [&](const StoredRecord& at) {
+        if (at.key == key && at.epoch == epoch)
+          text += fmt::format("{}{}:{}", text.empty() ? "" : " ", at.sequence, at.record.flags);
+      }));
     }
     return text;
   }

@@ -35,8 +35,8 @@
 #include "agent/uplink/user.h"
 #include "collector/api/admin_file.h"
 #include "collector/store/day_file.h"
-#include "collector/store/sqlite.h"
 #include "proto/connect/client.h"
+#include "tests/collector/store/stored_records.h"
 #include "weir/v1/admin.pb.h"
 #include "weir/v1/agent.pb.h"
 
@@ -169,16 +169,15 @@ class Collector {
       auto db = Database::open(day, Database::Mode::write);
       EXPECT_TRUE(db);
       if (!db) continue;
-      Statement row(*db, "SELECT sequence, flags FROM records WHERE lane = ?1 ORDER BY record");
-      for (row.bind(static_cast<int>(lane) + 1); row.next();) {
-        auto sequence = static_cast<std::uint64_t>(row.integer(0));
+      EXPECT_TRUE(each_stored_record(*db, [&](const StoredRecord& at) {
+        if (static_cast<int>(at.key.lane) != static_cast<int>(lane) + 1) return;
         ++found.records;
-        found.flagged += row.integer(1) != 0;
-        if (sequence == found.last) ++found.twice;
-        if (sequence < found.last) ++found.out_of_order;
-        if (sequence > found.last + 1) ++found.gaps;
-        found.last = std::max(found.last, sequence);
-      }
+        found.flagged += at.record.flags != 0;
+        if (at.sequence == found.last) ++found.twice;
+        if (at.sequence < found.last) ++found.out_of_order;
+        if (at.sequence > found.last + 1) ++found.gaps;
+        found.last = std::max(found.last, at.sequence);
+      }));
     }
     return found;
   }
