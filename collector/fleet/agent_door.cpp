@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 
 #include "collector/fleet/batch_reader.h"
 #include "collector/fleet/outbox.h"
@@ -31,6 +32,7 @@ constexpr std::size_t kQuotaBytes = std::size_t{2} << 30;  // 120 KiB a stream, 
 constexpr int kMaxInFlight = 4;  // batches of one stream that wait for the disk
 constexpr std::uint32_t kThrottleMs = 1'000;
 constexpr std::chrono::milliseconds kTick{50};
+constexpr std::int64_t kLookMs = 250;  // after streams that say nothing
 constexpr std::int64_t kFlushMs = 1'000;
 constexpr std::int64_t kFinishWithinMs = 2'000;  // then the stream is cancelled
 
@@ -61,14 +63,12 @@ void keep_strangers_out_of_the_log() {
 }
 
 // Of the verified peer; nothing: it is no host of ours.
-std::optional<X509Certificate> peer_certificate(const grpc::CallbackServerContext& context) {
+std::optional<HostCertificate> peer_certificate(const grpc::CallbackServerContext& context) {
   auto auth = context.auth_context();
   if (!auth || !auth->IsPeerAuthenticated()) return std::nullopt;
   auto pem = auth->FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
   if (pem.size() != 1) return std::nullopt;
-  auto certificate = X509Certificate::from_pem(std::string(pem[0].data(), pem[0].size()));
-  if (!certificate) return std::nullopt;
-  return std::move(*certificate);
+  return read_host_certificate(std::string(pem[0].data(), pem[0].size()));
 }
 
 }  // namespace
@@ -115,6 +115,8 @@ class AgentDoor::Service final : public v1::AgentService::CallbackService {
   mutable std::mutex mutex_;
   std::condition_variable ended_;
   std::unordered_map<std::uint64_t, Stream*> streams_;
+  std::unordered_multimap<std::uint32_t, Stream*> of_hosts_;  // those that were taken
+  std::size_t held_ = 0;  // streams with a batch that the store had no room for
   std::uint64_t next_stream_ = 1;
   AgentDoorCounters counters_;
   bool stopping_ = false;
@@ -137,7 +139,7 @@ class AgentDoor::Service::Stream final
   void finish(grpc::StatusCode code, const std::string& sentence) {
     if (finishing_ms_ != 0) return;
     finishing_ms_ = steady_ms();
-    held_.reset();
+    let_go();
     Finish(grpc::Status(code, sentence));
   }
   // Hands a batch on; a full store keeps it here, and nothing more is read.
@@ -154,10 +156,15 @@ class AgentDoor::Service::Stream final
       return;
     }
     held_ = std::move(append);
+    ++service_.held_;
     retry_ms_ = steady_ms() + service_.options_.store_retry_ms;
     ++service_.counters_.throttled;
     outbox_.throttle(lane, kThrottleMs);
     pump();
+  }
+  std::optional<Append> let_go() {
+    if (held_) --service_.held_;
+    return std::exchange(held_, std::nullopt);
   }
   void read_on() {
     if (reading_ || held_ || in_flight_ >= kMaxInFlight || finishing_ms_ != 0) return;
@@ -183,7 +190,7 @@ class AgentDoor::Service::Stream final
   std::uint64_t number_ = 0;
   const std::int64_t opened_ms_;
   std::uint32_t host_ = 0;
-  std::string host_id_, serial_, boot_id_;
+  std::string host_id_, boot_id_;
   std::int64_t certificate_ends_s_ = 0;
   bool greeted_ = false, reading_ = false, writing_ = false;
   std::int64_t finishing_ms_ = 0;  // since when; 0: not
@@ -202,8 +209,8 @@ class AgentDoor::Service::Stream final
 grpc::ServerBidiReactor<v1::ConnectRequest, v1::ConnectResponse>* AgentDoor::Service::Connect(
     grpc::CallbackServerContext* context) {
   auto* stream = new Stream(*this, context);  // deletes itself in OnDone
-  std::optional<X509Certificate> certificate = peer_certificate(*context);
-  const std::string id = certificate ? certificate->host_id() : "";
+  std::optional<HostCertificate> certificate = peer_certificate(*context);
+  const std::string id = certificate ? certificate->host_id : "";
   const std::int64_t now_s = wall_s();
   std::optional<HostView> host = id.empty() ? std::nullopt : parts_.hosts.find(id, now_s);
   std::lock_guard lock(mutex_);
@@ -229,8 +236,8 @@ grpc::ServerBidiReactor<v1::ConnectRequest, v1::ConnectResponse>* AgentDoor::Ser
   ++counters_.opened;
   stream->host_ = host->row.number;
   stream->host_id_ = id;
-  stream->serial_ = certificate->serial();
-  stream->certificate_ends_s_ = certificate->not_after_s();
+  stream->certificate_ends_s_ = certificate->not_after_s;
+  of_hosts_.emplace(stream->host_, stream);
   stream->read_on();
   return stream;
 }
@@ -242,10 +249,9 @@ void AgentDoor::Service::greet(Stream& stream, const v1::Hello& hello) {
   const std::int64_t now_ms = steady_ms();
   stream.greeted_ = true;
   stream.boot_id_ = hello.boot_id().substr(0, 64);
-  for (auto& [number, other] : streams_) {
-    if (other == &stream || other->host_ != stream.host_ || !other->greeted_ ||
-        other->finishing_ms_ != 0)
-      continue;
+  for (auto [at, end] = of_hosts_.equal_range(stream.host_); at != end; ++at) {
+    Stream* other = at->second;
+    if (other == &stream || !other->greeted_ || other->finishing_ms_ != 0) continue;
     if (other->boot_id_ == stream.boot_id_) {
       other->finish(grpc::StatusCode::ABORTED, "the host opened another stream");
     } else {
@@ -318,6 +324,12 @@ void AgentDoor::Service::Stream::OnDone() {
     std::lock_guard lock(service_.mutex_);
     if (greeted_) service_.parts_.hosts.disconnected(host_, wall_s());
     service_.streams_.erase(number_);
+    let_go();
+    for (auto [at, end] = service_.of_hosts_.equal_range(host_); at != end; ++at)
+      if (at->second == this) {
+        service_.of_hosts_.erase(at);
+        break;
+      }
     if (service_.streams_.empty()) service_.ended_.notify_all();
   }
   delete this;
@@ -344,8 +356,8 @@ void AgentDoor::Service::push_policy(const std::string& group) {
 
 void AgentDoor::Service::close_host(std::uint32_t number, const std::string& sentence) {
   std::lock_guard lock(mutex_);
-  for (auto& [key, stream] : streams_)
-    if (stream->host_ == number) stream->finish(grpc::StatusCode::PERMISSION_DENIED, sentence);
+  for (auto [at, end] = of_hosts_.equal_range(number); at != end; ++at)
+    at->second->finish(grpc::StatusCode::PERMISSION_DENIED, sentence);
 }
 
 AgentDoorCounters AgentDoor::Service::counters() const {
@@ -358,12 +370,16 @@ AgentDoorCounters AgentDoor::Service::counters() const {
 // ---- looking after ------------------------------------------------------------------------------
 
 void AgentDoor::Service::look_after() {
-  std::int64_t flushed_ms = steady_ms();
+  std::int64_t flushed_ms = steady_ms(), looked_ms = 0;
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     ended_.wait_for(lock, kTick);
     const std::int64_t now_ms = steady_ms(), now_s = wall_s();
-    for (auto& [number, stream] : streams_) look_after(*stream, now_ms, now_s);
+    // A walk over thousands of streams: at each tick only while one of them waits for the store.
+    if (held_ != 0 || now_ms - looked_ms >= kLookMs) {
+      looked_ms = now_ms;
+      for (auto& [number, stream] : streams_) look_after(*stream, now_ms, now_s);
+    }
     if (now_ms - flushed_ms < kFlushMs) continue;
     flushed_ms = now_ms;
     for (auto& [number, stream] : streams_) check_standing(*stream, now_s);
@@ -385,22 +401,19 @@ void AgentDoor::Service::look_after(Stream& stream, std::int64_t now_ms, std::in
     return stream.finish(grpc::StatusCode::UNAUTHENTICATED,
                          "the certificate has expired: renew it");
   if (stream.held_ && now_ms >= stream.retry_ms_) {
-    Append append = std::move(*stream.held_);
-    stream.held_.reset();
-    stream.take(std::move(append));
+    stream.take(*stream.let_go());
   }
   if (stream.suspect_ms_ == 0 || now_ms - stream.suspect_ms_ < options_.clone_proof_ms) return;
   int alive = 0;
-  for (auto& [number, other] : streams_)
-    alive += other->host_ == stream.host_ && other->suspect_ms_ != 0 && other->finishing_ms_ == 0;
+  for (auto [at, end] = of_hosts_.equal_range(stream.host_); at != end; ++at)
+    alive += at->second->suspect_ms_ != 0 && at->second->finishing_ms_ == 0;
   stream.suspect_ms_ = 0;
   if (alive < 2) return;
   ++counters_.clones;
   parts_.hosts.set_cloned(stream.host_);
-  for (auto& [number, other] : streams_)
-    if (other->host_ == stream.host_)
-      other->finish(grpc::StatusCode::FAILED_PRECONDITION,
-                    "two machines speak with this key: both are held");
+  for (auto [at, end] = of_hosts_.equal_range(stream.host_); at != end; ++at)
+    at->second->finish(grpc::StatusCode::FAILED_PRECONDITION,
+                       "two machines speak with this key: both are held");
 }
 
 // Whoever was revoked while its stream was being opened goes too.

@@ -24,6 +24,17 @@ struct FreeBy {
 using MdContext = std::unique_ptr<EVP_MD_CTX, FreeBy<EVP_MD_CTX, EVP_MD_CTX_free>>;
 using Extension = std::unique_ptr<X509_EXTENSION, FreeBy<X509_EXTENSION, X509_EXTENSION_free>>;
 using Request = std::unique_ptr<X509_REQ, FreeBy<X509_REQ, X509_REQ_free>>;
+using Names = std::unique_ptr<GENERAL_NAMES, FreeBy<GENERAL_NAMES, GENERAL_NAMES_free>>;
+using Time = std::unique_ptr<ASN1_TIME, FreeBy<ASN1_TIME, ASN1_TIME_free>>;
+struct FreeExtensions {
+  void operator()(X509_EXTENSIONS* all) const {
+    sk_X509_EXTENSION_pop_free(all, X509_EXTENSION_free);
+  }
+};
+using Extensions = std::unique_ptr<X509_EXTENSIONS, FreeExtensions>;
+struct FreeBytes {
+  void operator()(unsigned char* bytes) const { OPENSSL_free(bytes); }
+};
 struct FreeBio {
   void operator()(BIO* bio) const { BIO_free_all(bio); }
 };
@@ -60,6 +71,60 @@ std::int64_t seconds_of(const ASN1_TIME* time) {
   int days = 0, seconds = 0;
   if (ASN1_TIME_diff(&days, &seconds, epoch, time) != 1) return 0;
   return std::int64_t{days} * 86'400 + seconds;
+}
+
+std::string host_id_of(const Names& names) {
+  // Exactly one name: with two, it would be a choice who this is.
+  if (!names || sk_GENERAL_NAME_num(names.get()) != 1) return {};
+  const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), 0);
+  if (name->type != GEN_URI) return {};
+  const ASN1_IA5STRING* uri = name->d.uniformResourceIdentifier;
+  std::string_view text(reinterpret_cast<const char*>(ASN1_STRING_get0_data(uri)),
+                        static_cast<std::size_t>(ASN1_STRING_length(uri)));
+  if (!text.starts_with(kHostUri)) return {};
+  return std::string(text.substr(std::string_view(kHostUri).size()));
+}
+
+struct Der {
+  const unsigned char* at;
+  long left;
+};
+
+// Takes the next element off `from` and gives what is in it; nothing: it is of another kind, or cut
+// short.
+std::optional<Der> take(Der& from, int tag, int tag_class = V_ASN1_UNIVERSAL) {
+  const unsigned char* at = from.at;
+  long size = 0;
+  int found_tag = 0, found_class = 0;
+  if (from.left <= 0) return std::nullopt;
+  const int form = ASN1_get_object(&at, &size, &found_tag, &found_class, from.left);
+  constexpr int kFailed = 0x80, kIndefinite = 0x01;
+  if ((form & (kFailed | kIndefinite)) != 0 || found_tag != tag || found_class != tag_class)
+    return std::nullopt;
+  from.left -= at - from.at + size;
+  from.at = at + size;
+  return Der{at, size};
+}
+
+// RFC 5280, 4.1: version, serial, algorithm, issuer, validity, subject, key, extensions.
+std::optional<HostCertificate> read_host_der(Der der) {
+  auto certificate = take(der, V_ASN1_SEQUENCE);
+  auto body = certificate ? take(*certificate, V_ASN1_SEQUENCE) : std::nullopt;
+  if (!body || !take(*body, 0, V_ASN1_CONTEXT_SPECIFIC) || !take(*body, V_ASN1_INTEGER) ||
+      !take(*body, V_ASN1_SEQUENCE) || !take(*body, V_ASN1_SEQUENCE))
+    return std::nullopt;
+  auto validity = take(*body, V_ASN1_SEQUENCE);
+  if (!validity || !(take(*validity, V_ASN1_UTCTIME) || take(*validity, V_ASN1_GENERALIZEDTIME)) ||
+      !take(*body, V_ASN1_SEQUENCE) || !take(*body, V_ASN1_SEQUENCE))
+    return std::nullopt;
+  Time not_after(d2i_ASN1_TIME(nullptr, &validity->at, validity->left));
+  auto extensions = take(*body, 3, V_ASN1_CONTEXT_SPECIFIC);
+  if (!not_after || !extensions) return std::nullopt;
+  Extensions parsed(d2i_X509_EXTENSIONS(nullptr, &extensions->at, extensions->left));
+  if (!parsed) return std::nullopt;
+  Names names(static_cast<GENERAL_NAMES*>(
+      X509V3_get_d2i(parsed.get(), NID_subject_alt_name, nullptr, nullptr)));
+  return HostCertificate{host_id_of(names), seconds_of(not_after.get())};
 }
 
 void add_extension(X509* certificate, X509V3_CTX* context, int nid, const std::string& value) {
@@ -203,6 +268,20 @@ Result<X509Certificate> X509Certificate::from_pem(const std::string& pem) {
   return certificate;
 }
 
+std::optional<HostCertificate> read_host_certificate(const std::string& pem) {
+  unsigned char* bytes = nullptr;
+  long size = 0;
+  Bio bio = reading(pem);
+  const bool read =
+      PEM_bytes_read_bio(&bytes, &size, nullptr, PEM_STRING_X509, bio.get(), nullptr, nullptr) == 1;
+  ERR_clear_error();
+  if (!read) return std::nullopt;
+  std::unique_ptr<unsigned char, FreeBytes> owned(bytes);
+  std::optional<HostCertificate> found = read_host_der({bytes, size});
+  ERR_clear_error();
+  return found;
+}
+
 std::string X509Certificate::der() const {
   return der_by<X509>(i2d_X509, raw());
 }
@@ -219,17 +298,8 @@ std::string X509Certificate::serial() const {
 }
 
 std::string X509Certificate::host_id() const {
-  std::unique_ptr<GENERAL_NAMES, FreeBy<GENERAL_NAMES, GENERAL_NAMES_free>> names(
-      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(raw(), NID_subject_alt_name, nullptr, nullptr)));
-  // Exactly one name: with two, it would be a choice who this is.
-  if (!names || sk_GENERAL_NAME_num(names.get()) != 1) return {};
-  const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), 0);
-  if (name->type != GEN_URI) return {};
-  const ASN1_IA5STRING* uri = name->d.uniformResourceIdentifier;
-  std::string_view text(reinterpret_cast<const char*>(ASN1_STRING_get0_data(uri)),
-                        static_cast<std::size_t>(ASN1_STRING_length(uri)));
-  if (!text.starts_with(kHostUri)) return {};
-  return std::string(text.substr(std::string_view(kHostUri).size()));
+  return host_id_of(Names(static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(raw(), NID_subject_alt_name, nullptr, nullptr))));
 }
 
 std::int64_t X509Certificate::not_before_s() const {
