@@ -1,4 +1,4 @@
-// weir-engine --compile: see compile.h.
+// weir-engine --compile, --read-command, --read-trust: see compile.h.
 #include "agent/engine/compile.h"
 
 #include <fmt/format.h>
@@ -13,10 +13,12 @@
 #include "agent/engine/seal.h"
 #include "agent/guard/compiled.h"
 #include "agent/guard/descriptors.h"
+#include "agent/guard/signed_reading.h"
 #include "agent/run/flatten.h"
 #include "agent/run/resolvers.h"
 #include "core/base/sha256.h"
 #include "core/policy/evaluate.h"
+#include "proto/map/command_proto.h"
 #include "proto/map/envelope_proto.h"
 #include "proto/map/policy_proto.h"
 
@@ -40,6 +42,13 @@ std::vector<std::uint8_t> refused(CompiledHeader header, Refusal why, const std:
   header.refusal = static_cast<std::uint32_t>(why);
   put_words(header.words, words);
   return answer_of(header, {}, {});
+}
+
+template <class T>
+std::vector<std::uint8_t> block_of(const T& block) {
+  std::vector<std::uint8_t> bytes(sizeof block);
+  std::memcpy(bytes.data(), &block, sizeof block);
+  return bytes;
 }
 
 bool write_all(int fd, Bytes bytes) {
@@ -90,14 +99,55 @@ std::vector<std::uint8_t> compile_envelope(Bytes bytes, const std::vector<IpAddr
   return answer_of(header, flatten(*policy, resolvers), bytes_of(envelope->policy));
 }
 
-int run_compile(std::uint32_t user) {
-  std::vector<IpAddress> resolvers = host_resolvers();
-  Bytes envelope = map_envelope();
+std::vector<std::uint8_t> read_command(Bytes body) {
+  CommandReading reading;
+  reading.magic = kCommandReadingMagic;
+  if (auto command = command_from_bytes(body)) {
+    reading.verb = command->verb;
+    reading.lease_s = command->lease_s;
+    reading.not_before_wall_s = command->not_before_wall_s;
+    reading.expires_wall_s = command->expires_wall_s;
+    reading.id = command->id;
+    put_text(reading.host_id, command->host_id);
+    put_text(reading.asked, command->asked);
+  } else {
+    reading.refusal =
+        static_cast<std::uint32_t>(command.error().kind == CommandFault::Kind::unknown_part
+                                       ? wire::CommandRefusal::unknown_part
+                                       : wire::CommandRefusal::damaged);
+    put_text(reading.words, command.error().words);
+  }
+  return block_of(reading);
+}
+
+std::vector<std::uint8_t> read_trust_set(Bytes set) {
+  TrustReading reading;
+  reading.magic = kTrustReadingMagic;
+  if (Result<TrustSetTerms> trust = trust_set_from_bytes(set)) {
+    reading.number = trust->number;
+    reading.threshold = trust->threshold;
+    for (const TrustSetKey& key : trust->keys)
+      reading.key[reading.keys++] = {key.id, key.key, key.expires_wall_s};
+  } else {
+    reading.damaged = 1;
+    put_text(reading.words, trust.error().sentence);
+  }
+  return block_of(reading);
+}
+
+int run_reading(Reading what, std::uint32_t user) {
+  std::vector<IpAddress> resolvers;
+  if (what == Reading::policy) resolvers = host_resolvers();
+  Bytes bytes = map_envelope();
   if (Result<SealReport> seal = seal_engine(user); !seal) {
     fmt::print(stderr, "weir-engine: {}\n", seal.error().sentence);
     return 1;
   }
-  return write_all(fds::kRecord, compile_envelope(envelope, resolvers)) ? 0 : 1;
+  std::vector<std::uint8_t> answer;
+  if (what == Reading::policy) answer = compile_envelope(bytes, resolvers);
+  if (what == Reading::command) answer = read_command(bytes);
+  if (what == Reading::trust) answer = read_trust_set(bytes);
+  return write_all(fds::kRecord, answer) ? 0 : 1;
 }
 
 }  // namespace weir

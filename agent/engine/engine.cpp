@@ -159,6 +159,7 @@ bool Engine::read_guard() {
       if (!take_policy(*given, passed)) return false;
     if (const auto* found = std::get_if<wire::Process>(&*message))
       feed(event_of(found->exec, boot_to_wall_ns_));
+    if (const auto* told = std::get_if<wire::CommandTold>(&*message)) outlet_.command(*told, now());
     if (const auto* seen = std::get_if<wire::Interface>(&*message))
       feed({now(), InterfaceSeen{seen->text(), seen->index}});
     if (const auto* lost = std::get_if<wire::Lost>(&*message))

@@ -31,7 +31,7 @@ constexpr std::size_t kMaxAccounts =
 struct Arguments {
   PrinterOptions printer;
   bool record = false;
-  bool compile = false;
+  std::optional<Reading> reading;
   uid_t user = kEngineUser;
 };
 
@@ -46,7 +46,11 @@ std::optional<Arguments> read_arguments(int argc, char** argv) {
     else if (word == "--record")
       arguments.record = true;
     else if (word == "--compile")
-      arguments.compile = true;
+      arguments.reading = Reading::policy;
+    else if (word == "--read-command")
+      arguments.reading = Reading::command;
+    else if (word == "--read-trust")
+      arguments.reading = Reading::trust;
     else if (word == "--user" && n + 1 < argc)
       arguments.user = static_cast<uid_t>(std::strtoul(argv[++n], nullptr, 10));
     else
@@ -125,8 +129,8 @@ int failed(const std::string& sentence) {
 
 int run(int argc, char** argv) {
   std::optional<Arguments> arguments = read_arguments(argc, argv);
-  if (arguments && arguments->compile && is_regular(fds::kCompileEnvelope))
-    ::_exit(run_compile(arguments->user));  // as below
+  if (arguments && arguments->reading && is_regular(fds::kCompileEnvelope))
+    ::_exit(run_reading(*arguments->reading, arguments->user));  // as below
   if (!arguments || !is_socket(fds::kGuard)) {
     fmt::print(stderr, "weir-engine is started by weir-guard\n");
     return kExitUsage;

@@ -126,6 +126,10 @@ void EngineOutlet::audit(const Event& event) {
     spooler_->offer(SpoolLane::audit, std::move(*record));
 }
 
+void EngineOutlet::command(const wire::CommandTold& told, const Stamp& at) {
+  if (spooler_ != nullptr) spooler_->offer(SpoolLane::audit, record_of(told, at));
+}
+
 void EngineOutlet::tell_spool_losses() {
   if (spooler_ == nullptr) return;
   constexpr std::array<const char*, kSpoolLanes> kNames{"spool_queue_alert", "spool_queue_audit",

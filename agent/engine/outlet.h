@@ -56,7 +56,8 @@ class EngineOutlet : public Outlet {
   // From now on; `spooler` outlives this.
   void use(Spooler* spooler) { spooler_ = spooler; }
   void audit(const Event& event);  // the collector gets it if it is one of the audit lane
-  void tell_spool_losses();        // what found no room since it was last called, as a gap
+  void command(const wire::CommandTold& told, const Stamp& at);  // likewise
+  void tell_spool_losses();  // what found no room since it was last called, as a gap
   void session(const Session& session, const Stamp& at);
   // Its verdict is not needed any more, nor the one that its last record may give: most short
   // connections are over before anything of them is read.

@@ -3,7 +3,9 @@
 
 #include <memory>
 
+#include "agent/guard/uplink_messages.h"
 #include "agent/wire/report_proto.h"
+#include "core/base/command_id.h"
 #include "core/policy/policy.h"
 #include "platform/event_log/event_proto.h"
 #include "proto/map/text.h"
@@ -27,6 +29,26 @@ std::string record_of(const Gap& gap) {
   v1::Record record;
   record.mutable_gap()->set_what(shown(gap.what));
   record.mutable_gap()->set_lost(gap.lost);
+  return record.SerializeAsString();
+}
+
+std::string record_of(const wire::CommandTold& told, const Stamp& at) {
+  v1::Record record;
+  v1::CommandRecord& out = *record.mutable_command();
+  out.mutable_at()->set_boot_ns(at.boot_ns);
+  out.mutable_at()->set_wall_ns(at.wall_ns);
+  out.set_id(text_of_command_id(told.id));
+  out.set_verb(static_cast<v1::CommandBody::Verb>(told.verb));
+  out.set_outcome(static_cast<v1::CommandResult::Outcome>(told.outcome));
+  for (std::uint32_t n = 0; n < told.keys; ++n)
+    out.add_key_ids(told.key[n].data(), told.key[n].size());
+  out.set_asked(shown(told.asked.data()));
+  const auto reason = static_cast<wire::CommandRefusal>(told.reason);
+  if (reason == wire::CommandRefusal::none || told.reason >= wire::kCommandRefusals)
+    return record.SerializeAsString();
+  out.add_why()->set_code(std::string(wire::code_of(reason)));
+  if (std::string words = shown(told.words.data()); !words.empty())
+    out.mutable_why(0)->add_args(words);
   return record.SerializeAsString();
 }
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "agent/guard/messages.h"
 #include "core/event/event.h"
 #include "core/event/report.h"
 
@@ -13,6 +14,7 @@ namespace weir {
 std::string record_of(const Report& report);  // without texts: the collector renders reasons
 std::string record_of(const UsageRow& row);
 std::string record_of(const Gap& gap);
+std::string record_of(const wire::CommandTold& told, const Stamp& at);
 // Of the audit lane: sessions, changes of policy, starts, gaps. Nothing for every other event.
 std::optional<std::string> audit_record_of(const Event& event);
 

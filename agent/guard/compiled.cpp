@@ -2,11 +2,12 @@
 // compiled.h.
 #include "agent/guard/compiled.h"
 
-#include <sodium.h>
-
 #include <algorithm>
-#include <bitset>
+#include <cstddef>
 #include <cstring>
+
+#include "agent/guard/signed_reading.h"
+#include "core/base/sha256.h"
 
 namespace weir {
 namespace {
@@ -40,36 +41,18 @@ Result<CompiledEnvelope> read_compiled(Bytes bytes) {
 }
 
 void put_words(std::array<char, 256>& words, std::string_view text) {
-  words.fill(0);
-  const std::size_t size = std::min(text.size(), words.size() - 1);
-  for (std::size_t n = 0; n < size; ++n) {
-    const auto c = static_cast<unsigned char>(text[n]);
-    words[n] = c < 0x20 || c == 0x7f ? ' ' : text[n];
-  }
+  put_text(words, text);
 }
 
 wire::Refusal check_signatures(Bytes envelope, std::span<const wire::OfferedSignature> signatures,
                                const PolicyTrust& trust, std::int64_t wall_s) {
   if (envelope.size() > kMaxEnvelopeBytes) return wire::Refusal::too_large;
-  if (::sodium_init() < 0) return wire::Refusal::failed;
-  const std::vector<std::uint8_t> covered = signed_bytes_of_policy(envelope);
-  std::bitset<kMaxTrustedKeys> good;
-  bool known = false, bad = false;
-  for (const wire::OfferedSignature& one :
-       signatures.first(std::min(signatures.size(), kMaxPolicySignatures)))
-    for (std::size_t n = 0; n < trust.keys.size() && n < kMaxTrustedKeys; ++n) {
-      const TrustedKey& key = trust.keys[n];
-      if (key.id != one.key || (key.expires_wall_s != 0 && key.expires_wall_s <= wall_s)) continue;
-      known = true;
-      if (::crypto_sign_verify_detached(one.signature.data(), covered.data(), covered.size(),
-                                        key.key.data()) == 0)
-        good.set(n);
-      else
-        bad = true;
-    }
-  if (good.count() >= trust.threshold) return wire::Refusal::none;
-  if (bad) return wire::Refusal::bad_signature;
-  return known ? wire::Refusal::threshold : wire::Refusal::unknown_key;
+  const SignatureCount count =
+      count_signatures(kPolicyPurpose, envelope, signatures, trust, wall_s);
+  if (!count.usable) return wire::Refusal::failed;
+  if (count.good.count() >= trust.threshold) return wire::Refusal::none;
+  if (count.bad) return wire::Refusal::bad_signature;
+  return count.known ? wire::Refusal::threshold : wire::Refusal::unknown_key;
 }
 
 wire::Refusal check_terms(const CompiledEnvelope& compiled, const PolicyTrust& trust,
@@ -84,16 +67,25 @@ wire::Refusal check_terms(const CompiledEnvelope& compiled, const PolicyTrust& t
 }
 
 Result<KeptView> read_kept(Bytes bytes) {
+  constexpr std::size_t kFirstSize = offsetof(KeptPolicy, trust_number);
   KeptView kept;
-  if (bytes.size() <= sizeof kept.head || bytes.size() > kMaxKeptBytes)
+  if (bytes.size() <= kFirstSize || bytes.size() > kMaxKeptBytes)
     return fail("the kept policy has no size of one");
-  std::memcpy(&kept.head, bytes.data(), sizeof kept.head);
-  kept.envelope = bytes.subspan(sizeof kept.head);
+  std::memcpy(&kept.head, bytes.data(), kFirstSize);
+  const bool first = kept.head.magic == kFirstKeptMagic;
+  if (!first && bytes.size() <= sizeof kept.head) return fail("the kept policy is cut");
+  if (!first) std::memcpy(&kept.head, bytes.data(), sizeof kept.head);
+  kept.envelope = bytes.subspan(first ? kFirstSize : sizeof kept.head);
   const wire::OfferPolicy& offer = kept.head.offer;
-  if (kept.head.magic != kKeptMagic || kept.head.keep_on_exit > 1 ||
+  if ((!first && kept.head.magic != kKeptMagic) || kept.head.keep_on_exit > 1 ||
       offer.signatures > kMaxPolicySignatures || offer.envelope_size != kept.envelope.size())
     return fail("the kept policy is damaged");
   return kept;
+}
+
+bool KeptView::was_taken_before(const PolicyTrust& trust) const {
+  return head.magic == kKeptMagic && head.trust_number != 0 && head.trust_number < trust.number &&
+         sha256(envelope) == head.digest;
 }
 
 }  // namespace weir

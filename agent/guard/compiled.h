@@ -57,18 +57,27 @@ wire::Refusal check_terms(const CompiledEnvelope& compiled, const PolicyTrust& t
                           std::uint32_t number_in_force, std::int64_t wall_s);
 
 // What `weir run` keeps in STATE/policy, and hands to the guard's start: this, then the envelope.
+// Files of before keys could change have another magic and end before `trust_number`.
 struct KeptPolicy {
   std::uint32_t magic = 0;
   std::uint32_t keep_on_exit = 0;  // the policy's on_exit: 1 keep
   wire::OfferPolicy offer;
+  std::uint32_t trust_number = 0;  // of the keys that it was taken by
+  std::uint32_t pad = 0;
+  std::array<std::uint8_t, 32> digest{};  // SHA-256 of the envelope
 };
-inline constexpr std::uint32_t kKeptMagic = 0x50544b57;  // "WKTP"
+inline constexpr std::uint32_t kFirstKeptMagic = 0x50544b57;  // "WKTP"
+inline constexpr std::uint32_t kKeptMagic = 0x32544b57;       // "WKT2"
 inline constexpr std::uint32_t kCompiledMagic = 0x504d4357;
 inline constexpr std::size_t kMaxKeptBytes = sizeof(KeptPolicy) + kMaxEnvelopeBytes;
 
 struct KeptView {
   KeptPolicy head;
   Bytes envelope;
+
+  // It was taken by keys that others have followed since: whose signature it has no longer matters,
+  // it is what was written. A policy outlives the keys that brought it.
+  bool was_taken_before(const PolicyTrust& trust) const;
 };
 Result<KeptView> read_kept(Bytes bytes);
 

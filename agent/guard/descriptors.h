@@ -25,20 +25,21 @@ inline constexpr int kLast = kNews;       // of what both have
 // guard, with a collector; else /dev/null
 inline constexpr int kTrust = 14;  // read only: agent/guard/trust.h
 inline constexpr int kKept = 15;   // read only: the last good signed policy, compiled.h
-inline constexpr int kKeep = 16;   // socketpair: KeptPolicy and its envelope to `weir run`
+inline constexpr int kKeep = 16;   // socketpair: what `weir run` keeps on the disk, keeping.h
 // spawner, for the uplink: what is to be its kUplinkSpool … kUplinkIdentity
 inline constexpr int kSpawnSpool = 17;
 inline constexpr int kSpawnAcknowledged = 18;
 inline constexpr int kSpawnIdentity = 19;
 inline constexpr int kSpawnCgroup = 20;  // cgroup.procs of its own cgroup
-inline constexpr int kGuardLast = kSpawnCgroup;
+inline constexpr int kDone = 21;         // guard, read only: commands of before, done_commands.h
+inline constexpr int kGuardLast = kDone;
 
 // engine
 inline constexpr int kGuard = 3;  // socketpair
 inline constexpr int kSource =
     5;  // ring of the kernel part, or a packet socket where there is none
 
-// compile child: its answer goes to kRecord
+// compile child, and those that read a command or a set of keys: the answer goes to kRecord
 inline constexpr int kCompileEnvelope = 3;  // sealed memory
 
 // uplink: arguments are `--collector HOST:PORT`; standard error is the guard's

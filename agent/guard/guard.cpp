@@ -15,6 +15,7 @@
 #include <ctime>
 #include <utility>
 
+#include "agent/guard/descriptors.h"
 #include "core/event/report.h"
 
 namespace weir {
@@ -67,19 +68,25 @@ Result<void> put_in_force(KernelPart& kernel, const FlatPolicy& policy) {
 
 }  // namespace
 
-Guard::Guard(KernelPart kernel, PolicyInForce policy, std::optional<PolicyTrust> trust)
+Guard::Guard(KernelPart kernel, PolicyInForce policy, std::optional<PolicyTrust> trust,
+             const DoneCommands& done)
     : kernel_(std::move(kernel)),
       policy_(std::move(policy)),
       uplink_(trust.has_value()),
       since_wall_s_(wall_s()),
       state_(kernel_.state()) {
-  if (trust) offers_.emplace(std::move(*trust));
+  if (trust) {
+    offers_.emplace(std::move(*trust));
+    commands_.emplace(done, now_ns());
+    rotation_.emplace(now_ns() | 1ull << 63);  // its questions have numbers of their own
+  }
+  tell_host_facts();
   tell_policy_state();
   watch_interfaces();
 }
 
 Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
-                          std::optional<PolicyTrust> trust) {
+                          std::optional<PolicyTrust> trust, const DoneCommands& done) {
   KernelOptions wanted;
   wanted.cgroup = options.cgroup;
   wanted.pin_dir = options.pin_dir;
@@ -94,7 +101,7 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
   if (!options.uplink_cgroup.empty())
     if (auto set = kernel->set_home(options.uplink_cgroup, 0); !set)
       return tl::unexpected(set.error());
-  return Guard(std::move(*kernel), std::move(policy), std::move(trust));
+  return Guard(std::move(*kernel), std::move(policy), std::move(trust), done);
 }
 
 void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
@@ -104,16 +111,15 @@ void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
     std::uint64_t now = now_ns();
     if (!running_ && now >= start_at_ns_) start_engine(spawner, now);
     uplink_.tend(spawner, now);
-    // One offer at a time, and the next when the engine runs by the last.
-    const bool may_offer =
-        offers_ && !offers_->busy() && !to_give_ && (!session_ || session_->is_taken());
-    pollfd wanted[6] = {{signal_fd, POLLIN, 0},
+    const bool may_offer = may_hear_offers();
+    pollfd wanted[7] = {{signal_fd, POLLIN, 0},
                         {kernel_.told_poll_fd(), POLLIN, 0},
                         {spawner.fd(), POLLIN, 0},
                         {engine_, POLLIN, 0},
                         {may_offer ? uplink_.fd() : -1, POLLIN, 0},
-                        {interfaces_->fd(), POLLIN, 0}};
-    if (::poll(wanted, 6, wait_ms(now)) < 0 && errno != EINTR) return;
+                        {interfaces_->fd(), POLLIN, 0},
+                        {waits_for_keeper() ? fds::kKeep : -1, POLLIN, 0}};
+    if (::poll(wanted, 7, wait_ms(now)) < 0 && errno != EINTR) return;
     now = now_ns();
     hear_told(now);
     destroy_due(now);
@@ -123,6 +129,7 @@ void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
     if (ending_) end_engine(spawner);
     if (wanted[2].revents != 0) hear_spawner(spawner, now);
     if (wanted[4].revents != 0) hear_uplink(spawner, now);
+    if (wanted[6].revents != 0) hear_keeper(now);
     if (to_give_) give_policy();
     if (now >= second_ns_) each_second(spawner, now);
     if (told_ < to_tell_.size()) tell_processes();
@@ -140,6 +147,17 @@ void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
       running_ = !spawner.is_gone() && !(ended && ended->role == Role::engine);
     }
   engine_may_answer(false);
+}
+
+// One offer at a time, of whatever kind, and the next when the engine runs by the last policy.
+bool Guard::may_hear_offers() const {
+  return offers_ && !offers_->busy() && !commands_->busy() && !rotation_->busy() && !to_give_ &&
+         (!session_ || session_->is_taken());
+}
+
+bool Guard::waits_for_keeper() const {
+  return (commands_ && commands_->busy() && !commands_->reads()) ||
+         (rotation_ && rotation_->busy() && !rotation_->reads());
 }
 
 int Guard::wait_ms(std::uint64_t now) const {
@@ -292,6 +310,8 @@ void Guard::hear_spawner(Spawner& spawner, std::uint64_t now) {
   if (!ended) return;
   if (ended->role == Role::uplink) return uplink_.ended(ended->status, now);
   if (ended->role == Role::compile) return take_compiled(ended->status, now);
+  if (ended->role == Role::read_command) return take_command(ended->status, now);
+  if (ended->role == Role::read_trust) return take_trust(ended->status, now);
   if (engine_ >= 0) ::close(std::exchange(engine_, -1));
   running_ = ending_ = false;
   engine_may_answer(false);
@@ -310,6 +330,10 @@ void Guard::each_second(Spawner& spawner, std::uint64_t now) {
     (void)kernel_.remove_prefix(*ended);
   tell_losses();
   if (offers_ && offers_->is_late(now)) spawner.kill(Role::compile);
+  if (commands_ && commands_->is_late(now)) spawner.kill(Role::read_command);
+  if (rotation_ && rotation_->is_late(now)) spawner.kill(Role::read_trust);
+  hear_keeper(now);  // an answer that is late
+  tell_commands();
   if (policy_.accepted && !expired_ && policy_.accepted->view.header->expires_wall_s <= wall_s()) {
     expired_ = true;
     tell_policy_state();
@@ -334,6 +358,8 @@ bool Guard::tell(M message) {
   --sequence_;  // it was not heard: the next one has its number
   return false;
 }
+
+template bool Guard::tell(wire::CommandTold);  // guard_commands.cpp
 
 void Guard::tell_processes() {
   for (std::size_t n = 0; n < kTasksAtOnce && told_ < to_tell_.size(); ++n) {

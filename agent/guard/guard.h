@@ -5,17 +5,20 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "agent/guard/commands.h"
 #include "agent/guard/due_sockets.h"
 #include "agent/guard/flat_policy.h"
 #include "agent/guard/interfaces.h"
 #include "agent/guard/leases.h"
 #include "agent/guard/messages.h"
 #include "agent/guard/offers.h"
+#include "agent/guard/rotation.h"
 #include "agent/guard/spawner.h"
 #include "agent/guard/uplink_link.h"
 #include "platform/linux/kernel_part.h"
@@ -44,6 +47,7 @@ struct GuardCounters {              // told on standard error at the end, and in
   std::uint64_t blocks = 0;
   std::uint64_t engines = 0;                  // started
   std::uint64_t policies = 0, refusals = 0;   // offered ones that came into force, and not
+  std::uint64_t commands_unrecorded = 0;      // no engine was there to write them down
   std::uint64_t silent = 0;                   // engines ended because nothing was heard of them
   std::uint64_t damage[wire::kDamages] = {};  // messages that ended an engine, by kind
 };
@@ -51,9 +55,9 @@ struct GuardCounters {              // told on standard error at the end, and in
 class Guard {
  public:
   // Loads or adopts the kernel part and puts the policy in force. An Error: there is no bound.
-  // `trust`: with a collector, whom policies are taken from.
+  // `trust`: with a collector, whom policies and commands are taken from; `done`: those of before.
   static Result<Guard> load(const GuardOptions& options, PolicyInForce policy,
-                            std::optional<PolicyTrust> trust);
+                            std::optional<PolicyTrust> trust, const DoneCommands& done);
   Guard(Guard&&) noexcept = default;
 
   // Until SIGTERM. `ready_fd` gets one byte once the engine answers, or is late; then it is closed.
@@ -64,18 +68,33 @@ class Guard {
   bool keeps_on_exit() const { return policy_.flat.header->keep != 0; }
 
  private:
-  Guard(KernelPart kernel, PolicyInForce policy, std::optional<PolicyTrust> trust);
+  Guard(KernelPart kernel, PolicyInForce policy, std::optional<PolicyTrust> trust,
+        const DoneCommands& done);
 
   void hear_told(std::uint64_t now);
   void destroy_due(std::uint64_t now);
   void hear_engine(std::uint64_t now);
   void hear_spawner(Spawner& spawner, std::uint64_t now);
   void hear_uplink(Spawner& spawner, std::uint64_t now);
+  void hear_command(Spawner& spawner, const wire::OfferCommand& offer, Result<SealedMemory> body,
+                    std::uint64_t now);
+  void hear_trust(Spawner& spawner, const wire::OfferTrust& offer, Result<SealedMemory> set,
+                  std::uint64_t now);
+  void hear_keeper(std::uint64_t now);
   void take_compiled(int status, std::uint64_t now);
+  void take_command(int status, std::uint64_t now);
+  void take_trust(int status, std::uint64_t now);
+  void carry_out(const CommandEnded& ended);
+  void record(const CommandEnded& ended);
+  void tell_commands();
+  void tell_host_facts();
+  bool waits_for_keeper() const;
+  bool may_hear_offers() const;
   Result<void> swap(AcceptedPolicy accepted);
   void give_policy();
   void keep_policy();
   void refuse(const OfferRefused& refused);
+  void refuse(const TrustRefused& refused);
   void tell_policy_state();
   void obey(const wire::Ready&, std::uint64_t) {}
   void obey(const wire::PolicyTaken&, std::uint64_t) {}
@@ -102,6 +121,12 @@ class Guard {
   std::optional<Offers> offers_;
   UplinkLink uplink_;
   OfferRefused refused_;  // the newest
+  std::optional<Commands> commands_;
+  std::optional<Rotation> rotation_;
+  TrustRefused trust_refused_;  // the newest
+  // Commands that no engine has heard of yet: one that starts takes a second.
+  static constexpr std::size_t kMaxToRecord = 32;
+  std::deque<wire::CommandTold> to_record_;
   std::int64_t since_wall_s_ = 0;
   bool expired_ = false;
   bool to_give_ = false;  // the engine runs by another policy than the kernel

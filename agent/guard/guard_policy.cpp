@@ -11,6 +11,7 @@
 
 #include "agent/guard/descriptors.h"
 #include "agent/guard/guard.h"
+#include "core/base/sha256.h"
 #include "core/policy/explain.h"
 #include "platform/files/passing.h"
 
@@ -44,13 +45,18 @@ std::vector<std::pair<Prefix, weir_prefix>> prefixes_of(const FlatPolicy& policy
 void Guard::hear_uplink(Spawner& spawner, std::uint64_t now) {
   std::optional<UplinkLink::Offer> offer = uplink_.hear(spawner, now);
   if (!offer) return;
+  if (const auto* command = std::get_if<wire::OfferCommand>(&offer->message))
+    return hear_command(spawner, *command, std::move(offer->bytes), now);
+  if (const auto* trust = std::get_if<wire::OfferTrust>(&offer->message))
+    return hear_trust(spawner, *trust, std::move(offer->bytes), now);
+  const auto& policy = std::get<wire::OfferPolicy>(offer->message);
   offered_ns_ = now;
-  if (!offer->envelope) {
-    wire::Refusal why = offer->message.envelope_size > kMaxEnvelopeBytes ? wire::Refusal::too_large
-                                                                         : wire::Refusal::damaged;
-    return refuse({why, 0, offer->envelope.error().sentence});
+  if (!offer->bytes) {
+    wire::Refusal why = policy.envelope_size > kMaxEnvelopeBytes ? wire::Refusal::too_large
+                                                                 : wire::Refusal::damaged;
+    return refuse({why, 0, offer->bytes.error().sentence});
   }
-  if (auto refused = offers_->begin(offer->message, std::move(*offer->envelope), spawner, now))
+  if (auto refused = offers_->begin(policy, std::move(*offer->bytes), spawner, now))
     refuse(*refused);
 }
 
@@ -110,6 +116,8 @@ void Guard::keep_policy() {
   kept.magic = kKeptMagic;
   kept.keep_on_exit = policy_.flat.header->keep;
   kept.offer = policy_.accepted->offer;
+  kept.trust_number = offers_->trust().number;
+  kept.digest = sha256(policy_.accepted->envelope.bytes());
   if (!send_with(fds::kKeep, {reinterpret_cast<const std::uint8_t*>(&kept), sizeof kept},
                  policy_.accepted->envelope.fd(), kSend))
     fmt::print(stderr, "weir-guard: policy {} could not be handed over to be kept\n",
@@ -139,6 +147,9 @@ void Guard::tell_policy_state() {
   message.refused_number = refused_.number;
   message.reason = static_cast<std::uint32_t>(refused_.why);
   put_words(message.words, refused_.words);
+  if (offers_) message.trust_number = offers_->trust().number;
+  message.trust_reason = static_cast<std::uint32_t>(trust_refused_.why);
+  put_text(message.trust_words, trust_refused_.words);
   if (policy_.accepted) message.digest = policy_.accepted->view.header->digest;
   uplink_.tell(message);
 }

@@ -117,6 +117,17 @@ Result<PolicyTrust> trusted() {
   return read_trust({reinterpret_cast<const char*>(text->data()), text->size()});
 }
 
+DoneCommands done_before() {
+  auto bytes = read_whole(fds::kDone, sizeof(DoneCommands));
+  if (!bytes) return DoneCommands::none();
+  bool damaged = false;
+  DoneCommands done = DoneCommands::read(*bytes, damaged);
+  if (damaged)
+    fmt::print(stderr,
+               "weir-guard: the commands of before can't be read: one of them may be done again\n");
+  return done;
+}
+
 // The last good policy of the collector comes before the file's and the built-in one.
 void prefer_kept(PolicyInForce& policy, const PolicyTrust& trust, Spawner& spawner) {
   auto bytes = read_whole(fds::kKept, kMaxKeptBytes);
@@ -208,7 +219,8 @@ int run(int argc, char** argv) {
     prefer_kept(in_force, *trust, *spawner);
   }
   const bool enforces = in_force.flat.header->enforce != 0;
-  Result<Guard> guard = Guard::load(arguments.guard, std::move(in_force), std::move(trust));
+  Result<Guard> guard =
+      Guard::load(arguments.guard, std::move(in_force), std::move(trust), done_before());
   if (!guard && !kernel_takes_bpf()) {
     if (enforces && policy->header->enforce == 0)
       fmt::print(stderr, "weir-guard: the collector's policy enforces, which this kernel can't\n");

@@ -18,7 +18,8 @@ constexpr bool plain() {
 }
 static_assert(plain<Ready>() && plain<Beat>() && plain<Classify>() && plain<ClassifyAddress>() &&
               plain<Block>() && plain<Forget>() && plain<Process>() && plain<Lost>() &&
-              plain<Stop>() && plain<PolicyTaken>() && plain<PolicyGiven>() && plain<Interface>());
+              plain<Stop>() && plain<PolicyTaken>() && plain<PolicyGiven>() && plain<Interface>() &&
+              plain<CommandTold>());
 
 Received<Header> header_of(Bytes datagram) {
   if (datagram.size() > kMaxMessage) return tl::unexpected(Damage::oversized);
@@ -74,6 +75,11 @@ bool sound(const Interface& m) {
   return m.pad == 0 && m.name.front() != '\0' && m.name.back() == '\0';
 }
 
+bool sound(const CommandTold& m) {
+  return m.outcome >= 1 && m.outcome <= 3 && m.keys <= m.key.size() && m.asked.back() == '\0' &&
+         m.words.back() == '\0';
+}
+
 bool sound(const ClassifyAddress& m) {
   constexpr std::array<std::uint8_t, 12> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
   bool v4 = std::memcmp(m.address.data(), kMapped.data(), kMapped.size()) == 0;
@@ -127,6 +133,7 @@ Received<FromEngine> parse_from_engine(Bytes datagram) {
     case Kind::stop:
     case Kind::policy:
     case Kind::interface:
+    case Kind::command:
       break;  // the other direction
   }
   return tl::unexpected(Damage::unknown_kind);
@@ -146,6 +153,8 @@ Received<FromGuard> parse_from_guard(Bytes datagram) {
       return take<FromGuard, PolicyGiven>(datagram, *header);
     case Kind::interface:
       return take<FromGuard, Interface>(datagram, *header);
+    case Kind::command:
+      return take<FromGuard, CommandTold>(datagram, *header);
     case Kind::ready:
     case Kind::beat:
     case Kind::classify:

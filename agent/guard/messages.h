@@ -17,7 +17,7 @@
 
 namespace weir::wire {
 
-inline constexpr std::uint16_t kMessagesVersion = 2;
+inline constexpr std::uint16_t kMessagesVersion = 3;
 
 enum class Kind : std::uint16_t {
   // engine → guard
@@ -34,6 +34,7 @@ enum class Kind : std::uint16_t {
   stop,          // finish: flush the last revisions and exit
   policy,        // another is in force: weir.v1.Policy is the one descriptor that comes with it
   interface,     // one that the policy's networks name: its index now
+  command,       // a command that was carried out or refused: for the audit lane
 };
 
 // Starts every message. Both ends run on one host: native byte order.
@@ -133,13 +134,27 @@ struct Interface {
   std::string_view text() const { return {name.data(), std::strlen(name.data())}; }
 };
 
+// Numbers as agent.proto has them; the words are for people, printable, NUL-terminated.
+struct CommandTold {
+  static constexpr Kind kKind = Kind::command;
+  Header header;
+  std::array<std::uint8_t, 16> id{};
+  std::uint32_t verb = 0;     // 0: nobody has read it
+  std::uint32_t outcome = 0;  // CommandOutcome of uplink_messages.h
+  std::uint32_t reason = 0;   // CommandRefusal
+  std::uint32_t keys = 0;     // whose signatures counted
+  std::array<std::array<std::uint8_t, 8>, 8> key{};
+  std::array<char, 96> asked{};
+  std::array<char, 64> words{};  // the reason's argument
+};
+
 struct Stop {
   static constexpr Kind kKind = Kind::stop;
   Header header;
 };
 
 using FromEngine = std::variant<Ready, Beat, Classify, ClassifyAddress, Block, Forget, PolicyTaken>;
-using FromGuard = std::variant<Process, Lost, Stop, PolicyGiven, Interface>;
+using FromGuard = std::variant<Process, Lost, Stop, PolicyGiven, Interface, CommandTold>;
 
 // The largest message of the table. A receive buffer has one byte more, so that an oversized
 // datagram is seen and not cut to something that parses.

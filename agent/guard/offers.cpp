@@ -28,12 +28,15 @@ std::int64_t wall_s() {
 }
 
 std::optional<OfferRefused> Offers::begin(const wire::OfferPolicy& offer, SealedMemory envelope,
-                                          Spawner& spawner, std::uint64_t now_ns) {
+                                          Spawner& spawner, std::uint64_t now_ns,
+                                          bool was_taken_before) {
   if (offer.envelope_size > kMaxEnvelopeBytes) return refused(wire::Refusal::too_large);
   if (envelope.bytes().size() != offer.envelope_size) return refused(wire::Refusal::damaged);
   wire::Refusal why = check_signatures(
       envelope.bytes(), std::span(offer.signature).first(offer.signatures), trust_, wall_s());
   if (why == wire::Refusal::failed) return refused(why, 0, "libsodium");
+  if (was_taken_before && (why == wire::Refusal::unknown_key || why == wire::Refusal::threshold))
+    why = wire::Refusal::none;
   if (why != wire::Refusal::none) return refused(why);
   answer_ = new_memory("weir-compiled");
   const int fds[] = {envelope.fd(), answer_};
@@ -85,7 +88,8 @@ OfferOutcome take_kept(Offers& offers, const KeptView& kept, Spawner& spawner) {
   Result<SealedMemory> envelope = SealedMemory::make("weir-envelope", kept.envelope);
   if (!envelope)
     return tl::unexpected(refused(wire::Refusal::failed, 0, envelope.error().sentence));
-  if (auto why = offers.begin(kept.head.offer, std::move(*envelope), spawner, 0))
+  if (auto why = offers.begin(kept.head.offer, std::move(*envelope), spawner, 0,
+                              kept.was_taken_before(offers.trust())))
     return tl::unexpected(*why);
   pollfd end{spawner.fd(), POLLIN, 0};
   if (::poll(&end, 1, kCompileMs) <= 0) spawner.kill(Role::compile);

@@ -37,8 +37,10 @@ class Offers {
   explicit Offers(PolicyTrust trust) : trust_(std::move(trust)) {}
 
   // Verifies; starts the child if the signatures hold. Nothing: ended() will be called.
+  // `was_taken_before`: a kept one, by keys that count no longer.
   std::optional<OfferRefused> begin(const wire::OfferPolicy& offer, SealedMemory envelope,
-                                    Spawner& spawner, std::uint64_t now_ns);
+                                    Spawner& spawner, std::uint64_t now_ns,
+                                    bool was_taken_before = false);
   bool busy() const { return answer_ >= 0; }
   // The child did not end in its time: it is killed, its end is told as any other.
   bool is_late(std::uint64_t now_ns) const;
@@ -47,6 +49,7 @@ class Offers {
   OfferOutcome ended(int status, std::uint32_t number_in_force, bool kept);
 
   const PolicyTrust& trust() const { return trust_; }
+  void take(PolicyTrust trust) { trust_ = std::move(trust); }  // not while busy()
 
  private:
   PolicyTrust trust_;

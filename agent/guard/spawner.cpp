@@ -130,13 +130,14 @@ void only(std::span<const int> from) {
   become(commands.uplink, fds::kUplinkLast + 1);
 }
 
-[[noreturn]] void become_compiler(const SpawnCommands& commands, const int (&fds)[kMostFds]) {
+[[noreturn]] void become_reader(const char* what, const SpawnCommands& commands,
+                                const int (&fds)[kMostFds]) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   int null = ::open("/dev/null", O_RDWR);
   const int wanted[] = {fds[0], null, null, fds[1]};  // kCompileEnvelope … kRecord
   only(wanted);
   std::vector<std::string> command = commands.engine;
-  command.emplace_back("--compile");
+  command.emplace_back(what);
   become(command, kByPath);
 }
 
@@ -155,7 +156,9 @@ void start_child(Child& child, Role role, const SpawnCommands& commands,
   if (child.pid == 0) {
     if (role == Role::engine) become_engine(commands, fds);
     if (role == Role::uplink) become_uplink(commands, fds);
-    become_compiler(commands, fds);
+    if (role == Role::read_command) become_reader("--read-command", commands, fds);
+    if (role == Role::read_trust) become_reader("--read-trust", commands, fds);
+    become_reader("--compile", commands, fds);
   }
   if (child.pid > 0) child.pidfd = static_cast<int>(::syscall(SYS_pidfd_open, child.pid, 0));
 }

@@ -17,11 +17,13 @@
 namespace weir {
 
 enum class Role : std::uint32_t {
-  engine,   // descriptors: kGuard, kSource, kPolicy
-  uplink,   // kUplinkGuard; the others are the spawner's kSpawn…
-  compile,  // kCompileEnvelope, kRecord
+  engine,        // descriptors: kGuard, kSource, kPolicy
+  uplink,        // kUplinkGuard; the others are the spawner's kSpawn…
+  compile,       // kCompileEnvelope, kRecord
+  read_command,  // as compile
+  read_trust,    // as compile
 };
-inline constexpr std::size_t kRoles = 3;
+inline constexpr std::size_t kRoles = 5;
 
 struct SpawnCommands {
   std::vector<std::string> engine;  // path and arguments

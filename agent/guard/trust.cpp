@@ -54,6 +54,10 @@ const char* damage_of(const PolicyTrust& trust) {
     return "no group of 1 to 64 characters";
   for (char c : trust.group)
     if (static_cast<unsigned char>(c) <= ' ' || c == 0x7f) return "a group with white space";
+  if (trust.host.size() > kMaxGroup) return "a host of more than 64 characters";
+  for (char c : trust.host)
+    if (static_cast<unsigned char>(c) <= ' ' || c == 0x7f) return "a host with white space";
+  if (trust.number == 0) return "its number is none";
   if (trust.keys.empty() || trust.keys.size() > kMaxTrustedKeys) return "not 1 to 8 keys";
   if (trust.threshold == 0 || trust.threshold > trust.keys.size())
     return "the threshold is not between 1 and the number of keys";
@@ -80,7 +84,7 @@ std::optional<TrustedKey> key_of(const std::vector<std::string_view>& words) {
 Result<PolicyTrust> read_trust(std::string_view text) {
   if (text.size() > kMaxTrustBytes) return fail("trust: larger than 4096 bytes");
   PolicyTrust trust;
-  bool first = true, has_threshold = false;
+  bool first = true, has_threshold = false, has_number = false;
   while (!text.empty()) {
     std::size_t end = text.find('\n');
     if (end == std::string_view::npos) return fail("trust: its last line is cut");
@@ -94,6 +98,11 @@ Result<PolicyTrust> read_trust(std::string_view text) {
     if (words.empty()) return fail("trust: an empty line");
     if (words.size() == 2 && words[0] == "group" && trust.group.empty()) {
       trust.group = words[1];
+    } else if (words.size() == 2 && words[0] == "host" && trust.host.empty() && !words[1].empty()) {
+      trust.host = words[1];
+    } else if (words.size() == 2 && words[0] == "number" && !has_number) {
+      trust.number = number_of<std::uint32_t>(words[1]).value_or(0);
+      has_number = true;
     } else if (words.size() == 2 && words[0] == "threshold" && !has_threshold) {
       trust.threshold = number_of<std::uint32_t>(words[1]).value_or(0);
       has_threshold = true;
@@ -110,8 +119,10 @@ Result<PolicyTrust> read_trust(std::string_view text) {
 
 Result<std::string> write_trust(const PolicyTrust& trust) {
   if (const char* damage = damage_of(trust)) return fail(fmt::format("trust: {}", damage));
-  std::string text =
-      fmt::format("{}\ngroup {}\nthreshold {}\n", kFirstLine, trust.group, trust.threshold);
+  std::string text = fmt::format("{}\n", kFirstLine);
+  if (!trust.host.empty()) text += fmt::format("host {}\n", trust.host);
+  text += fmt::format("group {}\nnumber {}\nthreshold {}\n", trust.group, trust.number,
+                      trust.threshold);
   for (const TrustedKey& key : trust.keys)
     text += fmt::format("key {} {} {}\n", hex_of(key.id), hex_of(key.key), key.expires_wall_s);
   return text;

@@ -59,6 +59,18 @@ UplinkLink::~UplinkLink() {
   if (fd_ >= 0) ::close(fd_);
 }
 
+// False: nobody is there, or its queue is full.
+template <class M>
+bool UplinkLink::send(M& message) {
+  if (fd_ < 0) return false;
+  Bytes bytes = wire::seal(message, sequence_);
+  if (::send(fd_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL) ==
+      static_cast<ssize_t>(bytes.size()))
+    return true;
+  --sequence_;
+  return false;
+}
+
 void UplinkLink::tend(Spawner& spawner, std::uint64_t now) {
   if (!wanted_) return;
   if (running_) {
@@ -83,6 +95,7 @@ void UplinkLink::tend(Spawner& spawner, std::uint64_t now) {
     session_.emplace();
     sequence_ = 0;
     ++counters_.started;
+    if (facts_.tier != 0) (void)send(facts_);
     send_state();
   } else {
     ::close(pair[0]);
@@ -101,10 +114,14 @@ std::optional<UplinkLink::Offer> UplinkLink::hear(Spawner& spawner, std::uint64_
     }
     auto message =
         session_->on({buffer, static_cast<std::size_t>(came.size)}, came.descriptors, now);
-    const auto* offer = message ? std::get_if<wire::OfferPolicy>(&*message) : nullptr;
-    if (offer != nullptr) {
+    if (message && !std::holds_alternative<wire::UplinkBeat>(*message)) {
       ++counters_.offers;
-      return Offer{*offer, SealedMemory::foreign(came.fds[0], kMaxEnvelopeBytes)};
+      Offer offer{{}, SealedMemory::foreign(came.fds[0], kMaxEnvelopeBytes)};
+      if (const auto* policy = std::get_if<wire::OfferPolicy>(&*message)) offer.message = *policy;
+      if (const auto* command = std::get_if<wire::OfferCommand>(&*message))
+        offer.message = *command;
+      if (const auto* trust = std::get_if<wire::OfferTrust>(&*message)) offer.message = *trust;
+      return offer;
     }
     for (int fd : came.fds)
       if (fd >= 0) ::close(fd);
@@ -136,20 +153,24 @@ void UplinkLink::tell(const wire::PolicyStateMessage& state) {
   send_state();
 }
 
+void UplinkLink::tell(const wire::HostFactsMessage& facts) {
+  facts_ = facts;
+  (void)send(facts_);
+}
+
+void UplinkLink::tell(wire::CommandOutcomeMessage outcome) {
+  (void)send(outcome);
+}
+
 void UplinkLink::send_state() {
   untold_ = fd_ >= 0;
   if (fd_ < 0 || state_.state == 0) return;
-  Bytes bytes = wire::seal(state_, sequence_);
-  untold_ = ::send(fd_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL) !=
-            static_cast<ssize_t>(bytes.size());
-  if (untold_) --sequence_;
+  untold_ = !send(state_);
 }
 
 void UplinkLink::stop() {
-  if (fd_ < 0) return;
   wire::UplinkStop stop;
-  Bytes bytes = wire::seal(stop, sequence_);
-  (void)!::send(fd_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  (void)send(stop);
 }
 
 std::uint64_t UplinkLink::due_ns() const {

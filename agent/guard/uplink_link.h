@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <variant>
 
 #include "agent/guard/sealed_memory.h"
 #include "agent/guard/spawner.h"
@@ -25,8 +26,8 @@ class UplinkLink {
   ~UplinkLink();
 
   struct Offer {
-    wire::OfferPolicy message;
-    Result<SealedMemory> envelope = fail("");
+    std::variant<wire::OfferPolicy, wire::OfferCommand, wire::OfferTrust> message;
+    Result<SealedMemory> bytes = fail("");
   };
 
   int fd() const { return fd_; }  // -1: nobody is there
@@ -37,6 +38,9 @@ class UplinkLink {
   void ended(int status, std::uint64_t now_ns);  // as waitpid has it
   // Remembered, and told to each uplink as its first message.
   void tell(const wire::PolicyStateMessage& state);
+  void tell(const wire::HostFactsMessage& facts);  // likewise, before the state
+  // Once. One that is not heard is asked for again: the collector sends the command until it knows.
+  void tell(wire::CommandOutcomeMessage outcome);
   void stop();  // it should finish
 
   std::uint64_t due_ns() const;  // when tend() has something to do
@@ -45,6 +49,8 @@ class UplinkLink {
  private:
   void give_up(Spawner& spawner);
   void send_state();
+  template <class M>
+  bool send(M& message);
 
   bool wanted_;
   int fd_ = -1;
@@ -52,6 +58,7 @@ class UplinkLink {
   std::optional<wire::UplinkSession> session_;
   std::uint32_t sequence_ = 0;
   wire::PolicyStateMessage state_;
+  wire::HostFactsMessage facts_;
   bool untold_ = false;  // its queue was full
   std::uint64_t start_at_ns_ = 0, started_ns_ = 0, backoff_ns_ = 0;
   UplinkCounters counters_;

@@ -15,8 +15,9 @@ constexpr bool plain() {
   return std::is_trivially_copyable_v<M> && std::has_unique_object_representations_v<M> &&
          sizeof(M) <= kMaxUplinkMessage;
 }
-static_assert(plain<UplinkBeat>() && plain<OfferPolicy>() && plain<PolicyStateMessage>() &&
-              plain<UplinkStop>());
+static_assert(plain<UplinkBeat>() && plain<OfferPolicy>() && plain<OfferCommand>() &&
+              plain<OfferTrust>() && plain<PolicyStateMessage>() && plain<UplinkStop>() &&
+              plain<CommandOutcomeMessage>() && plain<HostFactsMessage>());
 
 Received<Header> header_of(Bytes datagram) {
   if (datagram.size() > kMaxUplinkMessage) return tl::unexpected(Damage::oversized);
@@ -31,8 +32,9 @@ bool sound(const UplinkBeat&) {
   return true;
 }
 
-bool sound(const OfferPolicy& m) {
-  if (m.envelope_size == 0 || m.signatures > kMaxPolicySignatures || m.pad != 0) return false;
+template <class Offer>
+bool sound_offer(const Offer& m, std::uint64_t size) {
+  if (size == 0 || m.signatures > kMaxPolicySignatures || m.pad != 0) return false;
   const OfferedSignature none{};
   return std::all_of(m.signature.begin() + m.signatures, m.signature.end(),
                      [&](const OfferedSignature& unused) {
@@ -40,9 +42,36 @@ bool sound(const OfferPolicy& m) {
                      });
 }
 
+bool sound(const OfferPolicy& m) {
+  return sound_offer(m, m.envelope_size);
+}
+bool sound(const OfferCommand& m) {
+  return sound_offer(m, m.body_size);
+}
+bool sound(const OfferTrust& m) {
+  return sound_offer(m, m.set_size);
+}
+
+template <std::size_t N>
+bool ends(const std::array<char, N>& text) {
+  return std::memchr(text.data(), 0, text.size()) != nullptr;
+}
+
 bool sound(const PolicyStateMessage& m) {
-  return m.state >= 1 && m.state <= 4 && m.reason < kRefusals &&
-         std::memchr(m.words.data(), 0, m.words.size()) != nullptr;
+  return m.state >= 1 && m.state <= 4 && m.reason < kRefusals && ends(m.words) &&
+         m.trust_reason < kTrustRefusals && ends(m.trust_words);
+}
+
+bool sound(const CommandOutcomeMessage& m) {
+  return m.outcome >= 1 && m.outcome <= 3 && m.reason < kCommandRefusals && m.again <= 1 &&
+         ends(m.words);
+}
+
+bool sound(const HostFactsMessage& m) {
+  if (m.controls > kMaxFacts || m.counters > kMaxFacts || m.pad != 0) return false;
+  return std::all_of(m.control.begin(), m.control.end(),
+                     [](auto& one) { return ends(one.name); }) &&
+         std::all_of(m.counter.begin(), m.counter.end(), [](auto& one) { return ends(one.name); });
 }
 
 bool sound(const UplinkStop&) {
@@ -77,6 +106,35 @@ std::string_view code_of(Refusal refusal) {
   return kCodes[static_cast<std::size_t>(refusal)];
 }
 
+std::string_view code_of(CommandRefusal refusal) {
+  constexpr std::array<std::string_view, kCommandRefusals> kCodes{"",
+                                                                  "command_unknown_key",
+                                                                  "command_threshold",
+                                                                  "command_bad_signature",
+                                                                  "command_damaged",
+                                                                  "command_unknown_part",
+                                                                  "command_other_host",
+                                                                  "command_no_host",
+                                                                  "command_expired",
+                                                                  "command_not_yet",
+                                                                  "command_too_long",
+                                                                  "command_not_built",
+                                                                  "command_too_many",
+                                                                  "command_failed"};
+  return kCodes[static_cast<std::size_t>(refusal)];
+}
+
+std::string_view code_of(TrustRefusal refusal) {
+  constexpr std::array<std::string_view, kTrustRefusals> kCodes{"",
+                                                                "trust_unknown_key",
+                                                                "trust_threshold",
+                                                                "trust_bad_signature",
+                                                                "trust_not_next",
+                                                                "trust_damaged",
+                                                                "trust_failed"};
+  return kCodes[static_cast<std::size_t>(refusal)];
+}
+
 Received<FromUplink> parse_from_uplink(Bytes datagram) {
   Received<Header> header = header_of(datagram);
   if (!header) return tl::unexpected(header.error());
@@ -85,8 +143,14 @@ Received<FromUplink> parse_from_uplink(Bytes datagram) {
       return take<FromUplink, UplinkBeat>(datagram, *header);
     case UplinkKind::offer_policy:
       return take<FromUplink, OfferPolicy>(datagram, *header);
+    case UplinkKind::offer_command:
+      return take<FromUplink, OfferCommand>(datagram, *header);
+    case UplinkKind::offer_trust:
+      return take<FromUplink, OfferTrust>(datagram, *header);
     case UplinkKind::policy_state:
     case UplinkKind::stop:
+    case UplinkKind::command_outcome:
+    case UplinkKind::host_facts:
       break;  // the other direction
   }
   return tl::unexpected(Damage::unknown_kind);
@@ -100,8 +164,14 @@ Received<ToUplink> parse_to_uplink(Bytes datagram) {
       return take<ToUplink, PolicyStateMessage>(datagram, *header);
     case UplinkKind::stop:
       return take<ToUplink, UplinkStop>(datagram, *header);
+    case UplinkKind::command_outcome:
+      return take<ToUplink, CommandOutcomeMessage>(datagram, *header);
+    case UplinkKind::host_facts:
+      return take<ToUplink, HostFactsMessage>(datagram, *header);
     case UplinkKind::beat:
     case UplinkKind::offer_policy:
+    case UplinkKind::offer_command:
+    case UplinkKind::offer_trust:
       break;  // the other direction
   }
   return tl::unexpected(Damage::unknown_kind);
@@ -119,7 +189,7 @@ Received<FromUplink> UplinkSession::on(Bytes datagram, std::size_t descriptors,
   Header header;
   std::memcpy(&header, datagram.data(), sizeof header);
   if (header.sequence != next_sequence_) return tl::unexpected(Damage::out_of_turn);
-  if (descriptors != (std::holds_alternative<OfferPolicy>(*message) ? 1u : 0u))
+  if (descriptors != (std::holds_alternative<UplinkBeat>(*message) ? 0u : 1u))
     return tl::unexpected(Damage::bad_field);
   ++next_sequence_;
   last_heard_ns_ = boot_ns;

@@ -19,11 +19,15 @@ namespace weir::wire {
 
 enum class UplinkKind : std::uint16_t {
   // uplink → guard
-  beat = 128,    // alive; at least every kUplinkBeatNs, the first one at once
-  offer_policy,  // a signed policy; its envelope is the one descriptor that comes with the message
+  beat = 128,     // alive; at least every kUplinkBeatNs, the first one at once
+  offer_policy,   // a signed policy; its envelope is the one descriptor that comes with the message
+  offer_command,  // a signed command: its body is the descriptor
+  offer_trust,    // a signed set of policy keys: it is the descriptor
   // guard → uplink
   policy_state = 192,  // after the start, and after each offer and each change
   stop,                // finish: what is acknowledged is written, then exit
+  command_outcome,     // after each command that was offered
+  host_facts,          // before the first policy_state, before an outcome that asks for health
 };
 
 struct UplinkBeat {
@@ -49,6 +53,30 @@ struct OfferPolicy {
   std::array<OfferedSignature, kMaxPolicySignatures> signature{};
 };
 
+using CommandId = std::array<std::uint8_t, 16>;  // 32 hexadecimal digits on the wire
+
+// The body: sealed memory of `body_size` bytes, as an envelope is. `id` is what the collector calls
+// the command: if the signed one in the body is another, it is refused.
+struct OfferCommand {
+  static constexpr UplinkKind kKind = UplinkKind::offer_command;
+  Header header;
+  CommandId id{};
+  std::uint64_t body_size = 0;
+  std::uint32_t signatures = 0;
+  std::uint32_t pad = 0;
+  std::array<OfferedSignature, kMaxPolicySignatures> signature{};
+};
+
+// The set: sealed memory, likewise.
+struct OfferTrust {
+  static constexpr UplinkKind kKind = UplinkKind::offer_trust;
+  Header header;
+  std::uint64_t set_size = 0;
+  std::uint32_t signatures = 0;
+  std::uint32_t pad = 0;
+  std::array<OfferedSignature, kMaxPolicySignatures> signature{};
+};
+
 // Why an offered policy did not come into force. The one before stays.
 enum class Refusal : std::uint32_t {
   none,
@@ -68,6 +96,39 @@ inline constexpr std::size_t kRefusals = 12;
 // The reason's code as core/policy/reasons.h has it: "policy_unknown_key" …; "" for none.
 std::string_view code_of(Refusal refusal);
 
+// Why a command was not carried out.
+enum class CommandRefusal : std::uint32_t {
+  none,
+  unknown_key,
+  threshold,
+  bad_signature,
+  damaged,
+  unknown_part,  // a verb, field or value that this version does not know
+  other_host,
+  no_host,  // STATE/trust does not say which host this is
+  expired,
+  not_yet,
+  too_long,  // valid for longer than kMaxCommandLifeS
+  not_built,
+  too_many,  // ids that may not be forgotten yet
+  failed,
+};
+inline constexpr std::size_t kCommandRefusals = 14;
+std::string_view code_of(CommandRefusal refusal);  // "command_unknown_key" …
+
+// Why a set of keys was not taken. Those before stay.
+enum class TrustRefusal : std::uint32_t {
+  none,
+  unknown_key,
+  threshold,
+  bad_signature,
+  not_next,  // its number is not the next one
+  damaged,
+  failed,
+};
+inline constexpr std::size_t kTrustRefusals = 7;
+std::string_view code_of(TrustRefusal refusal);  // "trust_unknown_key" …
+
 struct PolicyStateMessage {
   static constexpr UplinkKind kKind = UplinkKind::policy_state;
   enum class State : std::uint32_t { effective = 1, refused, expired, built_in };  // as agent.proto
@@ -81,6 +142,47 @@ struct PolicyStateMessage {
   std::array<std::uint8_t, 32> digest{};  // SHA-256 of PolicyEnvelope.policy, zero without one
   std::array<char, 256>
       words{};  // the reason's argument, "" without one; printable, NUL-terminated
+  std::uint32_t trust_number = 0;  // of the keys that count
+  std::uint32_t trust_reason = 0;  // TrustRefusal of the newest set that was refused
+  std::array<char, 128> trust_words{};
+};
+
+enum class CommandOutcome : std::uint32_t { done = 1, refused, expired };  // as agent.proto
+
+struct CommandOutcomeMessage {
+  static constexpr UplinkKind kKind = UplinkKind::command_outcome;
+  Header header;
+  CommandId id{};
+  std::uint32_t verb = 0;     // as agent.proto; 0: nobody has read it
+  std::uint32_t outcome = 0;  // CommandOutcome
+  std::uint32_t reason = 0;   // CommandRefusal
+  // 1: it was taken before, and this is what was said then. Else a verb that is the uplink's to do
+  // is to be done now if the outcome is `done`.
+  std::uint32_t again = 0;
+  std::array<char, 128> words{};  // the reason's argument
+};
+
+inline constexpr std::size_t kMaxFacts = 32;
+using FactName = std::array<char, 32>;  // NUL-terminated, lower-case, digits and _
+
+// What the guard knows of the host and itself, for Hello and the health report.
+struct HostFactsMessage {
+  static constexpr UplinkKind kKind = UplinkKind::host_facts;
+  struct Control {
+    FactName name{};
+    std::uint32_t state = 0;  // as Control.State of report.proto: 1 effective, 2 unavailable
+    std::uint32_t tier = 0;
+  };
+  struct Counter {
+    FactName name{};
+    std::uint64_t value = 0;  // since the guard's start
+  };
+  Header header;
+  std::uint32_t tier = 0;                    // 1 to 4
+  std::uint32_t controls = 0, counters = 0;  // in use, the others are zero
+  std::uint32_t pad = 0;
+  std::array<Control, kMaxFacts> control{};
+  std::array<Counter, kMaxFacts> counter{};
 };
 
 struct UplinkStop {
@@ -88,10 +190,11 @@ struct UplinkStop {
   Header header;
 };
 
-using FromUplink = std::variant<UplinkBeat, OfferPolicy>;
-using ToUplink = std::variant<PolicyStateMessage, UplinkStop>;
+using FromUplink = std::variant<UplinkBeat, OfferPolicy, OfferCommand, OfferTrust>;
+using ToUplink =
+    std::variant<PolicyStateMessage, UplinkStop, CommandOutcomeMessage, HostFactsMessage>;
 
-inline constexpr std::size_t kMaxUplinkMessage = sizeof(OfferPolicy);
+inline constexpr std::size_t kMaxUplinkMessage = sizeof(HostFactsMessage);
 inline constexpr std::size_t kUplinkReceiveBuffer = kMaxUplinkMessage + 1;
 
 inline constexpr std::uint64_t kUplinkBeatNs = 5'000'000'000;

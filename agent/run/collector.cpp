@@ -186,8 +186,7 @@ Result<void> CollectorSide::open_folders() {
   acknowledged = Fd(::openat(folder_.get(), "acknowledged", O_RDWR | O_CREAT | kPlain, 0600));
   acknowledged_read = Fd(::openat(folder_.get(), "acknowledged", O_RDONLY | kPlain));
   if (!spool_read || !acknowledged || !acknowledged_read) return failed(dir + "/acknowledged");
-  trust = Fd(::openat(folder_.get(), "trust", O_RDONLY | kPlain));
-  if (!trust) return failed(dir + "/trust");
+  if (!open_trust()) return failed(dir + "/trust");
   news = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   int pair[2];
   if (!news || ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
@@ -225,13 +224,21 @@ Fd CollectorSide::open_kept() const {
   return Fd(::openat(folder_.get(), "policy", O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
 }
 
+Fd CollectorSide::open_trust() const {
+  return Fd(::openat(folder_.get(), "trust", O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+}
+
+Fd CollectorSide::open_done() const {
+  return Fd(::openat(folder_.get(), kKeptFileNames[1], O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+}
+
 std::optional<bool> CollectorSide::keeps_on_exit() const {
   Fd file = open_kept();
-  KeptPolicy kept;
-  if (!file || ::pread(file.get(), &kept, sizeof kept, 0) != sizeof kept ||
-      kept.magic != kKeptMagic)
+  std::array<std::uint32_t, 2> head{};  // magic, keep_on_exit
+  if (!file || ::pread(file.get(), head.data(), sizeof head, 0) != sizeof head ||
+      (head[0] != kKeptMagic && head[0] != kFirstKeptMagic))
     return std::nullopt;
-  return kept.keep_on_exit != 0;
+  return head[1] != 0;
 }
 
 std::optional<bool> CollectorSide::take_kept() {
@@ -239,9 +246,36 @@ std::optional<bool> CollectorSide::take_kept() {
   Fd memory;
   ssize_t got = receive_with(kept_.get(), &kept, sizeof kept, memory);
   if (!memory) return std::nullopt;
-  if (got != sizeof kept || kept.magic != kKeptMagic ||
-      kept.offer.envelope_size > kMaxEnvelopeBytes)
-    return std::nullopt;
+  if (got == sizeof kept && kept.magic == kKeptMagic) return take_policy(kept, memory);
+  KeepRequest request;
+  if (got != sizeof request) return std::nullopt;
+  std::memcpy(&request, &kept, sizeof request);
+  if (request.magic == kKeepMagic) take_file(request, memory);
+  return std::nullopt;
+}
+
+// Written whole or not at all, and on the disk before the guard is told so.
+void CollectorSide::take_file(const KeepRequest& request, const Fd& memory) {
+  const auto what = static_cast<std::size_t>(request.what);
+  if (what == 0 || what >= kKeptFileNames.size() || request.size == 0 ||
+      request.size > kMaxKeptFile)
+    return;
+  std::string text(request.size, '\0');
+  Result<void> put =
+      ::pread(memory.get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size())
+          ? replace_file(folder_.get(), kKeptFileNames[what], text)
+          : fail("it did not come whole");
+  if (!put)
+    fmt::print(stderr, "weir run: {}/{}: can't be kept: {}\n", start_.state_dir,
+               kKeptFileNames[what], put.error().sentence);
+  KeepAnswer answer;
+  answer.number = request.number;
+  answer.kept = put ? 1 : 0;
+  (void)!::send(kept_.get(), &answer, sizeof answer, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+std::optional<bool> CollectorSide::take_policy(const KeptPolicy& kept, const Fd& memory) {
+  if (kept.offer.envelope_size > kMaxEnvelopeBytes) return std::nullopt;
   std::string text(sizeof kept + kept.offer.envelope_size, '\0');
   std::memcpy(text.data(), &kept, sizeof kept);
   auto whole = static_cast<ssize_t>(kept.offer.envelope_size);

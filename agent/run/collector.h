@@ -11,6 +11,8 @@
 #include <optional>
 #include <string>
 
+#include "agent/guard/compiled.h"
+#include "agent/guard/keeping.h"
 #include "agent/run/cgroup.h"
 #include "agent/run/process.h"
 #include "core/base/result.h"
@@ -33,8 +35,10 @@ class CollectorSide {
   static Result<CollectorSide> start(const CollectorStart& start);
 
   // For the guard (descriptors.h).
-  Fd trust, keep, news, spool, spool_read, acknowledged, acknowledged_read, identity;
-  Fd open_kept() const;  // STATE/policy; none if there was no policy yet
+  Fd keep, news, spool, spool_read, acknowledged, acknowledged_read, identity;
+  Fd open_kept() const;   // STATE/policy; none if there was no policy yet
+  Fd open_trust() const;  // STATE/trust as it is now
+  Fd open_done() const;   // STATE/commands; none if there was no command yet
   int cgroup_procs() const { return cgroup_.fd(); }
   const std::string& cgroup() const { return cgroup_.path(); }
   const std::string& collector() const { return start_.collector; }
@@ -42,8 +46,9 @@ class CollectorSide {
   // To be polled, then handled.
   int kept_fd() const { return kept_.get(); }
   int addresses_fd() const { return addresses_.get(); }
-  // Writes a policy that the guard took. Nothing: none came, or it could not be written (told on
-  // standard error). Else whether its on_exit keeps.
+  // Writes what the guard wants kept: a policy that it took, or a small file
+  // (agent/guard/keeping.h), which is answered. Nothing: no policy came, or it could not be written
+  // (told on standard error). Else whether its on_exit keeps.
   std::optional<bool> take_kept();
   void take_addresses();
   std::optional<bool> keeps_on_exit() const;  // of STATE/policy
@@ -55,6 +60,8 @@ class CollectorSide {
       : start_(std::move(start)), cgroup_(std::move(cgroup)), cage_(std::move(cage)) {}
   Result<void> open_folders();
   Result<void> start_resolving();
+  std::optional<bool> take_policy(const KeptPolicy& kept, const Fd& memory);
+  void take_file(const KeepRequest& request, const Fd& memory);
 
   CollectorStart start_;
   ChildCgroup cgroup_;

@@ -71,6 +71,8 @@ std::vector<std::string> guard_command(const GuardStart& options) {
   const CollectorSide* side = all.collector;
   const int null = all.null.get();
   Fd kept = side != nullptr ? side->open_kept() : Fd();
+  Fd trust = side != nullptr ? side->open_trust() : Fd();
+  Fd done = side != nullptr ? side->open_done() : Fd();
   auto of_side = [&](const Fd CollectorSide::*one) {
     return side != nullptr ? (side->*one).get() : null;
   };
@@ -86,13 +88,14 @@ std::vector<std::string> guard_command(const GuardStart& options) {
       of_side(&CollectorSide::spool),
       of_side(&CollectorSide::acknowledged_read),
       of_side(&CollectorSide::news),
-      of_side(&CollectorSide::trust),
+      or_null(trust),
       or_null(kept),
       of_side(&CollectorSide::keep),
       of_side(&CollectorSide::spool_read),
       of_side(&CollectorSide::acknowledged),
       of_side(&CollectorSide::identity),
-      side != nullptr ? side->cgroup_procs() : null};
+      side != nullptr ? side->cgroup_procs() : null,
+      or_null(done)};
   std::array<int, wanted.size()> moved{};
   for (std::size_t n = 0; n < wanted.size(); ++n)  // out of each other's way first
     moved[n] = ::fcntl(wanted[n], F_DUPFD, fds::kGuardLast + 1);

@@ -24,7 +24,8 @@ CertificateCare::~CertificateCare() = default;
 std::optional<Identity> CertificateCare::tend(const Identity& identity, std::int64_t now_ms,
                                               std::int64_t wall_s) {
   if (!request_) {
-    if (wall_s < identity.host.renew_after_s || now_ms < again_ms_) return std::nullopt;
+    if (!asked_ && (wall_s < identity.host.renew_after_s || now_ms < again_ms_))
+      return std::nullopt;
     request_ = std::make_shared<Request>();
     std::thread([request = request_, identity, folder = folder_, wake = wake_] {
       auto answer = renew(folder, identity);
@@ -44,6 +45,8 @@ std::optional<Identity> CertificateCare::tend(const Identity& identity, std::int
     answer = std::move(request_->answer);
   }
   request_.reset();
+  asked_ = false;
+  ++tries_;
   if (*answer) {
     refusal_.clear();
     pause_ms_ = kFailedAgainMs;

@@ -23,6 +23,8 @@ class CertificateCare {
   // The renewed identity, once. Starts a request when one is due.
   std::optional<Identity> tend(const Identity& identity, std::int64_t now_ms, std::int64_t wall_s);
   const std::string& refusal() const { return refusal_; }  // of the last try; "": none
+  void renew_now() { asked_ = true; }             // whatever is due; one that is under way will do
+  std::uint64_t tries() const { return tries_; }  // that have ended
 
  private:
   struct Request;
@@ -30,6 +32,8 @@ class CertificateCare {
   std::shared_ptr<Request> request_;  // under way
   std::int64_t again_ms_ = 0, pause_ms_ = kFailedAgainMs;
   std::string refusal_;
+  bool asked_ = false;
+  std::uint64_t tries_ = 0;
 };
 
 }  // namespace weir

@@ -49,6 +49,8 @@ Result<PolicyTrust> trust_in(const v1::EnrolResponse& response) {
   PolicyTrust trust;
   trust.group = response.group();
   trust.threshold = response.policy_threshold();
+  trust.host = response.host_id();
+  trust.number = std::max<std::uint32_t>(response.policy_trust_number(), 1);
   for (const v1::PolicyKey& key : response.policy_keys()) {
     TrustedKey& taken = trust.keys.emplace_back();
     if (key.key_id().size() != taken.id.size() || key.public_key().size() != taken.key.size())

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/base/command_id.h"
 #include "platform/files/passing.h"
 #include "weir/v1/agent.pb.h"
 
@@ -45,14 +46,11 @@ bool UplinkGuardLine::beat(std::uint64_t boot_ns) {
   return send_with(fd_, wire::seal(beat, sequence_), -1, MSG_NOSIGNAL);
 }
 
-Result<void> UplinkGuardLine::offer(const v1::SignedPolicy& policy) {
-  if (policy.envelope().empty() || policy.envelope().size() > kMaxEnvelopeBytes)
-    return fail(fmt::format("a policy of {} bytes: not taken", policy.envelope().size()));
-  if (policy.signatures_size() > static_cast<int>(kMaxPolicySignatures))
-    return fail(fmt::format("a policy with {} signatures: not taken", policy.signatures_size()));
-  wire::OfferPolicy offer;
-  offer.envelope_size = policy.envelope().size();
-  for (const v1::PolicySignature& signature : policy.signatures()) {
+namespace {
+
+template <class Signatures, class Offer>
+void copy_signatures(const Signatures& signatures, Offer& offer) {
+  for (const v1::PolicySignature& signature : signatures) {
     wire::OfferedSignature& out = offer.signature[offer.signatures];
     if (signature.key_id().size() != out.key.size() ||
         signature.signature().size() != out.signature.size())
@@ -61,12 +59,59 @@ Result<void> UplinkGuardLine::offer(const v1::SignedPolicy& policy) {
     std::copy(signature.signature().begin(), signature.signature().end(), out.signature.begin());
     ++offer.signatures;
   }
-  int memory = sealed_memory(policy.envelope());
-  if (memory < 0) return fail(fmt::format("no memory for a policy: {}", std::strerror(errno)));
+}
+
+Result<void> check_sizes(const char* what, std::size_t size, std::size_t most, int signatures) {
+  if (size == 0 || size > most) return fail(fmt::format("{} of {} bytes: not taken", what, size));
+  if (signatures > static_cast<int>(kMaxPolicySignatures))
+    return fail(fmt::format("{} with {} signatures: not taken", what, signatures));
+  return {};
+}
+
+}  // namespace
+
+template <class Offer>
+Result<void> UplinkGuardLine::send(Offer& offer, const std::string& bytes) {
+  int memory = sealed_memory(bytes);
+  if (memory < 0) return fail(fmt::format("no memory for an offer: {}", std::strerror(errno)));
   bool sent = send_with(fd_, wire::seal(offer, sequence_), memory, MSG_NOSIGNAL);
   ::close(memory);
-  if (!sent) return fail("the guard does not take a policy");
+  if (!sent) return fail("the guard does not take an offer");
   return {};
+}
+
+Result<void> UplinkGuardLine::offer(const v1::SignedPolicy& policy) {
+  if (auto sound = check_sizes("a policy", policy.envelope().size(), kMaxEnvelopeBytes,
+                               policy.signatures_size());
+      !sound)
+    return sound;
+  wire::OfferPolicy offer;
+  offer.envelope_size = policy.envelope().size();
+  copy_signatures(policy.signatures(), offer);
+  return send(offer, policy.envelope());
+}
+
+Result<void> UplinkGuardLine::offer(const v1::Command& command) {
+  if (auto sound = check_sizes("a command", command.body().size(), kMaxCommandBytes,
+                               command.signatures_size());
+      !sound)
+    return sound;
+  wire::OfferCommand offer;
+  if (!command_id_of(command.id(), offer.id)) return fail("a command without an id: not taken");
+  offer.body_size = command.body().size();
+  copy_signatures(command.signatures(), offer);
+  return send(offer, command.body());
+}
+
+Result<void> UplinkGuardLine::offer(const v1::SignedTrust& trust) {
+  if (auto sound = check_sizes("a set of keys", trust.trust().size(), kMaxTrustSetBytes,
+                               trust.signatures_size());
+      !sound)
+    return sound;
+  wire::OfferTrust offer;
+  offer.set_size = trust.trust().size();
+  copy_signatures(trust.signatures(), offer);
+  return send(offer, trust.trust());
 }
 
 UplinkGuardLine::Heard UplinkGuardLine::hear() {
@@ -81,12 +126,32 @@ UplinkGuardLine::Heard UplinkGuardLine::hear() {
   if (got <= 0) return heard;
   auto message = wire::parse_to_uplink({buffer, static_cast<std::size_t>(got)});
   if (!message) return heard;
-  if (const auto* state = std::get_if<wire::PolicyStateMessage>(&*message)) {
-    heard.stop = state->header.sequence != heard_++;
-    heard.state = *state;
-  }
+  wire::Header header;
+  std::memcpy(&header, buffer, sizeof header);
+  if (std::holds_alternative<wire::UplinkStop>(*message) || header.sequence != heard_++)
+    return heard;
+  heard.stop = false;
+  heard.any = true;
+  if (const auto* state = std::get_if<wire::PolicyStateMessage>(&*message)) heard.state = *state;
+  if (const auto* outcome = std::get_if<wire::CommandOutcomeMessage>(&*message))
+    heard.outcome = *outcome;
+  if (const auto* facts = std::get_if<wire::HostFactsMessage>(&*message)) heard.facts = *facts;
   return heard;
 }
+
+namespace {
+
+template <std::size_t N>
+std::string text_of(const std::array<char, N>& text) {
+  return {text.data(), ::strnlen(text.data(), text.size())};
+}
+
+void add_reason(v1::Reason& why, std::string_view code, const std::string& words) {
+  why.set_code(std::string(code));
+  if (!words.empty()) why.add_args(words);
+}
+
+}  // namespace
 
 void to_proto(const wire::PolicyStateMessage& state, v1::PolicyState& out) {
   out.set_number(state.number);
@@ -95,12 +160,37 @@ void to_proto(const wire::PolicyStateMessage& state, v1::PolicyState& out) {
   out.set_state(static_cast<v1::PolicyState::State>(state.state));
   out.mutable_since()->set_seconds(state.since_wall_s);
   out.set_refused_number(state.refused_number);
+  out.set_trust_number(state.trust_number);
   auto reason = static_cast<wire::Refusal>(state.reason);
-  if (reason == wire::Refusal::none) return;
-  v1::Reason& why = *out.add_why();
-  why.set_code(std::string(wire::code_of(reason)));
-  std::string words(state.words.data(), ::strnlen(state.words.data(), state.words.size()));
-  if (!words.empty()) why.add_args(words);
+  if (reason != wire::Refusal::none)
+    add_reason(*out.add_why(), wire::code_of(reason), text_of(state.words));
+  auto trust = static_cast<wire::TrustRefusal>(state.trust_reason);
+  if (trust != wire::TrustRefusal::none)
+    add_reason(*out.add_why(), wire::code_of(trust), text_of(state.trust_words));
+}
+
+void to_proto(const wire::CommandOutcomeMessage& outcome, v1::CommandResult& out) {
+  out.set_id(text_of_command_id(outcome.id));
+  out.set_outcome(static_cast<v1::CommandResult::Outcome>(outcome.outcome));
+  auto reason = static_cast<wire::CommandRefusal>(outcome.reason);
+  if (reason != wire::CommandRefusal::none)
+    add_reason(*out.add_why(), wire::code_of(reason), text_of(outcome.words));
+  if (outcome.again != 0) out.add_why()->set_code("command_done_before");
+}
+
+void to_proto(const wire::HostFactsMessage& facts, v1::HostHealth& out) {
+  out.mutable_health()->set_tier(facts.tier);
+  for (std::uint32_t n = 0; n < facts.counters; ++n) {
+    auto* counter = out.mutable_health()->add_counters();
+    counter->set_name(text_of(facts.counter[n].name));
+    counter->set_value(facts.counter[n].value);
+  }
+  for (std::uint32_t n = 0; n < facts.controls; ++n) {
+    v1::Control& control = *out.add_controls();
+    control.set_control(text_of(facts.control[n].name));
+    control.set_state(static_cast<v1::Control::State>(facts.control[n].state));
+    control.set_tier(facts.control[n].tier);
+  }
 }
 
 }  // namespace weir

@@ -17,6 +17,7 @@
 #include "agent/spool/spool.h"
 #include "agent/uplink/backoff.h"
 #include "agent/uplink/certificate_care.h"
+#include "agent/uplink/commands.h"
 #include "agent/uplink/guard_line.h"
 #include "agent/uplink/identity.h"
 #include "agent/uplink/keys.h"
@@ -36,8 +37,8 @@ constexpr std::int64_t kIdentityMs = 5'000;        // until somebody enrols
 constexpr std::int64_t kOfferMs = 250;             // the guard ends who speaks too fast
 constexpr std::int64_t kGuardStateMs = 2'000;      // Hello waits so long for the policy in force
 constexpr std::int64_t kMostThrottleMs = 60'000;
-constexpr std::size_t kMaxAnswers = 16;  // to commands; nothing more is read while so many wait
-constexpr int kMaxTurns = 64;            // messages of one kind in a turn of the loop
+constexpr std::size_t kMaxTrusts = 64;  // sets of keys that a host has missed; more come later
+constexpr int kMaxTurns = 64;           // messages of one kind in a turn of the loop
 
 std::int64_t now_ns(clockid_t clock) {
   timespec now{};
@@ -135,7 +136,8 @@ struct Uplink::State {
   void on(v1::ConnectResponse& response);
   void welcome(const v1::Welcome& welcome);
   void note_stored();
-  void refuse(const v1::Command& command);
+  void heard(const UplinkGuardLine::Heard& heard);
+  void make_offer();
   bool write_one();
   void fill_hello(v1::Hello& hello);
   void fill_health(v1::HostHealth& health);
@@ -160,12 +162,14 @@ struct Uplink::State {
   std::optional<wire::PolicyStateMessage> policy;
   bool policy_changed = false;
   std::optional<v1::SignedPolicy> offer;  // the newest that waits for its turn
-  std::deque<v1::CommandResult> answers;
+  std::deque<v1::SignedTrust> trusts;     // in order, before the policy that needs them
+  UplinkCommands commands;
+  std::optional<wire::HostFactsMessage> host_facts;
   SpoolPositions noted{};  // in the acknowledged file
 
   std::int64_t beat_ms = 0, identity_ms = 0, connect_ms = 0, opened_ms = 0, health_ms = 0,
                offered_ms = INT64_MIN / 2, clock_offset_s = 0;
-  std::uint64_t connects = 0, offers = 0, refused_commands = 0, lost_streams = 0;
+  std::uint64_t connects = 0, offers = 0, lost_streams = 0;
 
   void trouble(const std::string& sentence) {
     if (sentence != said) say(sentence);
@@ -183,17 +187,40 @@ bool Uplink::State::tend_guard() {
   for (int n = 0; n < kMaxTurns; ++n) {
     UplinkGuardLine::Heard heard = guard.hear();
     if (heard.stop) return false;
-    if (!heard.state) break;
+    if (!heard.any) break;
+    this->heard(heard);
+  }
+  if (now_ms >= offered_ms + kOfferMs) make_offer();
+  return true;
+}
+
+void Uplink::State::heard(const UplinkGuardLine::Heard& heard) {
+  if (heard.facts) host_facts = heard.facts;
+  if (heard.state) {
     policy = heard.state;
     policy_changed = true;
   }
-  if (offer && now_ms >= offered_ms + kOfferMs) {
-    offered_ms = now_ms;
-    ++offers;
+  if (!heard.outcome) return;
+  const UplinkCommands::Now now = commands.heard(*heard.outcome);
+  if (now == UplinkCommands::Now::health) health_ms = 0;
+  if (now == UplinkCommands::Now::renew) care.renew_now();
+}
+
+void Uplink::State::make_offer() {
+  if (trusts.empty() && !offer && !commands.has_offer()) return;
+  offered_ms = now_ms;
+  ++offers;
+  if (!trusts.empty()) {
+    if (auto offered = guard.offer(trusts.front()); !offered) trouble(offered.error().sentence);
+    trusts.pop_front();
+  } else if (offer) {
     if (auto offered = guard.offer(*offer); !offered) trouble(offered.error().sentence);
     offer.reset();
+  } else {
+    const v1::Command command = commands.take_offer();
+    if (auto offered = guard.offer(command); !offered)
+      commands.not_offered(command.id(), offered.error().sentence);
   }
-  return true;
 }
 
 // ---- who we are --------------------------------------------------------------------------------
@@ -208,8 +235,10 @@ void Uplink::State::tend_identity() {
     identity = std::move(*read);
   }
   const std::string refusal = care.refusal();
+  const std::uint64_t tries = care.tries();
   auto renewed = care.tend(*identity, now_ms, wall_s());
   if (care.refusal() != refusal) health_ms = now_ms;  // the collector is told at once
+  if (care.tries() != tries) commands.renewed(care.refusal());
   if (renewed) {
     identity = std::move(renewed);
     stream.reset();  // the next one shows the new certificate
@@ -264,7 +293,8 @@ void Uplink::State::tend_stream() {
   if (!stream) connect();
   if (!stream) return;
   v1::ConnectResponse response;
-  for (int n = 0; n < kMaxTurns && stream && answers.size() < kMaxAnswers; ++n) {
+  for (int n = 0; n < kMaxTurns && stream && !commands.is_full() && trusts.size() < kMaxTrusts;
+       ++n) {
     if (!stream->take(response)) break;
     on(response);
   }
@@ -291,7 +321,10 @@ void Uplink::State::on(v1::ConnectResponse& response) {
       offer = std::move(*response.mutable_policy());
       return;
     case v1::ConnectResponse::kCommand:
-      return refuse(response.command());
+      return commands.take(response.command());
+    case v1::ConnectResponse::kTrust:
+      trusts.push_back(std::move(*response.mutable_trust()));
+      return;
     case v1::ConnectResponse::kThrottle:
       if (auto lane = lane_of(response.throttle().lane()); lane && sender)
         sender->throttle(
@@ -322,16 +355,6 @@ void Uplink::State::note_stored() {
   noted = sender->stored();
 }
 
-// No verb is built yet: each is answered, so that nobody waits for it.
-void Uplink::State::refuse(const v1::Command& command) {
-  constexpr std::size_t kMaxId = 64;
-  ++refused_commands;
-  v1::CommandResult& answer = answers.emplace_back();
-  answer.set_id(command.id().substr(0, kMaxId));
-  answer.set_outcome(v1::CommandResult::refused);
-  answer.add_why()->set_code("command_not_built");
-}
-
 bool Uplink::State::write_one() {
   v1::ConnectRequest request;
   if (!greeted) {
@@ -343,12 +366,11 @@ bool Uplink::State::write_one() {
   } else if (policy_changed && policy) {
     to_proto(*policy, *request.mutable_policy_state());
     policy_changed = false;
-  } else if (!answers.empty()) {
-    *request.mutable_command_result() = std::move(answers.front());
-    answers.pop_front();
-  } else if (now_ms >= health_ms) {
+  } else if (now_ms >= health_ms) {  // before the answer to who asked for it
     fill_health(*request.mutable_health());
     health_ms = now_ms + kHealthMs;
+  } else if (commands.has_answer()) {
+    *request.mutable_command_result() = commands.take_answer();
   } else {
     auto batch = sender->next(now_ms);
     if (!batch) {
@@ -366,6 +388,13 @@ void Uplink::State::fill_hello(v1::Hello& hello) {
   hello.set_version(facts.version);
   hello.set_boot_id(facts.boot_id);
   hello.set_hostname(facts.hostname);
+  if (host_facts) {
+    hello.set_tier(host_facts->tier);
+    v1::HostHealth known;
+    to_proto(*host_facts, known);
+    for (const v1::Control& control : known.controls())
+      if (control.state() == v1::Control::effective) hello.add_capabilities(control.control());
+  }
   if (policy) to_proto(*policy, *hello.mutable_policy());
   auto spooled = spool->spooled();
   if (!spooled) return trouble(spooled.error().sentence);
@@ -382,6 +411,7 @@ void Uplink::State::fill_health(v1::HostHealth& health) {
   health.mutable_at()->set_boot_id(facts.boot_id);
   health.mutable_at()->set_boot_ns(now_ns(CLOCK_BOOTTIME));
   health.mutable_at()->set_wall_ns(now_ns(CLOCK_REALTIME));
+  if (host_facts) to_proto(*host_facts, health);
   v1::Health& out = *health.mutable_health();
   const SenderCounters& sent = sender->counters();
   const std::pair<const char*, std::uint64_t> counters[] = {
@@ -392,7 +422,7 @@ void Uplink::State::fill_health(v1::HostHealth& health) {
       {"uplink_connects", connects},
       {"uplink_lost_streams", lost_streams},
       {"uplink_policies", offers},
-      {"uplink_refused_commands", refused_commands},
+      {"uplink_commands", commands.taken()},
       {"clock_offset_s", static_cast<std::uint64_t>(std::abs(clock_offset_s))}};
   for (const auto& [name, value] : counters) {
     auto* counter = out.add_counters();
@@ -416,7 +446,7 @@ void Uplink::State::fill_health(v1::HostHealth& health) {
 
 std::int64_t Uplink::State::due_ms() const {
   std::int64_t due = std::min(beat_ms, now_ms + kLookMs);
-  if (offer) due = std::min(due, offered_ms + kOfferMs);
+  if (offer || !trusts.empty() || commands.has_offer()) due = std::min(due, offered_ms + kOfferMs);
   if (!stream && identity && connect_ms > now_ms) due = std::min(due, connect_ms);
   if (stream && welcomed && stream->may_write()) {
     if (auto sends = sender->due_ms()) due = std::min(due, *sends);

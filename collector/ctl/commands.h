@@ -16,6 +16,7 @@ enum Exit : int {
   kExitViolations = 3,  // a policy that lint finds fault with
   kExitNotAllowed = 4,
   kExitUnreachable = 5,
+  kExitDegraded = 6,
 };
 
 struct CtlOptions {    // of every command

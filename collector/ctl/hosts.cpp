@@ -1,9 +1,12 @@
-// `weirctl hosts`: the fleet.
+// `weirctl hosts`: the fleet, and what is asked of one host.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <ctime>
+#include <map>
 
 #include "collector/ctl/session.h"
+#include "collector/ctl/sign.h"
 #include "weir/v1/admin.pb.h"
 
 namespace weir {
@@ -24,7 +27,7 @@ std::string policy_text(const v1::PolicyState& policy) {
 int list(CtlSession& session, const CtlOptions& options, const v1::ListHostsRequest& request) {
   return session.list<v1::ListHostsResponse>(
       "weir.v1.HostAdminService/ListHosts", request, options.output,
-      Table({"ID", "NAME", "GROUP", "STATE", "LAST SEEN", "VERSION", "POLICY"}),
+      Table({"ID", "NAME", "GROUP", "STATE", "LAST SEEN", "VERSION", "TIER", "POLICY"}),
       [](const v1::ListHostsResponse& answer) -> const auto& { return answer.hosts(); },
       [](const v1::HostInfo& host) {
         return std::vector<std::string>{host.host().id(),
@@ -33,6 +36,7 @@ int list(CtlSession& session, const CtlOptions& options, const v1::ListHostsRequ
                                         v1::HostInfo::State_Name(host.state()),
                                         time_text(host.last_seen()),
                                         host.version(),
+                                        host.tier() == 0 ? "-" : fmt::to_string(host.tier()),
                                         policy_text(host.policy())};
       });
 }
@@ -45,6 +49,106 @@ int show(CtlSession& session, const CtlOptions& options, const std::string& id) 
   if (session.call("weir.v1.HostAdminService/GetHost", request, answer, status))
     print_message(answer, options.output == Output::json ? Output::json : Output::yaml);
   return status;
+}
+
+// ---- commands -----------------------------------------------------------------------------------
+
+constexpr std::int64_t kBackdated_s = 300;  // a desk's clock may be behind
+
+struct Asked {
+  std::string host, reason;
+  std::uint64_t lifetime_s = 3'600;
+  CtlOptions options;
+};
+
+std::string reasons_of(const v1::CommandResult& result) {
+  std::string text;
+  for (const v1::Reason& why : result.why())
+    text += (text.empty() ? "" : " ") + (why.text().empty() ? why.code() : why.text());
+  return text;
+}
+
+// Signs it and waits for the host. False: `status` is the command's, and a sentence was printed.
+bool send(CtlSession& session, const Asked& order, v1::CommandBody::Verb verb,
+          v1::CommandResult& result, int& status) {
+  v1::CommandBody body;
+  const auto now_s = static_cast<std::int64_t>(std::time(nullptr));
+  body.set_verb(verb);
+  body.set_host_id(order.host);
+  body.set_not_before_wall_s(now_s - kBackdated_s);
+  body.set_expires_wall_s(now_s + static_cast<std::int64_t>(order.lifetime_s));
+  body.mutable_reason()->set_code("asked");
+  body.mutable_reason()->add_args(session.admin().principal);
+  if (!order.reason.empty()) body.mutable_reason()->add_args(order.reason);
+  v1::SendCommandRequest request;
+  v1::SendCommandResponse answer;
+  request.set_host_id(order.host);
+  status = kExitFailed;
+  if (auto made = sign_command(std::move(body), unhex(session.admin().policy_secret_key),
+                               *request.mutable_command());
+      !made) {
+    fmt::print(stderr, "weirctl: {}\n", made.error().sentence);
+    return false;
+  }
+  if (!session.call("weir.v1.HostAdminService/SendCommand", request, answer, status)) return false;
+  result = answer.result();
+  if (answer.has_result() && result.outcome() == v1::CommandResult::done) return true;
+  status = kExitFailed;
+  if (!answer.has_result())
+    fmt::print(
+        stderr,
+        "weirctl: command {} is pending: the host has not answered within 10 s; it gets it "
+        "when it comes back, for another {} s. `weirctl hosts show {}` says what became of it\n",
+        request.command().id(), order.lifetime_s, order.host);
+  else
+    fmt::print(stderr, "weirctl: host {} {}: {}\n", order.host,
+               result.outcome() == v1::CommandResult::expired ? "did not do it" : "refused",
+               reasons_of(result));
+  if (order.options.output != Output::table) print_message(answer, order.options.output);
+  return false;
+}
+
+int print_health(const v1::GetHostResponse& host, Output output) {
+  const v1::HostHealth& health = host.health();
+  const int status = health.health().degraded_size() > 0 ? kExitDegraded : kExitDone;
+  if (output != Output::table) {
+    print_message(health, output);
+    return status;
+  }
+  fmt::print("tier {}, policy {}, {} resident\n", health.health().tier(),
+             policy_text(host.host().policy()), size_text(health.health().rss_bytes()));
+  for (const v1::Reason& why : health.health().degraded())
+    fmt::print("degraded: {}\n",
+               why.text().empty() ? fmt::format("{}({})", why.code(), fmt::join(why.args(), ", "))
+                                  : why.text());
+  Table controls({"CONTROL", "STATE"}), counters({"COUNTER", "VALUE"});
+  for (const v1::Control& control : health.controls())
+    controls.add({control.control(), v1::Control::State_Name(control.state())});
+  for (const auto& counter : health.health().counters())
+    counters.add({counter.name(), fmt::to_string(counter.value())});
+  controls.print();
+  counters.print();
+  return status;
+}
+
+int send_health(CtlSession& session, const Asked& order) {
+  v1::CommandResult result;
+  int status = kExitDone;
+  if (!send(session, order, v1::CommandBody::send_health, result, status)) return status;
+  v1::GetHostRequest request;
+  v1::GetHostResponse host;
+  request.set_id(order.host);
+  if (!session.call("weir.v1.HostAdminService/GetHost", request, host, status)) return status;
+  return print_health(host, order.options.output);
+}
+
+int renew(CtlSession& session, const Asked& order) {
+  v1::CommandResult result;
+  int status = kExitDone;
+  if (!send(session, order, v1::CommandBody::renew_certificate, result, status)) return status;
+  if (order.options.output != Output::table) print_message(result, order.options.output);
+  fmt::print(stderr, "host {} has a new certificate\n", order.host);
+  return kExitDone;
 }
 
 }  // namespace
@@ -61,11 +165,28 @@ int ctl_hosts(int argc, char** argv) {
   CLI::App* revoke = app.add_subcommand("revoke", "end its certificate; it may enrol anew");
   revoke->add_option("ID", id)->required();
   revoke->add_option("--reason", reason, "for the record")->required();
+  Asked order;
+  CLI::App* health =
+      app.add_subcommand("health", "ask one how it is, now; exit 6 if it is degraded");
+  CLI::App* renew_it = app.add_subcommand("renew", "have one renew its certificate, now");
+  for (CLI::App* verb : {health, renew_it}) {
+    verb->add_option("ID", order.host)->required();
+    verb->add_option("--reason", order.reason, "for the record, on the host too");
+    verb->add_option("--lifetime", order.lifetime_s,
+                     "a host that is away has so long (default: 1h)")
+        ->transform(CLI::AsNumberWithUnit(
+            std::map<std::string, std::uint64_t>{{"s", 1}, {"h", 3'600}, {"d", 86'400}}))
+        ->type_name("1h");
+    add_ctl_options(*verb, order.options);
+  }
   for (CLI::App* verb : {all, one, revoke}) add_ctl_options(*verb, options);
   app.require_subcommand(1);
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
-  std::optional<CtlSession> session = CtlSession::open(options);
+  const bool orders = health->parsed() || renew_it->parsed();
+  std::optional<CtlSession> session = CtlSession::open(orders ? order.options : options);
   if (!session) return kExitUsage;
+  if (health->parsed()) return send_health(*session, order);
+  if (renew_it->parsed()) return renew(*session, order);
   if (all->parsed()) {
     filter.set_group(group);
     return list(*session, options, filter);

@@ -19,8 +19,8 @@ struct Noun {
 
 constexpr Noun kNouns[] = {
     {"tokens", ctl_tokens, "create, list, revoke: what lets a host enrol"},
-    {"hosts", ctl_hosts, "list, show, revoke: the fleet"},
-    {"policy", ctl_policy, "lint, replay, publish, status, rollback, assign"},
+    {"hosts", ctl_hosts, "list, show, health, renew, revoke: the fleet"},
+    {"policy", ctl_policy, "lint, replay, publish, status, rollback, rotate-key, assign"},
     {"reports", ctl_reports, "list, watch, show: what left, and what was stopped"},
     {"evidence", ctl_evidence, "verify: whether a host's records are whole"},
 };

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <fstream>
 
+#include "collector/ctl/rotate.h"
 #include "collector/ctl/session.h"
 #include "collector/ctl/sign.h"
 #include "core/policy/evaluate.h"
@@ -231,6 +232,8 @@ int ctl_policy(int argc, char** argv) {
   CLI::App* back = app.add_subcommand("rollback", "publish an earlier text again");
   CLI::App* show = app.add_subcommand("status", "desired against effective");
   CLI::App* move = app.add_subcommand("assign", "put a host into a group");
+  CLI::App* rotate =
+      app.add_subcommand("rotate-key", "sign by a new key; the old one is void then");
   for (CLI::App* verb : {check, tried, publish_it})
     verb->add_option("FILE", file, "policy, YAML")->required();
   back->add_option("--to", to, "number of the earlier one (default: the one before)");
@@ -248,7 +251,7 @@ int ctl_policy(int argc, char** argv) {
     verb->add_option("--group", wanted.group)->capture_default_str();
   for (CLI::App* verb : {publish_it, back, show})
     verb->add_flag("--wait", wanted.wait, "until all that are online have it, at most 30 s");
-  for (CLI::App* verb : {tried, publish_it, back, show, move})
+  for (CLI::App* verb : {tried, publish_it, back, show, move, rotate})
     add_ctl_options(*verb, wanted.options);
   app.require_subcommand(1);
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
@@ -258,6 +261,7 @@ int ctl_policy(int argc, char** argv) {
   if (tried->parsed()) return replay(*session, file, wanted.group, since_s, wanted.options.output);
   if (publish_it->parsed()) return publish(*session, file, wanted);
   if (back->parsed()) return roll_back(*session, to, wanted);
+  if (rotate->parsed()) return rotate_key(*session, wanted.options);
   if (move->parsed()) return assign(*session, host, wanted.group);
   v1::GetPolicyStatusResponse state;
   int status = 0;

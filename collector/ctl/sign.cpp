@@ -1,4 +1,4 @@
-// A policy's signed envelope: see sign.h.
+// Policies, commands and sets of keys, signed: see sign.h.
 #include "collector/ctl/sign.h"
 
 #include <sodium.h>
@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "core/policy/signature.h"
+#include "proto/map/command_proto.h"
 #include "proto/map/policy_proto.h"
+#include "weir/v1/agent.pb.h"
 #include "weir/v1/policy.pb.h"
 
 namespace weir {
@@ -16,10 +18,24 @@ constexpr std::size_t kPublicKey = crypto_sign_PUBLICKEYBYTES;
 
 }  // namespace
 
-Result<void> sign_policy(Policy policy, const EnvelopeTerms& terms, const std::string& secret_key,
-                         v1::SignedPolicy& out) {
+Result<void> sign_bytes(std::string_view purpose, const std::string& bytes,
+                        const std::string& secret_key, v1::PolicySignature& out) {
   if (::sodium_init() < 0 || secret_key.size() != crypto_sign_SECRETKEYBYTES)
     return fail("the signing key is no Ed25519 key");
+  const std::vector<std::uint8_t> covered = signed_bytes_of(purpose, bytes_of(bytes));
+  std::string signature(crypto_sign_BYTES, '\0');
+  const auto* key = reinterpret_cast<const std::uint8_t*>(secret_key.data());
+  ::crypto_sign_detached(reinterpret_cast<std::uint8_t*>(signature.data()), nullptr, covered.data(),
+                         covered.size(), key);
+  // libsodium's secret key ends with the public one.
+  const PolicyKeyId id = policy_key_id(bytes_of(secret_key).last(kPublicKey));
+  out.set_key_id(id.data(), id.size());
+  out.set_signature(signature);
+  return {};
+}
+
+Result<void> sign_policy(Policy policy, const EnvelopeTerms& terms, const std::string& secret_key,
+                         v1::SignedPolicy& out) {
   policy.number = terms.number;
   v1::PolicyEnvelope envelope;
   envelope.set_policy(policy_bytes(policy));
@@ -27,19 +43,18 @@ Result<void> sign_policy(Policy policy, const EnvelopeTerms& terms, const std::s
   envelope.set_not_before_wall_s(terms.not_before_wall_s);
   envelope.set_expires_wall_s(terms.expires_wall_s);
   envelope.set_target(terms.group);
-  std::string bytes = envelope.SerializeAsString();
-  std::vector<std::uint8_t> covered = signed_bytes_of_policy(bytes_of(bytes));
-  std::string signature(crypto_sign_BYTES, '\0');
-  const auto* key = reinterpret_cast<const std::uint8_t*>(secret_key.data());
-  ::crypto_sign_detached(reinterpret_cast<std::uint8_t*>(signature.data()), nullptr, covered.data(),
-                         covered.size(), key);
-  // libsodium's secret key ends with the public one.
-  PolicyKeyId id = policy_key_id(bytes_of(secret_key).last(kPublicKey));
-  out.set_envelope(bytes);
-  v1::PolicySignature& signed_by = *out.add_signatures();
-  signed_by.set_key_id(id.data(), id.size());
-  signed_by.set_signature(signature);
-  return {};
+  out.set_envelope(envelope.SerializeAsString());
+  return sign_bytes(kPolicyPurpose, out.envelope(), secret_key, *out.add_signatures());
+}
+
+Result<void> sign_command(v1::CommandBody body, const std::string& secret_key, v1::Command& out) {
+  if (::sodium_init() < 0) return fail("libsodium can't be started");
+  CommandIdBytes id{};
+  ::randombytes_buf(id.data(), id.size());
+  body.set_id(text_of_command_id(id));
+  out.set_id(body.id());
+  out.set_body(body.SerializeAsString());
+  return sign_bytes(kCommandPurpose, out.body(), secret_key, *out.add_signatures());
 }
 
 Result<Policy> policy_in(const v1::SignedPolicy& published) {

@@ -1,9 +1,10 @@
-// A policy's signed envelope, made where its author is: the collector has no key to make one. Pure
-// but for the key, which is an argument.
+// Policies, commands and sets of keys, signed where their author is: the collector has no key to do
+// it. Pure but for keys, which are arguments, and what is drawn at random.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "core/base/result.h"
 #include "core/policy/policy.h"
@@ -11,8 +12,11 @@
 namespace weir {
 
 namespace v1 {
+class Command;
+class CommandBody;
+class PolicySignature;
 class SignedPolicy;
-}
+}  // namespace v1
 
 struct EnvelopeTerms {
   std::uint32_t number = 0;
@@ -24,6 +28,13 @@ struct EnvelopeTerms {
 // `secret_key`: Ed25519, 64 bytes as libsodium has them.
 Result<void> sign_policy(Policy policy, const EnvelopeTerms& terms, const std::string& secret_key,
                          v1::SignedPolicy& out);
+
+// With a new id.
+Result<void> sign_command(v1::CommandBody body, const std::string& secret_key, v1::Command& out);
+
+// By this key, over `bytes` for `purpose` (core/policy/signature.h).
+Result<void> sign_bytes(std::string_view purpose, const std::string& bytes,
+                        const std::string& secret_key, v1::PolicySignature& out);
 
 // What stands in an envelope, to be signed anew under another number.
 Result<Policy> policy_in(const v1::SignedPolicy& published);

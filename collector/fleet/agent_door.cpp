@@ -2,20 +2,17 @@
 #include "collector/fleet/agent_door.h"
 
 #include <fmt/format.h>
-#include <grpc/grpc_security_constants.h>
-#include <grpc/support/log.h>
-#include <grpcpp/resource_quota.h>
-#include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
-#include <grpcpp/server_builder.h>
 
 #include <chrono>
 #include <condition_variable>
-#include <cstdlib>
+#include <map>
 #include <thread>
 #include <unordered_map>
 #include <utility>
 
+#include "collector/base/clocks.h"
+#include "collector/fleet/agent_server.h"
 #include "collector/fleet/batch_reader.h"
 #include "collector/fleet/outbox.h"
 #include "weir/v1/agent.grpc.pb.h"
@@ -23,53 +20,13 @@
 namespace weir {
 namespace {
 
-constexpr int kKeepaliveMs = 10'000;         // a dead peer is known after twice this
-constexpr int kLeastPingIntervalMs = 5'000;  // agents ping every 10 s
-constexpr int kHandshakeMs = 5'000;
-constexpr int kMaxStreamsOfConnection = 2;  // a stream and the one that replaces it
-constexpr int kMaxMetadataBytes = 8 << 10;
-constexpr std::size_t kQuotaBytes = std::size_t{2} << 30;  // 120 KiB a stream, 16,000 streams
 constexpr int kMaxInFlight = 4;  // batches of one stream that wait for the disk
 constexpr std::uint32_t kThrottleMs = 1'000;
 constexpr std::chrono::milliseconds kTick{50};
 constexpr std::int64_t kLookMs = 250;  // after streams that say nothing
 constexpr std::int64_t kFlushMs = 1'000;
+constexpr std::int64_t kAskAgainMs = 30'000;     // a command without an answer, on the same stream
 constexpr std::int64_t kFinishWithinMs = 2'000;  // then the stream is cancelled
-
-std::int64_t wall_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-std::int64_t wall_s() {
-  return wall_ns() / 1'000'000'000;
-}
-std::int64_t steady_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-// gRPC 1.51 takes TLS 1.2 too and has no setting against it. Its list of cipher suites is that of
-// TLS 1.2 alone; one suite that wants an RSA certificate, which this door has not, leaves only
-// TLS 1.3.
-void allow_only_tls_1_3() {
-  ::setenv("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES256-GCM-SHA384", 1);
-}
-
-// gRPC writes a line for each handshake that fails: strangers must not be able to fill a log.
-void keep_strangers_out_of_the_log() {
-  gpr_set_log_function([](gpr_log_func_args*) {});
-}
-
-// Of the verified peer; nothing: it is no host of ours.
-std::optional<HostCertificate> peer_certificate(const grpc::CallbackServerContext& context) {
-  auto auth = context.auth_context();
-  if (!auth || !auth->IsPeerAuthenticated()) return std::nullopt;
-  auto pem = auth->FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
-  if (pem.size() != 1) return std::nullopt;
-  return read_host_certificate(std::string(pem[0].data(), pem[0].size()));
-}
 
 }  // namespace
 
@@ -90,6 +47,8 @@ class AgentDoor::Service final : public v1::AgentService::CallbackService {
   void stop();
   std::uint16_t port() const { return static_cast<std::uint16_t>(port_); }
   void push_policy(const std::string& group);
+  void push_commands(std::uint32_t number);
+  void push_trust();
   void close_host(std::uint32_t number, const std::string& sentence);
   AgentDoorCounters counters() const;
 
@@ -104,6 +63,8 @@ class AgentDoor::Service final : public v1::AgentService::CallbackService {
   void look_after();
   void look_after(Stream& stream, std::int64_t now_ms, std::int64_t now_s);
   void check_standing(Stream& stream, std::int64_t now_s);
+  void send_commands(Stream& stream, std::int64_t now_ms);
+  void send_trust(Stream& stream);
 
   const AgentDoorOptions options_;
   Parts parts_;
@@ -196,6 +157,8 @@ class AgentDoor::Service::Stream final
   std::int64_t finishing_ms_ = 0;  // since when; 0: not
   std::int64_t suspect_ms_ = 0;    // since when another one speaks for this host; 0: none
   std::uint32_t policy_sent_ = 0;
+  std::uint32_t trust_sent_ = 0;                       // the host has it, or will; 0: it takes none
+  std::map<std::string, std::int64_t> commands_sent_;  // id, when; those that are open
   int in_flight_ = 0;
   std::optional<Append> held_;
   std::int64_t retry_ms_ = 0;
@@ -262,6 +225,9 @@ void AgentDoor::Service::greet(Stream& stream, const v1::Hello& hello) {
   parts_.hosts.set_policy_state(stream.host_, hello.policy().SerializeAsString());
   stream.outbox_.welcome(wall_ns(), parts_.records.positions(stream.host_));
   std::optional<HostView> host = parts_.hosts.find(stream.host_, wall_s());
+  stream.trust_sent_ = hello.policy().trust_number();
+  send_trust(stream);
+  send_commands(stream, now_ms);
   std::optional<Desired> desired = parts_.rollout.desired(host ? host->row.group : "");
   if (desired && desired->number != hello.policy().number()) {
     stream.policy_sent_ = desired->number;
@@ -291,6 +257,8 @@ void AgentDoor::Service::Stream::handle(v1::ConnectRequest& request) {
     service_.parts_.hosts.set_policy_state(host_, request.policy_state().SerializeAsString());
   if (request.has_health() && greeted_)
     service_.parts_.hosts.set_health(host_, request.health().SerializeAsString());
+  if (request.has_command_result() && greeted_)
+    service_.parts_.commands.answered(host_, request.command_result(), wall_s());
   service_.parts_.hosts.seen(host_, wall_s());
 
   std::lock_guard lock(service_.mutex_);
@@ -354,6 +322,44 @@ void AgentDoor::Service::push_policy(const std::string& group) {
   }
 }
 
+void AgentDoor::Service::push_commands(std::uint32_t number) {
+  const std::int64_t now_ms = steady_ms();
+  std::lock_guard lock(mutex_);
+  for (auto [at, end] = of_hosts_.equal_range(number); at != end; ++at)
+    send_commands(*at->second, now_ms);
+}
+
+// Until the host has answered: an answer that was lost is asked for again.
+void AgentDoor::Service::send_commands(Stream& stream, std::int64_t now_ms) {
+  if (!stream.greeted_ || stream.finishing_ms_ != 0) return;
+  std::map<std::string, std::int64_t> sent;
+  for (const HostCommands::Open& open : parts_.commands.open_of(stream.host_, wall_s())) {
+    auto before = stream.commands_sent_.find(open.id);
+    const bool due =
+        before == stream.commands_sent_.end() || now_ms - before->second >= kAskAgainMs;
+    sent[open.id] = due ? now_ms : before->second;
+    if (due) stream.outbox_.command(open.command);
+  }
+  stream.commands_sent_ = std::move(sent);
+  stream.pump();
+}
+
+void AgentDoor::Service::push_trust() {
+  std::lock_guard lock(mutex_);
+  for (auto& [number, stream] : streams_)
+    if (stream->greeted_ && stream->finishing_ms_ == 0) send_trust(*stream);
+}
+
+// Each set that the host has missed, in order.
+void AgentDoor::Service::send_trust(Stream& stream) {
+  if (stream.trust_sent_ == 0) return;
+  for (const TrustLink& link : parts_.rollout.trust_after(stream.trust_sent_)) {
+    stream.trust_sent_ = link.number;
+    stream.outbox_.trust(link.signed_trust);
+  }
+  stream.pump();
+}
+
 void AgentDoor::Service::close_host(std::uint32_t number, const std::string& sentence) {
   std::lock_guard lock(mutex_);
   for (auto [at, end] = of_hosts_.equal_range(number); at != end; ++at)
@@ -400,9 +406,7 @@ void AgentDoor::Service::look_after(Stream& stream, std::int64_t now_ms, std::in
   if (stream.certificate_ends_s_ <= now_s)
     return stream.finish(grpc::StatusCode::UNAUTHENTICATED,
                          "the certificate has expired: renew it");
-  if (stream.held_ && now_ms >= stream.retry_ms_) {
-    stream.take(*stream.let_go());
-  }
+  if (stream.held_ && now_ms >= stream.retry_ms_) stream.take(*stream.let_go());
   if (stream.suspect_ms_ == 0 || now_ms - stream.suspect_ms_ < options_.clone_proof_ms) return;
   int alive = 0;
   for (auto [at, end] = of_hosts_.equal_range(stream.host_); at != end; ++at)
@@ -420,37 +424,18 @@ void AgentDoor::Service::look_after(Stream& stream, std::int64_t now_ms, std::in
 void AgentDoor::Service::check_standing(Stream& stream, std::int64_t now_s) {
   std::optional<HostView> host = parts_.hosts.find(stream.host_, now_s);
   if (host && (host->row.revoked || host->row.cloned))
-    stream.finish(grpc::StatusCode::PERMISSION_DENIED, "the host is revoked or held");
+    return stream.finish(grpc::StatusCode::PERMISSION_DENIED, "the host is revoked or held");
+  if (parts_.commands.any_open()) send_commands(stream, steady_ms());
 }
 
 // ---- the server ---------------------------------------------------------------------------------
 
 Result<void> AgentDoor::Service::start() {
-  allow_only_tls_1_3();
-  keep_strangers_out_of_the_log();
-  grpc::SslServerCredentialsOptions tls(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  tls.pem_root_certs = options_.ca;
-  tls.pem_key_cert_pairs.push_back({options_.key, options_.certificate});
-  grpc::ResourceQuota quota("agents");
-  quota.Resize(kQuotaBytes);
-  grpc::ServerBuilder builder;
-  builder.AddListeningPort(options_.address, grpc::SslServerCredentials(tls), &port_);
-  builder.RegisterService(this);
-  builder.SetResourceQuota(quota);
-  builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsOfConnection);
-  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
-  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             kLeastPingIntervalMs);
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  server_ = builder.BuildAndStart();
-  if (!server_ || port_ == 0)
-    return fail(fmt::format("{}: the agents' door can't listen there", options_.address));
+  Result<AgentServer> opened =
+      open_agent_server({options_.address, options_.ca, options_.certificate, options_.key}, *this);
+  if (!opened) return tl::unexpected(opened.error());
+  server_ = std::move(opened->server);
+  port_ = opened->port;
   keeper_ = std::thread([this] { look_after(); });
   return {};
 }
@@ -495,6 +480,12 @@ std::uint16_t AgentDoor::port() const {
 }
 void AgentDoor::push_policy(const std::string& group) {
   service_->push_policy(group);
+}
+void AgentDoor::push_commands(std::uint32_t number) {
+  service_->push_commands(number);
+}
+void AgentDoor::push_trust() {
+  service_->push_trust();
 }
 void AgentDoor::close_host(std::uint32_t number, const std::string& sentence) {
   service_->close_host(number, sentence);

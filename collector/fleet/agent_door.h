@@ -10,6 +10,7 @@
 #include <string>
 
 #include "collector/fleet/certificates.h"
+#include "collector/fleet/host_commands.h"
 #include "collector/fleet/hosts.h"
 #include "collector/rollout/rollout.h"
 #include "collector/store/record_store.h"
@@ -37,12 +38,15 @@ class AgentDoor {
     Hosts& hosts;
     RecordStore& records;
     Rollout& rollout;
+    HostCommands& commands;
   };
   static Result<std::unique_ptr<AgentDoor>> start(const AgentDoorOptions& options, Parts parts);
   ~AgentDoor();  // as stop()
 
   std::uint16_t port() const;
   void push_policy(const std::string& group);  // to open streams of hosts that have another
+  void push_commands(std::uint32_t number);    // to the host's open stream, if it has one
+  void push_trust();                           // to all: keys that follow those that a host has
   void close_host(std::uint32_t number, const std::string& sentence);  // its streams, at once
   AgentDoorCounters counters() const;
   // Ends all streams and returns when none is left. What was handed to the store is still written.

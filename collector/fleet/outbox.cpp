@@ -37,6 +37,14 @@ void Outbox::policy(std::shared_ptr<const std::string> signed_policy) {
   policy_ = std::move(signed_policy);
 }
 
+void Outbox::trust(std::shared_ptr<const std::string> signed_trust) {
+  trusts_.push_back(std::move(signed_trust));
+}
+
+void Outbox::command(std::shared_ptr<const std::string> command) {
+  commands_.push_back(std::move(command));
+}
+
 void Outbox::throttle(StoreLane lane, std::uint32_t wait_ms) {
   throttle_[lane] = wait_ms;
 }
@@ -62,9 +70,19 @@ bool Outbox::next(v1::ConnectResponse& message) {
     stored_.clear();
     return true;
   }
+  if (!trusts_.empty()) {
+    (void)message.mutable_trust()->ParseFromString(*trusts_.front());
+    trusts_.pop_front();
+    return true;
+  }
   if (policy_) {
     (void)message.mutable_policy()->ParseFromString(*policy_);
     policy_.reset();
+    return true;
+  }
+  if (!commands_.empty()) {
+    (void)message.mutable_command()->ParseFromString(*commands_.front());
+    commands_.pop_front();
     return true;
   }
   if (!throttle_.empty()) {

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,9 +25,13 @@ class Outbox {
   void welcome(std::int64_t now_ns, std::vector<Appended> stored);
   void acknowledge(const Appended& stored);
   void policy(std::shared_ptr<const std::string> signed_policy);
+  // In this order, each once; the owner bounds how many.
+  void trust(std::shared_ptr<const std::string> signed_trust);
+  void command(std::shared_ptr<const std::string> command);
   void throttle(StoreLane lane, std::uint32_t wait_ms);
 
-  // Welcome first, then acknowledgements, so that a host never waits for a policy to forget.
+  // Welcome first, then acknowledgements, so that a host never waits for a policy to forget; keys
+  // before the policy that they sign.
   bool next(v1::ConnectResponse& message);
 
  private:
@@ -34,6 +39,7 @@ class Outbox {
   std::vector<Appended> welcome_stored_;
   std::map<std::pair<StoreLane, std::uint64_t>, std::uint64_t> stored_;  // at most 3 × kMaxEpochs
   std::shared_ptr<const std::string> policy_;
+  std::deque<std::shared_ptr<const std::string>> trusts_, commands_;
   std::map<StoreLane, std::uint32_t> throttle_;
 };
 

@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
-#include "collector/fleet/crypto.h"
 #include "collector/fleet/enrolment.h"
+#include "collector/fleet/host_commands.h"
+#include "proto/map/command_proto.h"
 #include "proto/map/policy_proto.h"
 #include "weir/v1/policy.pb.h"
 
@@ -37,6 +37,14 @@ bool was_published(FleetStore& store, const std::string& group, const std::strin
   return false;
 }
 
+template <class Signed>
+Signatures signatures_in(const Signed& message) {
+  Signatures signatures;
+  for (const v1::PolicySignature& one : message.signatures())
+    signatures.emplace_back(one.key_id(), one.signature());
+  return signatures;
+}
+
 Reply<v1::PolicyEnvelope> check_envelope(const std::string& bytes, const std::string& group,
                                          std::int64_t now_s) {
   v1::PolicyEnvelope envelope;
@@ -52,7 +60,7 @@ Reply<v1::PolicyEnvelope> check_envelope(const std::string& bytes, const std::st
   if (envelope.not_before_wall_s() > now_s)
     return refuse(Why::invalid, "the policy is not valid yet: hosts would refuse it");
   if (envelope.keys_size() > 0)
-    return refuse(Why::not_built, "this version can't change the keys of policies");
+    return refuse(Why::invalid, "keys don't come with a policy: hosts would refuse it");
   if (Result<Policy> policy = policy_from_bytes(bytes_of(envelope.policy())); !policy)
     return refuse(Why::invalid, policy.error().sentence);
   return envelope;
@@ -64,24 +72,82 @@ Rollout::Rollout(FleetStore& store, Hosts& hosts) : store_(store), hosts_(hosts)
   for (PolicyRow& row : store.newest_policies())
     desired_[row.group] = {row.number,
                            std::make_shared<const std::string>(std::move(row.signed_policy))};
+  for (SignedTrustRow& link : store.trust_links())
+    links_.push_back(
+        {link.number, std::make_shared<const std::string>(std::move(link.signed_trust))});
 }
 
 Reply<void> Rollout::check_signatures(const std::string& bytes, std::int64_t now_s) const {
   v1::SignedPolicy policy;
-  if (!policy.ParseFromString(bytes) || policy.signatures_size() > kMaxPolicySignatures)
+  if (!policy.ParseFromString(bytes) || policy.signatures_size() > kMaxSignaturesOfPolicy)
     return refuse(Why::invalid, fmt::format("no signed policy, or more than {} signatures",
-                                            kMaxPolicySignatures));
-  std::set<std::string> signers;
-  for (const PolicyKeyRow& key : store_.policy_keys())
-    for (const v1::PolicySignature& signature : policy.signatures())
-      if (signature.key_id() == key.key_id && key.expires_s > now_s &&
-          verify_ed25519(key.public_key, kPolicyContext, bytes_of(policy.envelope()),
-                         signature.signature()))
-        signers.insert(key.key_id);
-  if (signers.size() < kPolicyThreshold)
-    return refuse(Why::denied, fmt::format("signed by {} known keys, {} needed", signers.size(),
-                                           kPolicyThreshold));
+                                            kMaxSignaturesOfPolicy));
+  const PolicyTrustRow trust = store_.policy_trust();
+  const std::size_t signers =
+      signers_of(trust, kPolicyPurpose.data(), policy.envelope(), signatures_in(policy), now_s);
+  if (signers < trust.threshold)
+    return refuse(Why::denied,
+                  fmt::format("signed by {} known keys, {} needed", signers, trust.threshold));
   return {};
+}
+
+Reply<std::uint32_t> Rollout::rotate(const std::string& bytes, const std::string& by,
+                                     std::int64_t now_s) {
+  v1::SignedTrust signed_trust;
+  if (!signed_trust.ParseFromString(bytes) ||
+      signed_trust.signatures_size() > kMaxSignaturesOfPolicy)
+    return refuse(Why::invalid, "no signed set of keys");
+  Result<TrustSetTerms> terms = trust_set_from_bytes(bytes_of(signed_trust.trust()));
+  if (!terms) return refuse(Why::invalid, "hosts would refuse the keys: " + terms.error().sentence);
+  {
+    std::lock_guard lock(mutex_);
+    for (const TrustLink& link : links_)
+      if (link.number == terms->number && *link.signed_trust == bytes) return link.number;
+  }
+  const PolicyTrustRow before = store_.policy_trust();
+  if (terms->number != before.number + 1)
+    return refuse(Why::conflict,
+                  fmt::format("the fleet's keys have number {}: {} follows, this is {}",
+                              before.number, before.number + 1, terms->number));
+  PolicyTrustRow after{terms->number, terms->threshold, {}};
+  for (const TrustSetKey& key : terms->keys)
+    after.keys.push_back(
+        {{key.id.begin(), key.id.end()}, {key.key.begin(), key.key.end()}, key.expires_wall_s});
+  for (const PolicyTrustRow* trust :
+       std::initializer_list<const PolicyTrustRow*>{&before, &after}) {
+    const std::size_t signers = signers_of(*trust, kTrustPurpose.data(), signed_trust.trust(),
+                                           signatures_in(signed_trust), now_s);
+    if (signers < trust->threshold)
+      return refuse(Why::denied,
+                    fmt::format("signed by {} of the {} keys, {} needed", signers,
+                                trust == &before ? "present" : "new", trust->threshold));
+  }
+  if (!store_.add_trust(after, bytes, by, now_s)) {
+    const std::string sentence = store_.sentence();
+    if (!sentence.empty()) return refuse(Why::unavailable, sentence);
+    return refuse(Why::conflict, "another set of keys was faster");
+  }
+  {
+    std::lock_guard lock(mutex_);
+    links_.push_back({terms->number, std::make_shared<const std::string>(bytes)});
+  }
+  rotated();
+  return terms->number;
+}
+
+std::vector<TrustLink> Rollout::trust_after(std::uint32_t number) const {
+  std::lock_guard lock(mutex_);
+  std::vector<TrustLink> links;
+  for (const TrustLink& link : links_)
+    if (link.number > number) links.push_back(link);
+  return links;
+}
+
+std::vector<std::string> Rollout::groups() const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::string> groups;
+  for (const auto& [group, desired] : desired_) groups.push_back(group);
+  return groups;
 }
 
 Reply<std::uint32_t> Rollout::publish(Kind kind, const std::string& group, const std::string& bytes,

@@ -18,14 +18,18 @@
 
 namespace weir {
 
-inline constexpr char kPolicyContext[] = "weir policy v1";
-inline constexpr int kMaxPolicySignatures = 8;
-inline constexpr std::uint32_t kPolicyThreshold = 1;  // hosts hold it; told them at enrolment
-inline constexpr std::size_t kMaxDiffering = 100;     // hosts that a status names
+inline constexpr int kMaxSignaturesOfPolicy = 8;
+inline constexpr std::size_t kMaxDiffering = 100;  // hosts that a status names
 
 struct Desired {
   std::uint32_t number = 0;
   std::shared_ptr<const std::string> signed_policy;  // serialized SignedPolicy, as it was signed
+};
+
+// One set of policy keys after another: a host takes them one by one.
+struct TrustLink {
+  std::uint32_t number = 0;
+  std::shared_ptr<const std::string> signed_trust;  // serialized SignedTrust, as it was signed
 };
 
 struct RolloutStatus {
@@ -44,10 +48,17 @@ class Rollout {
                                const std::string& signed_policy, const std::string& by,
                                std::int64_t now_s);
   std::optional<Desired> desired(const std::string& group) const;
+  // The keys of the whole fleet: taken if the threshold before has signed, and that of the set. The
+  // same set again is found.
+  Reply<std::uint32_t> rotate(const std::string& signed_trust, const std::string& by,
+                              std::int64_t now_s);
+  std::vector<TrustLink> trust_after(std::uint32_t number) const;
+  std::vector<std::string> groups() const;  // that have a policy
   RolloutStatus status(const std::string& group, std::int64_t now_s) const;
 
   // After a policy became desired, outside the lock. Set before threads start.
   std::function<void(const std::string& group)> published = [](const std::string&) {};
+  std::function<void()> rotated = [] {};  // likewise, after a rotation
 
  private:
   Reply<void> check_signatures(const std::string& signed_policy, std::int64_t now_s) const;
@@ -56,6 +67,7 @@ class Rollout {
   Hosts& hosts_;
   mutable std::mutex mutex_;
   std::map<std::string, Desired> desired_;
+  std::vector<TrustLink> links_;  // in order
 };
 
 }  // namespace weir

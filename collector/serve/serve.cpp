@@ -81,6 +81,17 @@ Result<std::unique_ptr<ConsoleDoor>> open_console(const std::string& address,
       services);
 }
 
+// What is published goes to the streams that are open.
+void push_through(AgentDoor& door, Rollout& rollout, HostCommands& commands,
+                  const std::function<void()>& poke) {
+  rollout.published = [&door, poke](const std::string& group) {
+    door.push_policy(group);
+    poke();
+  };
+  rollout.rotated = [&door] { door.push_trust(); };
+  commands.sent = [&door](std::uint32_t host) { door.push_commands(host); };
+}
+
 }  // namespace
 
 Result<void> serve(const ServeOptions& options, const std::string& machine,
@@ -99,6 +110,7 @@ Result<void> serve(const ServeOptions& options, const std::string& machine,
   Hosts hosts(store);
   Enrolment enrolment(store, hosts, data->authority);
   Rollout rollout(store, hosts);
+  HostCommands commands(store, wall_ns() / 1'000'000'000);
   ReportReader reports(store, options.data);
   std::atomic<Services*> watchers = nullptr;
   const auto poke = [&watchers] {
@@ -107,17 +119,13 @@ Result<void> serve(const ServeOptions& options, const std::string& machine,
   Result<std::unique_ptr<RecordStore>> records = RecordStore::open(
       store, {.folder = options.data, .wall_ns = wall_ns, .say = say, .reports_came = poke});
   if (!records) return tl::unexpected(records.error());
-  hosts.changed = poke;
+  hosts.changed = commands.changed = poke;
 
   Result<std::unique_ptr<AgentDoor>> agents = AgentDoor::start(
-      agent_door_options(options.listen, data->authority), {hosts, **records, rollout});
+      agent_door_options(options.listen, data->authority), {hosts, **records, rollout, commands});
   if (!agents) return tl::unexpected(agents.error());
   AgentDoor& door = **agents;
-  const auto push = [&door](const std::string& group) { door.push_policy(group); };
-  rollout.published = [&](const std::string& group) {
-    push(group);
-    poke();
-  };
+  push_through(door, rollout, commands, poke);
 
   std::atomic<std::uint16_t> console_port = 0;
   Result<std::unique_ptr<Services>> services = Services::start(
@@ -125,10 +133,11 @@ Result<void> serve(const ServeOptions& options, const std::string& machine,
        .hosts = hosts,
        .enrolment = enrolment,
        .rollout = rollout,
+       .commands = commands,
        .reports = reports,
        .folder = options.data,
        .close_host = [&](std::uint32_t host, const std::string& s) { door.close_host(host, s); },
-       .push_policy = push,
+       .push_policy = [&](const std::string& group) { door.push_policy(group); },
        .console_host = console_host,
        .console_key_sha256 = std::string(text_of(data->console_key_sha256)),
        .console_port = console_port,

@@ -59,8 +59,10 @@ class EnrolService final : public v1::EnrolService::CallbackService {
     response.set_agent_address(parts_.agent_address);
     response.set_agent_server_name(kAgentServerName);
     response.set_group(issued->group);
-    response.set_policy_threshold(kPolicyThreshold);
-    for (const PolicyKeyRow& key : parts_.store.policy_keys()) {
+    const PolicyTrustRow trust = parts_.store.policy_trust();
+    response.set_policy_threshold(trust.threshold);
+    response.set_policy_trust_number(trust.number);
+    for (const PolicyKeyRow& key : trust.keys) {
       v1::PolicyKey& out = *response.add_policy_keys();
       out.set_key_id(key.key_id);
       out.set_public_key(key.public_key);

@@ -1,9 +1,15 @@
-// HostAdminService: who is in the fleet, and who no longer is.
+// HostAdminService: who is in the fleet, who no longer is, and what is asked of one.
 #include <fmt/format.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <chrono>
+#include <list>
+#include <mutex>
+
+#include "collector/api/principal.h"
 #include "collector/services/call.h"
 #include "collector/services/messages.h"
+#include "collector/services/pulse.h"
 #include "collector/services/services.h"
 #include "weir/v1/admin.grpc.pb.h"
 
@@ -11,10 +17,14 @@ namespace weir {
 namespace {
 
 constexpr std::size_t kMaxReason = 1'000;
+constexpr std::chrono::seconds kLongestWait{10};
+constexpr std::size_t kMaxWaiting = 256;  // calls that wait for hosts
 
 class HostAdmin final : public v1::HostAdminService::CallbackService {
  public:
-  explicit HostAdmin(ServiceParts parts) : parts_(std::move(parts)) {}
+  HostAdmin(ServiceParts parts, Pulse& pulse) : parts_(std::move(parts)) {
+    pulse.add([this](bool ending) { answer_waiting(ending); });
+  }
 
   grpc::ServerUnaryReactor* ListHosts(grpc::CallbackServerContext* context,
                                       const v1::ListHostsRequest* request,
@@ -42,6 +52,8 @@ class HostAdmin final : public v1::HostAdminService::CallbackService {
       to_proto(*host, *response->mutable_host());
       if (!host->row.health.empty())
         (void)response->mutable_health()->ParseFromString(host->row.health);
+      for (const CommandRow& row : parts_.commands.of_host(host->row.number, wall_now_s()))
+        to_proto(row, *response->add_commands());
       return {};
     });
   }
@@ -63,26 +75,83 @@ class HostAdmin final : public v1::HostAdminService::CallbackService {
     });
   }
 
+  // Answers at once when it is refused here, or was answered before; else when the host answers.
   grpc::ServerUnaryReactor* SendCommand(grpc::CallbackServerContext* context,
                                         const v1::SendCommandRequest* request,
-                                        v1::SendCommandResponse*) override {
-    return answer(context, *request, []() -> Reply<void> {
-      return refuse(Refusal::Kind::not_built, "this version sends no commands to hosts");
-    });
+                                        v1::SendCommandResponse* response) override {
+    Reply<CommandRow> sent =
+        has_unknown_fields(*request)
+            ? refuse(Refusal::Kind::invalid,
+                     "the request has a field that this collector does not know")
+            : send(*request, principal_of(*context).name);
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    if (!sent) {
+      reactor->Finish(status_of(tl::unexpected(sent.error())));
+      return reactor;
+    }
+    std::lock_guard lock(mutex_);
+    // Many wait already: who sends it is told that it is on its way.
+    if (fill(sent->id, *response) || ended_ || waiting_.size() >= kMaxWaiting)
+      reactor->Finish(grpc::Status::OK);
+    else
+      waiting_.push_back({reactor, sent->id, response, Clock::now() + kLongestWait});
+    return reactor;
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+  struct Waiting {
+    grpc::ServerUnaryReactor* reactor;
+    std::string id;
+    v1::SendCommandResponse* response;  // the call's, alive until it is finished
+    Clock::time_point until;
+  };
+
+  Reply<CommandRow> send(const v1::SendCommandRequest& request, const std::string& by) {
+    std::optional<HostView> host = parts_.hosts.find(request.host_id(), wall_now_s());
+    if (!host) return no_host(request.host_id());
+    if (host->row.revoked) return refuse(Refusal::Kind::conflict, "the host is revoked");
+    return parts_.commands.send({host->row.number, host->row.id}, request.command(), by,
+                                wall_now_s());
+  }
+
+  // True: there is a result.
+  bool fill(const std::string& id, v1::SendCommandResponse& response) {
+    std::optional<CommandRow> row = parts_.commands.find(id, wall_now_s());
+    if (!row || row->result.empty()) return false;
+    v1::CommandInfo info;
+    to_proto(*row, info);
+    *response.mutable_result() = info.result();
+    return true;
+  }
+
+  void answer_waiting(bool ending) {
+    std::lock_guard lock(mutex_);
+    ended_ = ended_ || ending;
+    for (auto at = waiting_.begin(); at != waiting_.end();) {
+      if (!fill(at->id, *at->response) && !ending && Clock::now() < at->until) {
+        ++at;
+        continue;
+      }
+      at->reactor->Finish(grpc::Status::OK);
+      at = waiting_.erase(at);
+    }
+  }
+
   static tl::unexpected<Refusal> no_host(const std::string& id) {
     return refuse(Refusal::Kind::not_found, fmt::format("there is no host {}", id));
   }
 
   const ServiceParts parts_;
+  std::mutex mutex_;
+  std::list<Waiting> waiting_;
+  bool ended_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> make_host_admin(const ServiceParts& parts) {
-  return std::make_unique<HostAdmin>(parts);
+std::unique_ptr<grpc::Service> make_host_admin(const ServiceParts& parts, Pulse& pulse) {
+  return std::make_unique<HostAdmin>(parts, pulse);
 }
 
 }  // namespace weir

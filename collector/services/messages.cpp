@@ -53,6 +53,16 @@ void to_proto(const HostView& host, v1::HostInfo& out) {
     *out.mutable_place() = health.place();
 }
 
+void to_proto(const CommandRow& command, v1::CommandInfo& out) {
+  out.set_id(command.id);
+  out.set_verb(static_cast<v1::CommandBody::Verb>(command.verb));
+  out.set_asked_by(command.asked_by);
+  set_seconds(*out.mutable_asked(), command.asked_s);
+  set_seconds(*out.mutable_expires(), command.expires_s);
+  if (command.result.empty() || !out.mutable_result()->ParseFromString(command.result)) return;
+  for (v1::Reason& why : *out.mutable_result()->mutable_why()) add_text(why);
+}
+
 void to_proto(const TokenRow& token, v1::TokenInfo& out) {
   out.set_id(token.id);
   out.set_group(token.group);

@@ -15,6 +15,7 @@ class Timestamp;
 namespace weir {
 
 namespace v1 {
+class CommandInfo;
 class Explanation;
 class HostInfo;
 class Report;
@@ -26,6 +27,7 @@ std::int64_t ns_of(
     const google::protobuf::Timestamp& time);  // since 1970; what it can't hold is cut
 
 void to_proto(const HostView& host, v1::HostInfo& out);
+void to_proto(const CommandRow& command, v1::CommandInfo& out);  // with texts
 void to_proto(const TokenRow& token, v1::TokenInfo& out);
 
 // nothing: nobody can match (a host that is not known).

@@ -147,6 +147,36 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
     });
   }
 
+  grpc::ServerUnaryReactor* GetPolicyKeys(grpc::CallbackServerContext* context,
+                                          const v1::GetPolicyKeysRequest* request,
+                                          v1::GetPolicyKeysResponse* response) override {
+    return answer(context, *request, [&]() -> Reply<void> {
+      const PolicyTrustRow trust = parts_.store.policy_trust();
+      response->mutable_trust()->set_number(trust.number);
+      response->mutable_trust()->set_threshold(trust.threshold);
+      for (const PolicyKeyRow& key : trust.keys) {
+        v1::PolicyKey& out = *response->mutable_trust()->add_keys();
+        out.set_key_id(key.key_id);
+        out.set_public_key(key.public_key);
+        out.set_expires_wall_s(key.expires_s);
+      }
+      for (std::string& group : parts_.rollout.groups()) response->add_groups(std::move(group));
+      return {};
+    });
+  }
+
+  grpc::ServerUnaryReactor* RotatePolicyKeys(grpc::CallbackServerContext* context,
+                                             const v1::RotatePolicyKeysRequest* request,
+                                             v1::RotatePolicyKeysResponse* response) override {
+    return answer(context, *request, [&]() -> Reply<void> {
+      Reply<std::uint32_t> number = parts_.rollout.rotate(
+          request->trust().SerializeAsString(), principal_of(*context).name, wall_now_s());
+      if (!number) return tl::unexpected(number.error());
+      response->set_number(*number);
+      return {};
+    });
+  }
+
   grpc::ServerUnaryReactor* GetPolicyStatus(grpc::CallbackServerContext* context,
                                             const v1::GetPolicyStatusRequest* request,
                                             v1::GetPolicyStatusResponse* response) override {

@@ -26,7 +26,7 @@ Result<std::unique_ptr<Services>> Services::start(const ServiceParts& parts) {
   auto state = std::make_unique<State>();
   state->services.push_back(make_enrol_service(parts));
   state->services.push_back(make_token_admin(parts));
-  state->services.push_back(make_host_admin(parts));
+  state->services.push_back(make_host_admin(parts, state->pulse));
   state->services.push_back(make_policy_admin(parts, state->pulse));
   state->services.push_back(make_report_admin(parts, state->pulse));
   state->services.push_back(make_request_admin(parts));

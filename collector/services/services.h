@@ -10,6 +10,7 @@
 #include <string>
 
 #include "collector/fleet/enrolment.h"
+#include "collector/fleet/host_commands.h"
 #include "collector/fleet/hosts.h"
 #include "collector/rollout/rollout.h"
 #include "collector/store/record_store.h"
@@ -29,6 +30,7 @@ struct ServiceParts {  // all of it outlives the services
   Hosts& hosts;
   Enrolment& enrolment;
   Rollout& rollout;
+  HostCommands& commands;
   ReportReader& reports;
   std::string folder;  // DIR, of the records
   std::function<void(std::uint32_t host, const std::string& sentence)> close_host;
@@ -59,7 +61,7 @@ class Services {
 // One file each. The pulse outlives them and ends first.
 std::unique_ptr<grpc::Service> make_enrol_service(const ServiceParts& parts);
 std::unique_ptr<grpc::Service> make_token_admin(const ServiceParts& parts);
-std::unique_ptr<grpc::Service> make_host_admin(const ServiceParts& parts);
+std::unique_ptr<grpc::Service> make_host_admin(const ServiceParts& parts, Pulse& pulse);
 std::unique_ptr<grpc::Service> make_policy_admin(const ServiceParts& parts, Pulse& pulse);
 std::unique_ptr<grpc::Service> make_report_admin(const ServiceParts& parts, Pulse& pulse);
 std::unique_ptr<grpc::Service> make_request_admin(const ServiceParts& parts);

@@ -58,6 +58,7 @@ Result<std::unique_ptr<FleetStore>> FleetStore::open(const std::string& folder) 
   if (!db) return tl::unexpected(db.error());
   std::string id = read_store_id(*db);
   if (id.empty()) return fail(fmt::format("{}: is damaged: it has no id", path));
+  if (!add_later_tables(*db)) return fail(db->error());
   if (!fs::create_directory(days, error) && error)
     return fail(fmt::format("{}: can't be made: {}", days, error.message()));
   return std::unique_ptr<FleetStore>(new FleetStore(std::move(*db), std::move(id)));

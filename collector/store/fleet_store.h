@@ -60,6 +60,29 @@ struct PolicyKeyRow {
   std::int64_t expires_s = 0;
 };
 
+// Whose policies and commands the fleet takes.
+struct PolicyTrustRow {
+  std::uint32_t number = 1, threshold = 1;
+  std::vector<PolicyKeyRow> keys{};
+};
+
+struct SignedTrustRow {
+  std::uint32_t number = 0;
+  std::string signed_trust;  // serialized SignedTrust
+};
+
+struct CommandRow {
+  std::string id;
+  std::uint32_t host = 0;
+  std::uint32_t verb = 0;
+  std::string command;  // serialized Command
+  std::string asked_by;
+  std::int64_t asked_s = 0, expires_s = 0;
+  std::string result{};  // serialized CommandResult; empty: none yet
+};
+
+inline constexpr std::uint32_t kMaxCommands = 100'000;  // kept; old ones are swept a month after
+                                                        // their end
 inline constexpr std::uint32_t kMaxHosts =
     100'000;  // ten times the fleet that one collector is for
 inline constexpr std::uint32_t kMaxTokens =
@@ -109,6 +132,21 @@ class FleetStore {
 
   bool add_policy_key(const PolicyKeyRow& key);
   std::vector<PolicyKeyRow> policy_keys();
+
+  PolicyTrustRow policy_trust();
+  // The keys of `trust` from now on, and the link that leads to them. False and an empty
+  // sentence(): it is not the next number.
+  bool add_trust(const PolicyTrustRow& trust, std::string_view signed_trust, std::string_view by,
+                 std::int64_t now_s);
+  std::vector<SignedTrustRow> trust_links();  // in order
+
+  // False and an empty sentence(): the id is there, or there are kMaxCommands.
+  bool add_command(const CommandRow& command, std::int64_t now_s);
+  std::optional<CommandRow> command(std::string_view id);
+  std::vector<CommandRow> commands(std::uint32_t host, std::uint32_t limit);  // newest first
+  std::vector<CommandRow> open_commands(std::int64_t now_s);  // neither answered nor expired
+  // The first result stays.
+  bool set_command_result(std::string_view id, std::string_view result, std::int64_t now_s);
 
   bool add_secret(const Digest& secret, std::string_view principal);
   std::optional<std::string> principal(const Digest& secret);

@@ -42,6 +42,18 @@ CREATE TABLE policy_keys (
 CREATE TABLE secrets (secret BLOB PRIMARY KEY, principal TEXT NOT NULL);
 )sql";
 
+constexpr Sql kLaterFleetTables = R"sql(
+CREATE TABLE IF NOT EXISTS commands (
+  row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, host INTEGER NOT NULL, verb INTEGER NOT NULL,
+  command BLOB NOT NULL, asked_by TEXT NOT NULL, asked_s INTEGER NOT NULL,
+  expires_s INTEGER NOT NULL, result BLOB NOT NULL, result_s INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS commands_host ON commands (host);
+CREATE INDEX IF NOT EXISTS commands_end ON commands (expires_s);
+CREATE TABLE IF NOT EXISTS trust_links (
+  number INTEGER PRIMARY KEY, threshold INTEGER NOT NULL, signed_trust BLOB NOT NULL,
+  published_by TEXT NOT NULL, published_s INTEGER NOT NULL);
+)sql";
+
 // A batch's records are one row: a row each costs more than what is in it. Batches have no index:
 // they are only ever appended and walked in the order that they came, which is the rowid's; one
 // over (host, epoch, sequence) costs 15 times the append. What is looked for are reports, whose
@@ -125,6 +137,10 @@ Result<Database> open_store_file(const std::string& path, StoreFile kind,
   if (!store_id.empty() && read_store_id(*db) != store_id)
     return fail(fmt::format("{}: belongs to another store", path));
   return db;
+}
+
+bool add_later_tables(Database& db) {
+  return db.run(kLaterFleetTables);
 }
 
 std::string read_store_id(Database& db) {

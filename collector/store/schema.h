@@ -37,6 +37,10 @@ Result<Database> open_store_file(const std::string& path, StoreFile kind,
                                  const std::string& store_id);
 std::string read_store_id(Database& db);
 
+// What store.db has beside the tables of its format: an earlier version does not look at these, so
+// they are made where they are not there, and the format stays.
+bool add_later_tables(Database& db);
+
 template <class Fill>
 Result<void> create_store_file(const std::string& path, StoreFile kind, const std::string& store_id,
                                Fill fill) {

@@ -1,5 +1,6 @@
-// What a policy's signature covers, and how a key is named: the same for who signs (weirctl), who
-// publishes (the collector) and who obeys (the guard). Ed25519 itself is libsodium's. Pure.
+// What a signature covers that a policy, a command or a set of keys carries, and how a key is
+// named: the same for who signs (weirctl), who publishes (the collector) and who obeys (the guard).
+// Ed25519 itself is libsodium's. Pure.
 #pragma once
 
 #include <algorithm>
@@ -18,12 +19,24 @@ inline constexpr std::size_t kMaxPolicySignatures = 8;
 inline constexpr std::size_t kMaxEnvelopeBytes =
     (1u << 20) + 4096;  // a policy of 1 MiB and its frame
 
-// A signature is over these bytes and no others: one made for something else is none for a policy.
-inline std::vector<std::uint8_t> signed_bytes_of_policy(Bytes envelope) {
-  constexpr std::string_view kPurpose("weir policy v1\0", 15);
-  std::vector<std::uint8_t> all(kPurpose.begin(), kPurpose.end());
-  all.insert(all.end(), envelope.begin(), envelope.end());
+inline constexpr std::size_t kMaxCommandBytes = 16u << 10;  // an exception with its words has 4 KiB
+inline constexpr std::size_t kMaxTrustSetBytes = 4u << 10;  // 8 keys of 60 bytes
+
+// What bytes were signed for. A signature made for one purpose is none for another.
+inline constexpr std::string_view kPolicyPurpose = "weir policy v1";
+inline constexpr std::string_view kCommandPurpose = "weir command v1";
+inline constexpr std::string_view kTrustPurpose = "weir trust v1";
+
+// A signature is over these bytes and no others: the purpose, a zero byte, what is signed.
+inline std::vector<std::uint8_t> signed_bytes_of(std::string_view purpose, Bytes bytes) {
+  std::vector<std::uint8_t> all(purpose.begin(), purpose.end());
+  all.push_back(0);
+  all.insert(all.end(), bytes.begin(), bytes.end());
   return all;
+}
+
+inline std::vector<std::uint8_t> signed_bytes_of_policy(Bytes envelope) {
+  return signed_bytes_of(kPolicyPurpose, envelope);
 }
 
 // First 8 bytes of the SHA-256 of the public key: finds the key, proves nothing.

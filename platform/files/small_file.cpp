@@ -45,6 +45,8 @@ Result<void> write_new(int folder, const std::string& name, const std::string& t
 
 }  // namespace
 
+const int kWorkingFolder = AT_FDCWD;
+
 Result<void> create_file(int folder, const std::string& name, const std::string& text,
                          std::int64_t owner) {
   if (Result<void> made = write_new(folder, name, text, owner); !made) return made;

@@ -1,5 +1,5 @@
 // Small files that are there whole or not at all. `name` is a path that counts from `folder`, a
-// descriptor or AT_FDCWD, and names the file in sentences. Thread: any.
+// descriptor or kWorkingFolder, and names the file in sentences. Thread: any.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,8 @@
 #include "core/base/result.h"
 
 namespace weir {
+
+extern const int kWorkingFolder;  // AT_FDCWD
 
 // Mode 0600, on disk when these return, no symbolic link is followed at the end of `name`.
 // `owner`: uid and gid that the file is given to; -1: it stays the caller's.

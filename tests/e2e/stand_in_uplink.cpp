@@ -1,6 +1,8 @@
 // Takes the uplink's place in tests: offers what it finds in its folder, writes down what it is
-// told. The file `offer` is an OfferPolicy and then its envelope; `states` gets a line for each
-// PolicyState: state, number, reason, refused number. The file `nonsense` is sent as it is.
+// told. The files `offer`, `command` and `trust` are an OfferPolicy, OfferCommand, OfferTrust and
+// then what is signed; `states` gets a line for each PolicyState (state, number, reason, refused
+// number, and "keys", number, reason where they are not the first), and for each outcome of a
+// command. The file `nonsense` is sent as it is.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -35,11 +37,12 @@ std::vector<std::uint8_t> take(const char* name) {
   return bytes;
 }
 
+template <class M>
 void offer(const std::vector<std::uint8_t>& file) {
-  wire::OfferPolicy message;
+  M message;
   if (file.size() < sizeof message) return;
   std::memcpy(&message, file.data(), sizeof message);
-  int memory = ::memfd_create("envelope", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  int memory = ::memfd_create("offer", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   (void)!::write(memory, file.data() + sizeof message, file.size() - sizeof message);
   ::fcntl(memory, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
   send_with(fds::kUplinkGuard, wire::seal(message, sequence), memory, 0);
@@ -50,6 +53,22 @@ void write_line(const std::string& line) {
   int fd = ::openat(fds::kUplinkIdentity, "states", O_WRONLY | O_CREAT | O_APPEND, 0600);
   (void)!::write(fd, line.data(), line.size());
   ::close(fd);
+}
+
+std::string line_of(const wire::ToUplink& message) {
+  if (std::holds_alternative<wire::HostFactsMessage>(message)) return "";
+  if (const auto* outcome = std::get_if<wire::CommandOutcomeMessage>(&message))
+    return "command " + std::to_string(outcome->outcome) + " " +
+           std::string(wire::code_of(wire::CommandRefusal{outcome->reason})) + " " +
+           outcome->words.data() + (outcome->again != 0 ? " again" : "") + "\n";
+  const auto& state = std::get<wire::PolicyStateMessage>(message);
+  std::string line = std::to_string(state.state) + " " + std::to_string(state.number) + " " +
+                     std::string(wire::code_of(wire::Refusal{state.reason})) + " " +
+                     std::to_string(state.refused_number);
+  if (state.trust_number != 1 || state.trust_reason != 0)
+    line += " keys " + std::to_string(state.trust_number) + " " +
+            std::string(wire::code_of(wire::TrustRefusal{state.trust_reason}));
+  return line + "\n";
 }
 
 }  // namespace
@@ -67,12 +86,11 @@ int main() {
     if (got > 0) {
       auto message = wire::parse_to_uplink({buffer, static_cast<std::size_t>(got)});
       if (!message || std::holds_alternative<wire::UplinkStop>(*message)) return 0;
-      const auto& state = std::get<wire::PolicyStateMessage>(*message);
-      write_line(std::to_string(state.state) + " " + std::to_string(state.number) + " " +
-                 std::string(wire::code_of(wire::Refusal{state.reason})) + " " +
-                 std::to_string(state.refused_number) + "\n");
+      write_line(line_of(*message));
     }
-    if (auto file = take("offer"); !file.empty()) offer(file);
+    if (auto file = take("offer"); !file.empty()) offer<wire::OfferPolicy>(file);
+    if (auto file = take("command"); !file.empty()) offer<wire::OfferCommand>(file);
+    if (auto file = take("trust"); !file.empty()) offer<wire::OfferTrust>(file);
     if (auto bytes = take("nonsense"); !bytes.empty())
       (void)!::send(fds::kUplinkGuard, bytes.data(), bytes.size(), 0);
     if (n % 100 == 0) {

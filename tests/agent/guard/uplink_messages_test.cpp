@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+#include <string_view>
 #include <vector>
 
 namespace weir::wire {
@@ -61,6 +63,8 @@ TEST(uplink_messages, every_length_but_the_right_one_is_refused) {
   for (std::size_t length = 0; length < right.size(); ++length)
     EXPECT_FALSE(parse_from_uplink(Bytes(right).first(length))) << length;
   right.push_back(0);
+  EXPECT_EQ(damage_of(parse_from_uplink(right)), Damage::wrong_size);
+  right.resize(kMaxUplinkMessage + 1);
   EXPECT_EQ(damage_of(parse_from_uplink(right)), Damage::oversized);
 }
 
@@ -98,6 +102,46 @@ TEST(uplink_messages, more_than_twenty_in_a_second_are_too_fast) {
   for (; n < kUplinkMessagesPerSecond; ++n)
     ASSERT_TRUE(session.on(bytes_of_message(UplinkBeat{}, n), 0, kNow));
   EXPECT_EQ(damage_of(session.on(bytes_of_message(UplinkBeat{}, n), 0, kNow)), Damage::too_fast);
+}
+
+TEST(uplink_messages, a_command_and_a_set_of_keys_come_as_a_policy_does) {
+  UplinkSession session;
+  OfferCommand command;
+  command.body_size = 10;
+  OfferTrust keys;
+  keys.set_size = 10;
+  ASSERT_TRUE(session.on(bytes_of_message(command, 0), 1, kNow));
+  ASSERT_TRUE(session.on(bytes_of_message(keys, 1), 1, kNow));
+  EXPECT_EQ(damage_of(session.on(bytes_of_message(command, 2), 0, kNow)), Damage::bad_field);
+  command.body_size = 0;
+  EXPECT_EQ(damage_of(parse_from_uplink(bytes_of_message(command, 0))), Damage::bad_field);
+  keys.signatures = 9;
+  EXPECT_EQ(damage_of(parse_from_uplink(bytes_of_message(keys, 0))), Damage::bad_field);
+}
+
+TEST(uplink_messages, an_outcome_and_the_facts_of_a_host_are_whole_or_refused) {
+  CommandOutcomeMessage outcome;
+  EXPECT_FALSE(parse_to_uplink(bytes_of_message(outcome, 0))) << "it says no outcome";
+  outcome.outcome = 1;
+  EXPECT_TRUE(parse_to_uplink(bytes_of_message(outcome, 0)));
+  outcome.reason = kCommandRefusals;
+  EXPECT_FALSE(parse_to_uplink(bytes_of_message(outcome, 0)));
+  HostFactsMessage facts;
+  EXPECT_TRUE(parse_to_uplink(bytes_of_message(facts, 0)));
+  facts.control[5].name.fill('x');
+  EXPECT_FALSE(parse_to_uplink(bytes_of_message(facts, 0)));
+  facts = {};
+  facts.counters = kMaxFacts + 1;
+  EXPECT_FALSE(parse_to_uplink(bytes_of_message(facts, 0)));
+}
+
+TEST(uplink_messages, every_reason_of_a_command_and_of_keys_has_a_code_of_its_own) {
+  std::set<std::string_view> codes;
+  for (std::size_t n = 1; n < kCommandRefusals; ++n)
+    codes.insert(code_of(static_cast<CommandRefusal>(n)));
+  for (std::size_t n = 1; n < kTrustRefusals; ++n)
+    codes.insert(code_of(static_cast<TrustRefusal>(n)));
+  EXPECT_EQ(codes.size(), kCommandRefusals + kTrustRefusals - 2);
 }
 
 TEST(uplink_messages, every_refusal_has_a_code_of_its_own) {

@@ -119,6 +119,7 @@ class DoorTest : public FleetTest {
   void SetUp() override {
     FleetTest::SetUp();
     rollout = std::make_unique<Rollout>(*fleet, *hosts);
+    commands = std::make_unique<HostCommands>(*fleet, now_s());
     options.address = "127.0.0.1:0";
     options.ca = authority.certificate().pem();
     PrivateKey key = PrivateKey::generate();
@@ -130,9 +131,11 @@ class DoorTest : public FleetTest {
     open_door();
   }
   void open_door() {
-    auto started = AgentDoor::start(options, {*hosts, *records, *rollout});
+    auto started = AgentDoor::start(options, {*hosts, *records, *rollout, *commands});
     ASSERT_TRUE(started) << started.error().sentence;
     door = std::move(*started);
+    rollout->rotated = [this] { door->push_trust(); };
+    commands->sent = [this](std::uint32_t host) { door->push_commands(host); };
     rollout->published = [this](const std::string& group) { door->push_policy(group); };
   }
   void TearDown() override { door.reset(); }
@@ -164,6 +167,7 @@ class DoorTest : public FleetTest {
 
   AgentDoorOptions options;
   std::unique_ptr<Rollout> rollout;
+  std::unique_ptr<HostCommands> commands;
   std::unique_ptr<AgentDoor> door;
 };
 

@@ -23,6 +23,7 @@ class ServicesTest : public DoorTest {
          .hosts = *hosts,
          .enrolment = *enrolment,
          .rollout = *rollout,
+         .commands = *commands,
          .reports = *reader,
          .folder = folder.path(),
          .close_host = [this](std::uint32_t h, const std::string& s) { door->close_host(h, s); },
@@ -35,6 +36,7 @@ class ServicesTest : public DoorTest {
     ASSERT_TRUE(started) << started.error().sentence;
     services = std::move(*started);
     hosts->changed = [this] { services->poke(); };
+    commands->changed = [this] { services->poke(); };
     Digest digest = sha256_of({bytes_of(keys.public_key)});
     key_id.assign(digest.begin(), digest.begin() + 8);
     ASSERT_TRUE(fleet->add_policy_key({key_id, keys.public_key, now_s() + 3'600}));
@@ -383,10 +385,10 @@ TEST_F(ServicesTest, evidence_is_walked_and_a_changed_row_is_named) {
 }
 
 TEST_F(ServicesTest, what_this_version_can_not_is_said_in_a_sentence) {
-  auto admin = stub<v1::HostAdminService>();
-  v1::SendCommandResponse response;
-  grpc::Status status =
-      call(&v1::HostAdminService::Stub::SendCommand, *admin, v1::SendCommandRequest(), response);
+  auto admin = stub<v1::RequestAdminService>();
+  v1::ListRequestsResponse response;
+  grpc::Status status = call(&v1::RequestAdminService::Stub::ListRequests, *admin,
+                             v1::ListRequestsRequest(), response);
   EXPECT_EQ(status.error_code(), StatusCode::UNIMPLEMENTED);
   EXPECT_FALSE(status.error_message().empty());
 }

@@ -32,6 +32,7 @@ KNOWN_BYTES = {
     "PolicyKey.key_id": "8 bytes",
     "PolicyKey.public_key": "32 bytes",
     "Command.body": "CommandBody",
+    "SignedTrust.trust": "TrustSet",
     "Resolver.address": "16 bytes",
     "Prefix.address": "16 bytes",
     "Certificate.chain": "DER certificates",

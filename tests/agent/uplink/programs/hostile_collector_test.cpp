@@ -130,7 +130,7 @@ TEST_F(HostileCollector, every_command_is_answered_and_none_is_carried_out) {
     if (one.has_command_result()) {
       EXPECT_EQ(one.command_result().outcome(), v1::CommandResult::refused);
       ASSERT_EQ(one.command_result().why_size(), 1);
-      EXPECT_EQ(one.command_result().why(0).code(), "command_not_built");
+      EXPECT_EQ(one.command_result().why(0).code(), "command_damaged");
     }
 }
 

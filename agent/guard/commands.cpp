@@ -1,0 +1,142 @@
+// A command on its way to be done: see commands.h.
+#include "agent/guard/commands.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <utility>
+
+#include "agent/guard/offers.h"
+
+namespace weir {
+namespace {
+
+using wire::CommandOutcome;
+using wire::CommandRefusal;
+
+constexpr std::uint64_t kReadNs = 10'000'000'000;  // as a policy's compiler
+
+struct VerbRow {
+  std::string_view name;
+  Doer doer;
+};
+// By CommandBody.Verb.
+constexpr std::array<VerbRow, 8> kVerbs{{{"", Doer::nobody},
+                                         {"block_destination", Doer::nobody},
+                                         {"isolate", Doer::nobody},
+                                         {"undo", Doer::nobody},
+                                         {"except", Doer::nobody},
+                                         {"send_health", Doer::uplink},
+                                         {"renew_certificate", Doer::uplink},
+                                         {"forget_person", Doer::nobody}}};
+
+CommandRefusal refusal_of(const SignatureCount& count, const PolicyTrust& trust) {
+  if (!count.usable) return CommandRefusal::failed;
+  if (count.good.count() >= trust.threshold) return CommandRefusal::none;
+  if (count.bad) return CommandRefusal::bad_signature;
+  return count.known ? CommandRefusal::threshold : CommandRefusal::unknown_key;
+}
+
+}  // namespace
+
+Doer doer_of(std::uint32_t verb) {
+  return verb < kVerbs.size() ? kVerbs[verb].doer : Doer::nobody;
+}
+std::string_view name_of_verb(std::uint32_t verb) {
+  return verb < kVerbs.size() ? kVerbs[verb].name : "";
+}
+
+CommandEnded Commands::refused(CommandRefusal why, std::string words) {
+  now_.why = why;
+  now_.words = std::move(words);
+  now_.outcome = why == CommandRefusal::expired ? CommandOutcome::expired : CommandOutcome::refused;
+  return count(now_);
+}
+
+CommandEnded Commands::count(CommandEnded ended) {
+  if (ended.again)
+    ++counters_.again;
+  else
+    ++(ended.outcome == CommandOutcome::done ? counters_.done : counters_.refused);
+  return ended;
+}
+
+std::optional<CommandEnded> Commands::begin(const wire::OfferCommand& offer, SealedMemory body,
+                                            const PolicyTrust& trust, Spawner& spawner,
+                                            std::uint64_t now_ns) {
+  ++counters_.offered;
+  now_ = {};
+  now_.id = offer.id;
+  if (body.bytes().size() != offer.body_size || body.bytes().size() > kMaxCommandBytes)
+    return refused(CommandRefusal::damaged, "it has another size");
+  SignatureCount count =
+      count_signatures(kCommandPurpose, body.bytes(),
+                       std::span(offer.signature).first(offer.signatures), trust, wall_s());
+  now_.keys = count.good;
+  if (CommandRefusal why = refusal_of(count, trust); why != CommandRefusal::none)
+    return refused(why, why == CommandRefusal::failed ? "libsodium" : "");
+  answer_ = new_memory("weir-command");
+  const int fds[] = {body.fd(), answer_};
+  if (answer_ < 0 || !spawner.spawn(Role::read_command, fds)) {
+    if (answer_ >= 0) ::close(std::exchange(answer_, -1));
+    return refused(CommandRefusal::failed, "its reader could not be started");
+  }
+  began_ns_ = now_ns;
+  return std::nullopt;
+}
+
+bool Commands::is_late(std::uint64_t now_ns) const {
+  return reads() && now_ns - began_ns_ > kReadNs;
+}
+
+std::optional<CommandEnded> Commands::read(int status, const PolicyTrust& trust, std::int64_t wall,
+                                           std::uint64_t now_ns) {
+  const int fd = std::exchange(answer_, -1);
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    ::close(fd);
+    return refused(CommandRefusal::failed, "its reader did not end well");
+  }
+  Result<SealedMemory> memory = SealedMemory::take(fd, sizeof(CommandReading));
+  if (!memory) return refused(CommandRefusal::failed, memory.error().sentence);
+  Result<CommandReading> read = read_command_reading(memory->bytes());
+  if (!read) return refused(CommandRefusal::failed, read.error().sentence);
+  if (read->refusal == 0) {
+    now_.verb = read->verb;
+    now_.asked = read->asked.data();
+  }
+  if (CommandRefusal why = check_command(*read, now_.id, trust.host, wall);
+      why != CommandRefusal::none)
+    return refused(why, read->refusal == 0 && why == CommandRefusal::damaged
+                            ? "it was signed under another id"
+                            : read->words.data());
+  if (const DoneCommand* before = done_.find(now_.id)) {
+    now_.again = true;
+    now_.outcome = static_cast<CommandOutcome>(before->outcome);
+    now_.why = static_cast<CommandRefusal>(before->reason);
+    if (now_.why == CommandRefusal::not_built) now_.words = name_of_verb(before->verb);
+    return count(now_);
+  }
+  const bool built = doer_of(now_.verb) != Doer::nobody;
+  now_.outcome = built ? CommandOutcome::done : CommandOutcome::refused;
+  now_.why = built ? CommandRefusal::none : CommandRefusal::not_built;
+  if (!built) now_.words = name_of_verb(now_.verb);
+  if (!done_.add(
+          {now_.id, read->expires_wall_s, now_.verb, static_cast<std::uint32_t>(now_.outcome),
+           static_cast<std::uint32_t>(now_.why), 0},
+          wall))
+    return refused(CommandRefusal::too_many);
+  if (line_.ask(KeptFile::done_commands, done_.bytes(), now_ns)) return std::nullopt;
+  done_.remove(now_.id);
+  return refused(CommandRefusal::failed, "it could not be handed over to be remembered");
+}
+
+std::optional<CommandEnded> Commands::kept(std::uint64_t now_ns) {
+  std::optional<bool> kept = line_.hear(now_ns);
+  if (!kept) return std::nullopt;
+  if (*kept) return count(now_);
+  done_.remove(now_.id);
+  return refused(CommandRefusal::failed, "it could not be remembered on the disk");
+}
+
+}  // namespace weir

@@ -1,0 +1,69 @@
+// A command of an administrator, on its way to be done: signatures verified here, over bytes that
+// nobody has parsed; then read by a child without rights (role read_command); then judged by its
+// own terms and by what was done before; then remembered on the disk; only then done. One at a
+// time. Thread: the guard's.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "agent/guard/done_commands.h"
+#include "agent/guard/keeping.h"
+#include "agent/guard/sealed_memory.h"
+#include "agent/guard/signed_reading.h"
+#include "agent/guard/spawner.h"
+
+namespace weir {
+
+// Who does what a verb says. A verb that this version knows and nobody does is refused by its name.
+// To add one: its line in commands.cpp, and what it does in Guard::carry_out().
+enum class Doer : std::uint8_t { nobody, uplink };
+Doer doer_of(std::uint32_t verb);  // CommandBody.Verb
+std::string_view name_of_verb(std::uint32_t verb);
+
+struct CommandEnded {
+  wire::CommandId id{};
+  std::uint32_t verb = 0;  // 0: nobody has read it
+  wire::CommandOutcome outcome = wire::CommandOutcome::refused;
+  wire::CommandRefusal why = wire::CommandRefusal::none;
+  std::string words;  // its argument
+  std::string asked;  // who asks and why, as was signed
+  CountedKeys keys;   // who has signed
+  bool again = false;
+};
+
+struct CommandCounters {
+  std::uint64_t offered = 0, done = 0, refused = 0, again = 0;
+};
+
+class Commands {
+ public:
+  Commands(DoneCommands done, std::uint64_t now_ns) : done_(done), line_(now_ns) {}
+
+  // Something: it ended already, refused. Nothing: read() will be called, at the child's end.
+  std::optional<CommandEnded> begin(const wire::OfferCommand& offer, SealedMemory body,
+                                    const PolicyTrust& trust, Spawner& spawner,
+                                    std::uint64_t now_ns);
+  bool reads() const { return answer_ >= 0; }
+  bool busy() const { return reads() || line_.waits(); }
+  bool is_late(std::uint64_t now_ns) const;  // the child
+  // Something: it ended. Nothing: kept() will say when it is on the disk.
+  std::optional<CommandEnded> read(int status, const PolicyTrust& trust, std::int64_t wall_s,
+                                   std::uint64_t now_ns);
+  std::optional<CommandEnded> kept(std::uint64_t now_ns);
+  const CommandCounters& counters() const { return counters_; }
+
+ private:
+  CommandEnded refused(wire::CommandRefusal why, std::string words = "");
+  CommandEnded count(CommandEnded ended);
+
+  DoneCommands done_;
+  KeepLine line_;
+  CommandEnded now_;  // the one that is under way
+  int answer_ = -1;   // memory that the child writes to
+  std::uint64_t began_ns_ = 0;
+  CommandCounters counters_;
+};
+
+}  // namespace weir

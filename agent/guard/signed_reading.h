@@ -1,0 +1,92 @@
+// What the reading children (weir-engine --read-command, --read-trust) make of signed bytes that
+// came through the network: fixed blocks, every field of which is checked here, so that the guard
+// parses nothing. Then what such a block may do. Pure; native byte order.
+#pragma once
+
+#include <array>
+#include <bitset>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "agent/guard/trust.h"
+#include "agent/guard/uplink_messages.h"
+#include "core/base/bytes.h"
+#include "core/base/result.h"
+
+namespace weir {
+
+using CountedKeys = std::bitset<kMaxTrustedKeys>;  // of PolicyTrust.keys: who has signed
+
+struct SignatureCount {
+  CountedKeys good;
+  bool known = false,
+       bad = false;    // a key of ours is named; and what it is said to have signed isn't
+  bool usable = true;  // false: the library could not be started
+};
+// Two by one key count once, keys that have expired sign nothing.
+SignatureCount count_signatures(std::string_view purpose, Bytes bytes,
+                                std::span<const wire::OfferedSignature> signatures,
+                                const PolicyTrust& trust, std::int64_t wall_s);
+
+// No order waits longer for a host that is away, and no id has to be remembered longer.
+inline constexpr std::int64_t kMaxCommandLifeS = 7 * 86'400;
+// A host's clock and that of who signs may differ by so much.
+inline constexpr std::int64_t kCommandSlackS = 300;
+
+struct CommandReading {
+  std::uint32_t magic = 0;
+  std::uint32_t refusal =
+      0;  // wire::CommandRefusal: damaged or unknown_part; else what follows holds
+  std::uint32_t verb = 0;
+  std::uint32_t lease_s = 0;
+  std::int64_t not_before_wall_s = 0, expires_wall_s = 0;
+  wire::CommandId id{};
+  std::array<char, kMaxGroup + 8> host_id{};  // NUL-terminated, as the others
+  std::array<char, 96> asked{};
+  std::array<char, 128> words{};  // the refusal's argument
+};
+inline constexpr std::uint32_t kCommandReadingMagic = 0x444d4357;
+
+Result<CommandReading> read_command_reading(Bytes bytes);
+
+// Whether it may be done now, by its own terms; signatures and earlier ids aside.
+wire::CommandRefusal check_command(const CommandReading& command, const wire::CommandId& offered,
+                                   std::string_view host_id, std::int64_t wall_s);
+
+struct TrustReading {
+  struct Key {
+    PolicyKeyId id{};
+    PolicyPublicKey key{};
+    std::int64_t expires_wall_s = 0;
+  };
+  std::uint32_t magic = 0;
+  std::uint32_t damaged = 0;  // 1: `words` say how
+  std::uint32_t number = 0;
+  std::uint32_t threshold = 0;
+  std::uint32_t keys = 0;
+  std::uint32_t pad = 0;
+  std::array<Key, kMaxTrustedKeys> key{};
+  std::array<char, 128> words{};
+};
+inline constexpr std::uint32_t kTrustReadingMagic = 0x53525457;
+
+Result<TrustReading> read_trust_reading(Bytes bytes);
+
+// The trust of this host after it, or why not: the number is the next one, and its own threshold
+// has signed by its own keys. That the old threshold did was verified before anybody read it.
+tl::expected<PolicyTrust, wire::TrustRefusal> next_trust(
+    const PolicyTrust& now, const TrustReading& reading, Bytes set,
+    std::span<const wire::OfferedSignature> signatures, std::int64_t wall_s);
+
+// Cuts words to what fits, and replaces what does not print.
+template <std::size_t N>
+void put_text(std::array<char, N>& out, std::string_view text) {
+  out.fill(0);
+  for (std::size_t n = 0; n < text.size() && n + 1 < N; ++n) {
+    const auto c = static_cast<unsigned char>(text[n]);
+    out[n] = c < 0x20 || c == 0x7f ? ' ' : text[n];
+  }
+}
+
+}  // namespace weir

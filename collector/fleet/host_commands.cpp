@@ -1,0 +1,148 @@
+// Commands on their way to hosts.
+#include "collector/fleet/host_commands.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "collector/fleet/crypto.h"
+#include "proto/map/command_proto.h"
+#include "weir/v1/agent.pb.h"
+
+namespace weir {
+namespace {
+
+using Kind = Refusal::Kind;
+
+constexpr int kMaxSignatures = 8;
+constexpr std::int64_t kMaxLife_s = 7 * 86'400;  // hosts refuse longer ones
+constexpr std::int64_t kSlack_s = 300;           // between clocks
+constexpr std::size_t kMaxResult = 4 << 10;
+
+CommandRow& with_end(CommandRow& row, std::int64_t now_s) {
+  if (!row.result.empty() || row.expires_s > now_s) return row;
+  v1::CommandResult expired;
+  expired.set_id(row.id);
+  expired.set_outcome(v1::CommandResult::expired);
+  expired.add_why()->set_code("command_expired");
+  row.result = expired.SerializeAsString();
+  return row;
+}
+
+}  // namespace
+
+std::size_t signers_of(const PolicyTrustRow& trust, const char* purpose, const std::string& bytes,
+                       const Signatures& signatures, std::int64_t now_s) {
+  std::set<std::string> signers;
+  for (const PolicyKeyRow& key : trust.keys)
+    for (const auto& [key_id, signature] : signatures)
+      if (key_id == key.key_id && (key.expires_s == 0 || key.expires_s > now_s) &&
+          verify_ed25519(key.public_key, purpose, bytes_of(bytes), signature))
+        signers.insert(key.key_id);
+  return signers.size();
+}
+
+HostCommands::HostCommands(FleetStore& store, std::int64_t now_s) : store_(store) {
+  for (CommandRow& row : store.open_commands(now_s))
+    open_[row.host].push_back({std::move(row.id),
+                               std::make_shared<const std::string>(std::move(row.command)),
+                               row.expires_s});
+}
+
+Reply<CommandRow> HostCommands::send(const HostToCommand& host, const v1::Command& command,
+                                     const std::string& by, std::int64_t now_s) {
+  auto terms = command_from_bytes(bytes_of(command.body()));
+  if (!terms) return refuse(Kind::invalid, "the host would refuse it: " + terms.error().words);
+  if (text_of_command_id(terms->id) != command.id())
+    return refuse(Kind::invalid, "the command is signed under another id");
+  if (terms->host_id != host.id) return refuse(Kind::invalid, "the command is for another host");
+  if (command.signatures_size() > kMaxSignatures)
+    return refuse(Kind::invalid, fmt::format("more than {} signatures", kMaxSignatures));
+  const std::string bytes = command.SerializeAsString();
+  if (std::optional<CommandRow> known = find(command.id(), now_s)) {
+    if (known->host == host.number && known->command == bytes) return *known;
+    return refuse(Kind::conflict, "another command has this id");
+  }
+  if (terms->expires_wall_s <= now_s) return refuse(Kind::invalid, "the command has expired");
+  if (terms->expires_wall_s > now_s + kMaxLife_s + kSlack_s)
+    return refuse(Kind::invalid, "a command is valid for at most 7 days");
+  Signatures signatures;
+  for (const v1::PolicySignature& one : command.signatures())
+    signatures.emplace_back(one.key_id(), one.signature());
+  const PolicyTrustRow trust = store_.policy_trust();
+  const std::size_t signers =
+      signers_of(trust, kCommandPurpose.data(), command.body(), signatures, now_s);
+  if (signers < trust.threshold)
+    return refuse(Kind::denied,
+                  fmt::format("signed by {} known keys, {} needed", signers, trust.threshold));
+  CommandRow row{.id = command.id(),
+                 .host = host.number,
+                 .verb = terms->verb,
+                 .command = bytes,
+                 .asked_by = by,
+                 .asked_s = now_s,
+                 .expires_s = terms->expires_wall_s};
+  {
+    std::lock_guard lock(mutex_);
+    std::vector<Open>& open = open_[host.number];
+    std::erase_if(open, [&](const Open& one) { return one.expires_s <= now_s; });
+    if (open.size() >= kMaxOpen)
+      return refuse(Kind::full, fmt::format("{} commands wait for this host already", kMaxOpen));
+    if (!store_.add_command(row, now_s)) {
+      const std::string sentence = store_.sentence();
+      if (!sentence.empty()) return refuse(Kind::unavailable, sentence);
+      return refuse(Kind::full, "there are as many commands as the store keeps");
+    }
+    open.push_back({row.id, std::make_shared<const std::string>(bytes), row.expires_s});
+  }
+  sent(host.number);
+  return row;
+}
+
+std::optional<CommandRow> HostCommands::find(const std::string& id, std::int64_t now_s) const {
+  std::optional<CommandRow> row = store_.command(id);
+  if (row) with_end(*row, now_s);
+  return row;
+}
+
+std::vector<CommandRow> HostCommands::of_host(std::uint32_t host, std::int64_t now_s) const {
+  std::vector<CommandRow> rows = store_.commands(host, kMaxOpen);
+  for (CommandRow& row : rows) with_end(row, now_s);
+  return rows;
+}
+
+bool HostCommands::any_open() const {
+  std::lock_guard lock(mutex_);
+  return !open_.empty();
+}
+
+std::vector<HostCommands::Open> HostCommands::open_of(std::uint32_t host, std::int64_t now_s) {
+  std::lock_guard lock(mutex_);
+  auto found = open_.find(host);
+  if (found == open_.end()) return {};
+  std::erase_if(found->second, [&](const Open& one) { return one.expires_s <= now_s; });
+  std::vector<Open> open = found->second;
+  if (open.empty()) open_.erase(found);
+  return open;
+}
+
+void HostCommands::answered(std::uint32_t host, const v1::CommandResult& answer,
+                            std::int64_t now_s) {
+  const std::string& id = answer.id();
+  const std::string result = answer.SerializeAsString();
+  {
+    std::lock_guard lock(mutex_);
+    auto found = open_.find(host);
+    if (found == open_.end() || result.size() > kMaxResult) return;
+    auto is_it = [&](const Open& one) { return one.id == id; };
+    if (std::ranges::none_of(found->second, is_it)) return;
+    // Not on the disk: it stays open, and the host is asked again.
+    if (!store_.set_command_result(id, result, now_s)) return;
+    std::erase_if(found->second, is_it);
+    if (found->second.empty()) open_.erase(found);
+  }
+  changed();
+}
+
+}  // namespace weir

@@ -1,0 +1,72 @@
+// Commands on their way to hosts: taken from who may sign, kept until the host has answered or they
+// expire, handed to its stream whenever it has one. The collector holds no key to sign with: it can
+// delay a command, not make one. Thread: any.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "collector/base/refusal.h"
+#include "collector/store/fleet_store.h"
+
+namespace weir {
+
+namespace v1 {
+class Command;
+class CommandResult;
+}  // namespace v1
+
+// Key id and signature.
+using Signatures = std::vector<std::pair<std::string, std::string>>;
+// How many keys of `trust` have signed; two by one key count once.
+std::size_t signers_of(const PolicyTrustRow& trust, const char* purpose, const std::string& bytes,
+                       const Signatures& signatures, std::int64_t now_s);
+
+struct HostToCommand {
+  std::uint32_t number = 0;
+  std::string id;
+};
+
+class HostCommands {
+ public:
+  HostCommands(FleetStore& store, std::int64_t now_s);
+
+  static constexpr std::size_t kMaxOpen = 32;  // of one host: an administrator sends a few a day
+
+  // Checked as the host will. The same command again is found, not sent again.
+  Reply<CommandRow> send(const HostToCommand& host, const v1::Command& command,
+                         const std::string& by, std::int64_t now_s);
+  // With what there is by now; one that expired unanswered has that as its result.
+  std::optional<CommandRow> find(const std::string& id, std::int64_t now_s) const;
+  std::vector<CommandRow> of_host(std::uint32_t host, std::int64_t now_s) const;  // newest first
+
+  // What a host has not answered yet; the collector asks until it does.
+  struct Open {
+    std::string id;
+    std::shared_ptr<const std::string> command;  // serialized Command
+    std::int64_t expires_s = 0;
+  };
+  bool any_open() const;  // of any host: most of the time there is none
+  std::vector<Open> open_of(std::uint32_t host, std::int64_t now_s);
+  // Of this host, to one of its open commands; anything else is dropped.
+  void answered(std::uint32_t host, const v1::CommandResult& result, std::int64_t now_s);
+
+  // After a command was taken, and after an answer; outside the lock. Set before threads start.
+  std::function<void(std::uint32_t host)> sent = [](std::uint32_t) {};
+  std::function<void()> changed = [] {};
+
+ private:
+  FleetStore& store_;
+  mutable std::mutex mutex_;
+  std::map<std::uint32_t, std::vector<Open>> open_;  // by host
+};
+
+}  // namespace weir
