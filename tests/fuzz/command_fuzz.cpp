@@ -1,0 +1,63 @@
+// Bodies of commands and sets of keys, as the network hands them in, and the blocks that the guard
+// is given of them. First byte: which.
+#include "agent/guard/done_commands.h"
+#include "agent/guard/signed_reading.h"
+#include "proto/map/command_proto.h"
+
+using namespace weir;
+
+namespace {
+
+void command(Bytes bytes) {
+  const auto terms = command_from_bytes(bytes);
+  if (!terms) {
+    WEIR_CHECK(!terms.error().words.empty());
+    return;
+  }
+  CommandIdBytes again{};
+  WEIR_CHECK(command_id_of(text_of_command_id(terms->id), again) && again == terms->id);
+  WEIR_CHECK(!verb_name(terms->verb).empty() && !terms->host_id.empty());
+  WEIR_CHECK(terms->expires_wall_s > terms->not_before_wall_s && terms->asked.size() <= 90);
+}
+
+void keys(Bytes bytes) {
+  const auto terms = trust_set_from_bytes(bytes);
+  if (!terms) {
+    WEIR_CHECK(!terms.error().sentence.empty());
+    return;
+  }
+  WEIR_CHECK(terms->threshold >= 1 && terms->threshold <= terms->keys.size());
+  WEIR_CHECK(terms->keys.size() <= kMaxTrustSetKeys);
+  const std::string made = trust_set_bytes(*terms);
+  WEIR_CHECK(trust_set_from_bytes(bytes_of(made)).has_value());
+}
+
+void blocks(Bytes bytes) {
+  if (auto read = read_command_reading(bytes))
+    (void)check_command(*read, read->id, "host", 1'800'000'000);
+  if (auto read = read_trust_reading(bytes)) {
+    const auto next = next_trust({"desks", 1, {}}, *read, bytes, {}, 1'800'000'000);
+    WEIR_CHECK(!next);  // nobody has signed
+  }
+  bool damaged = false;
+  const DoneCommands done = DoneCommands::read(bytes, damaged);
+  WEIR_CHECK(done.count <= kMaxDoneCommands && (!damaged || done.count == 0));
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  Reader in(Bytes(data, size));
+  switch (in.u8() % 3) {
+    case 0:
+      command(in.rest());
+      break;
+    case 1:
+      keys(in.rest());
+      break;
+    default:
+      blocks(in.rest());
+      break;
+  }
+  return 0;
+}

@@ -1,0 +1,133 @@
+// Commands and sets of keys as bytes: whole, or refused whole.
+#include "proto/map/command_proto.h"
+
+#include <gtest/gtest.h>
+
+#include "weir/v1/agent.pb.h"
+#include "weir/v1/policy.pb.h"
+
+namespace weir {
+namespace {
+
+using Body = v1::CommandBody;
+using Kind = CommandFault::Kind;
+
+Body good() {
+  Body body;
+  body.set_verb(Body::send_health);
+  body.set_host_id("host-1");
+  body.set_not_before_wall_s(100);
+  body.set_expires_wall_s(200);
+  body.set_id("000102030405060708090a0b0c0d0e0f");
+  return body;
+}
+tl::expected<CommandTerms, CommandFault> read(const Body& body, const std::string& tail = "") {
+  const std::string bytes = body.SerializeAsString() + tail;
+  return command_from_bytes(bytes_of(bytes));
+}
+
+TEST(command_proto, a_command_is_read_as_it_was_made) {
+  Body body = good();
+  body.mutable_reason()->add_args("admin");
+  body.mutable_reason()->add_args("line\nbreak");
+  auto terms = read(body);
+  ASSERT_TRUE(terms) << terms.error().words;
+  EXPECT_EQ(terms->verb, static_cast<std::uint32_t>(Body::send_health));
+  EXPECT_EQ(terms->host_id, "host-1");
+  EXPECT_EQ(terms->id[15], 0x0f);
+  EXPECT_EQ(text_of_command_id(terms->id), body.id());
+  EXPECT_EQ(terms->asked, "admin: line\\x0abreak");
+}
+
+TEST(command_proto, an_unknown_verb_field_or_value_refuses_the_whole) {
+  Body body = good();
+  body.set_verb(static_cast<Body::Verb>(50));
+  EXPECT_EQ(read(body).error().kind, Kind::unknown_part);
+  EXPECT_EQ(read(good(), "\xa0\x06\x01").error().kind, Kind::unknown_part) << "field 100";
+  body = good();
+  body.set_verb(Body::block_destination);
+  body.mutable_destination()->set_trust(static_cast<v1::Trust::Value>(77));
+  EXPECT_EQ(read(body).error().words, "trust 77");
+  body.mutable_destination()->set_trust(v1::Trust::unknown);
+  body.mutable_destination()
+      ->mutable_removable()
+      ->GetReflection()
+      ->MutableUnknownFields(body.mutable_destination()->mutable_removable())
+      ->AddVarint(90, 1);
+  EXPECT_EQ(read(body).error().words, "a field of Removable") << "at any depth";
+}
+
+TEST(command_proto, a_field_of_another_verb_is_refused) {
+  Body body = good();
+  body.set_lease_s(60);
+  EXPECT_EQ(read(body).error().words, "send_health has no lease_s");
+  body.set_verb(Body::isolate);
+  EXPECT_TRUE(read(body));
+  body.mutable_exception()->set_id("x");
+  EXPECT_EQ(read(body).error().words, "isolate has no exception");
+}
+
+TEST(command_proto, what_every_command_has_is_missed) {
+  for (const char* id :
+       {"", "0001", "000102030405060708090A0B0C0D0E0F", "000102030405060708090a0b0c0d0e0f00",
+        "x00102030405060708090a0b0c0d0e0f"}) {
+    Body body = good();
+    body.set_id(id);
+    EXPECT_EQ(read(body).error().kind, Kind::damaged) << id;
+  }
+  Body body = good();
+  body.clear_host_id();
+  EXPECT_FALSE(read(body));
+  body = good();
+  body.set_expires_wall_s(100);
+  EXPECT_FALSE(read(body));
+  body = good();
+  body.clear_verb();
+  EXPECT_FALSE(read(body));
+  EXPECT_FALSE(command_from_bytes({}));
+  EXPECT_FALSE(read(good(), std::string(kMaxCommandBytes, '\0')));
+}
+
+TEST(command_proto, every_verb_has_a_name_and_no_other_number_has) {
+  for (int n = 1; n <= v1::CommandBody::Verb_MAX; ++n)
+    EXPECT_EQ(verb_name(static_cast<std::uint32_t>(n)),
+              Body::Verb_Name(static_cast<Body::Verb>(n)));
+  EXPECT_EQ(verb_name(0), "");
+  EXPECT_EQ(verb_name(Body::Verb_MAX + 1), "");
+}
+
+TEST(trust_set, is_read_as_it_was_made_and_refused_where_it_is_not_sound) {
+  TrustSetTerms terms{2, 1, {}};
+  TrustSetKey key;
+  key.key.fill(7);
+  key.id = policy_key_id(key.key);
+  terms.keys.push_back(key);
+  auto refused = [](const TrustSetTerms& one) {
+    const std::string bytes = trust_set_bytes(one);
+    return !trust_set_from_bytes(bytes_of(bytes));
+  };
+  const std::string bytes = trust_set_bytes(terms);
+  auto again = trust_set_from_bytes(bytes_of(bytes));
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->keys[0].key, key.key);
+  for (std::size_t size = 0; size < bytes.size(); ++size)
+    if (auto cut = trust_set_from_bytes(bytes_of(bytes).first(size)))
+      EXPECT_FALSE(cut->keys.empty()) << size;
+  TrustSetTerms bad = terms;
+  bad.number = 0;
+  EXPECT_TRUE(refused(bad));
+  bad = terms;
+  bad.threshold = 2;
+  EXPECT_TRUE(refused(bad));
+  bad.keys.push_back(key);
+  EXPECT_TRUE(refused(bad)) << "one key twice";
+  bad = terms;
+  bad.keys[0].id[0] ^= 1;
+  EXPECT_TRUE(refused(bad));
+  bad = terms;
+  bad.keys.clear();
+  EXPECT_TRUE(refused(bad));
+}
+
+}  // namespace
+}  // namespace weir
