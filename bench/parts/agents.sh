@@ -13,15 +13,16 @@ appears() {
 
 # agents_against NAME PID PORT PUSH [key=value]…: connects them all, runs PUSH, tells the lines of the table.
 agents_against() {
-  local name=$1 pid=$2 port=$3 push=$4 before runner kib
-  before=$(resident "$pid")
+  local name=$1 pid=$2 port=$3 push=$4 before used runner kib
+  before=$(resident "$pid") used=$(seconds_of_cpu "$pid")
   : >"$folder/out"
   timeout $((AGENTS_WAIT_S * 2)) "$bin/bench_agents" run "$folder/fleet" "$port" <"$folder/in" >"$folder/out" 2>>"$folder/log" &
   runner=$!
   appears '^connected' "$folder/out" || { result agents "$name" "" note="not all connected"; kill "$runner"; return; }
+  used=$(awk -v now="$(seconds_of_cpu "$pid")" -v before="$used" 'BEGIN {printf "%.2f", now - before}')
   kib=$((($(resident "$pid") - before) / AGENTS))
-  result agents "$name: connect" "$(awk '/^connected/ {print $3}' "$folder/out")" unit="s, $AGENTS streams" group=connect "${@:5}" \
-    note="$(seconds_of_cpu "$pid") s CPU of the server"
+  result agents "$name: connect" "$(awk '/^connected/ {print $3}' "$folder/out")" unit="s, $AGENTS streams" group=connect "${@:5}"
+  result agents "$name: CPU to connect" "$used" unit="s CPU of the server" group=cpu "${@:5}"
   result agents "$name: memory" "$kib" unit="KiB a stream" group=memory "${@:5}"
   $push
   appears '^pushed' "$folder/out" || result agents "$name: push" "" note="not all got it"

@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kAccount = 300'000, kFirst = 100'000;
-constexpr std::uint64_t kDayNs = 86'400 * kSecond;
+constexpr std::int64_t kDayNs = 86'400 * kSecond;
 constexpr int kStartMs = 20'000;  // of an agent with its sanitizers
 
 // Programs in a folder of their own, run in a cgroup of their own, as a unit would.
@@ -222,8 +222,7 @@ class UpgradeOfPins : public Flooded {
   pid_t loader_ = -1;
 };
 
-class UpgradeOfPinsWith : public UpgradeOfPins,
-                          public testing::WithParamInterface<std::uint64_t> {};
+class UpgradeOfPinsWith : public UpgradeOfPins, public testing::WithParamInterface<std::int64_t> {};
 
 // Killed with a third of the account spent, nobody there when the flood comes; then once more under
 // it.
@@ -255,7 +254,7 @@ TEST_P(UpgradeOfPinsWith, passes_no_byte_beyond_the_account) {
              k->desk.received(), kAccount, charged, found.counters[WEIR_COUNT_REFUSED_PACKETS]);
 }
 
-INSTANTIATE_TEST_SUITE_P(windows, UpgradeOfPinsWith, testing::Values(0u, kDayNs));
+INSTANTIATE_TEST_SUITE_P(windows, UpgradeOfPinsWith, testing::Values(std::int64_t{0}, kDayNs));
 
 // A version with other tables can't take over the accounts. Its own are in force before those of
 // the last version go, and nothing of that one is left to refuse what a later policy allows.
