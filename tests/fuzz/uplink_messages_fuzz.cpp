@@ -17,10 +17,13 @@ void hear(Reader& in) {
     const auto message = session.on(datagram, descriptors, now += 100'000'000);
     if (!message) return;  // the guard ends the uplink here
     WEIR_CHECK(datagram.size() <= wire::kMaxUplinkMessage && session.last_heard_ns() == now);
+    WEIR_CHECK(descriptors == (std::holds_alternative<wire::UplinkBeat>(*message) ? 0u : 1u));
     if (const auto* offer = std::get_if<wire::OfferPolicy>(&*message))
-      WEIR_CHECK(descriptors == 1 && offer->signatures <= kMaxPolicySignatures);
-    else
-      WEIR_CHECK(descriptors == 0);
+      WEIR_CHECK(offer->signatures <= kMaxPolicySignatures);
+    if (const auto* offer = std::get_if<wire::OfferCommand>(&*message))
+      WEIR_CHECK(offer->signatures <= kMaxPolicySignatures && offer->body_size != 0);
+    if (const auto* offer = std::get_if<wire::OfferTrust>(&*message))
+      WEIR_CHECK(offer->signatures <= kMaxPolicySignatures && offer->set_size != 0);
   }
 }
 

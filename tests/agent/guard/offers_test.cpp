@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <sodium.h>
 
+#include <cstddef>
 #include <cstring>
 
 #include "agent/guard/compiled.h"
@@ -134,6 +135,38 @@ TEST(offers, a_kept_policy_is_read_as_it_was_written) {
   EXPECT_FALSE(read_kept(file));
   file.assign(sizeof head, 0);
   EXPECT_FALSE(read_kept(file));
+}
+
+TEST(offers, a_kept_policy_of_an_earlier_build_is_read_and_outlives_no_key) {
+  KeptPolicy head;
+  head.magic = kFirstKeptMagic;
+  head.keep_on_exit = 1;
+  head.offer.signatures = 1;
+  head.offer.envelope_size = 3;
+  const std::size_t size = offsetof(KeptPolicy, trust_number);
+  std::vector<std::uint8_t> file(size + 3, 9);
+  std::memcpy(file.data(), &head, size);
+  auto kept = read_kept(file);
+  ASSERT_TRUE(kept) << kept.error().sentence;
+  EXPECT_EQ(kept->envelope.size(), 3u);
+  EXPECT_EQ(kept->head.keep_on_exit, 1u);
+  EXPECT_FALSE(kept->was_taken_before({"g", 1, {}, "", 5}));
+}
+
+TEST(offers, a_kept_policy_outlives_its_keys_only_as_it_was_written) {
+  KeptPolicy head;
+  head.magic = kKeptMagic;
+  head.offer.envelope_size = kEnvelope.size();
+  head.trust_number = 2;
+  head.digest = sha256(kEnvelope);
+  std::vector<std::uint8_t> file(sizeof head);
+  std::memcpy(file.data(), &head, sizeof head);
+  file.insert(file.end(), kEnvelope.begin(), kEnvelope.end());
+  EXPECT_TRUE(read_kept(file)->was_taken_before({"g", 1, {}, "", 3}));
+  EXPECT_FALSE(read_kept(file)->was_taken_before({"g", 1, {}, "", 2}))
+      << "its keys count still: its signature has to hold";
+  file.back() ^= 1;
+  EXPECT_FALSE(read_kept(file)->was_taken_before({"g", 1, {}, "", 3}));
 }
 
 }  // namespace

@@ -31,6 +31,27 @@ TEST(trust, what_is_written_is_read_again) {
   EXPECT_EQ(trust->keys[0].expires_wall_s, 2'000'000'000);
 }
 
+TEST(trust, host_and_number_are_read_and_an_older_file_has_neither) {
+  PolicyTrust trust = two_of_three();
+  trust.host = "8f14e45f-ceea-467f-a3c1-4a0d2c2f6b11";
+  trust.number = 7;
+  std::string text = *write_trust(trust);
+  auto again = read_trust(text);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->host, trust.host);
+  EXPECT_EQ(again->number, 7u);
+  for (const char* twice : {"host another\n", "number 8\n", "number 0\n", "host \n"})
+    EXPECT_FALSE(read_trust(text + twice)) << twice;
+  text.erase(text.find("host "), text.find("group ") - text.find("host "));
+  text.erase(text.find("number "), text.find("threshold ") - text.find("number "));
+  again = read_trust(text);
+  ASSERT_TRUE(again) << text;
+  EXPECT_EQ(again->host, "");
+  EXPECT_EQ(again->number, 1u);
+  trust.host = "two words";
+  EXPECT_FALSE(write_trust(trust));
+}
+
 TEST(trust, a_file_that_is_cut_anywhere_within_a_line_is_refused) {
   std::string text = *write_trust(two_of_three());
   for (std::size_t length = 0; length < text.size(); ++length)
