@@ -84,7 +84,8 @@ void Line::State::enforce() {
 void Line::State::report(const Observation& seen) {
   for (const Told& one : told) reports.tell(one, at);
   told.clear();
-  if (current != nullptr) reports.follow(seen.flow->serial, current->bytes, false, at);
+  if (current != nullptr && seen.flow != nullptr)
+    reports.follow(seen.flow->serial, current->bytes, false, at);
   current = nullptr;
   for (const Flow& flow : ended) settle(flow);
   ended.clear();

@@ -20,9 +20,8 @@ LinkType link_of(int dlt) {
     case DLT_RAW:
     case DLT_IPV4:
     case DLT_IPV6:
+    case 14:  // DLT_RAW of OpenBSD, which files carry too
       return LinkType::raw_ip;
-    case 14:
-      return LinkType::raw_ip;  // DLT_RAW of OpenBSD, which files carry too
     case DLT_LINUX_SLL:
       return LinkType::linux_sll;
     case DLT_LINUX_SLL2:
@@ -71,7 +70,7 @@ Result<CaptureFile> CaptureFile::open(const std::string& path, const std::string
     return fail(fmt::format("{}: not a capture file (pcap or pcapng, also gzip or zstd): {}",
                             state->path, why));
   }
-  file->release();  // pcap_close closes it
+  (void)file->release();  // pcap_close closes it
   state->link = link_of(pcap_datalink(state->pcap.get()));
   return CaptureFile(std::move(state));
 }

@@ -119,7 +119,7 @@ Result<File> through(File file, const std::string& path, InflateState& state) {
   calls.close = close_cookie;
   File stream(fopencookie(source.get(), "r", calls));
   if (!stream) return fail(fmt::format("{}: {}", path, std::strerror(errno)));
-  source.release();  // close_cookie deletes it
+  (void)source.release();  // close_cookie deletes it
   return stream;
 }
 

@@ -110,7 +110,7 @@ weir_task root_task(KernelState& state, const Process& p) {
 // not in the cgroup, is the root of a tree.
 class Scan {
  public:
-  Scan(KernelState& state, std::vector<std::uint32_t> pids) : state_(state) {
+  Scan(KernelState& state, const std::vector<std::uint32_t>& pids) : state_(state) {
     for (std::uint32_t pid : pids)
       if (auto p = read_process(pid); p && !p->kernel_thread) found_[pid] = *p;
   }

@@ -7,7 +7,7 @@
 
 namespace weir {
 
-Result<Policy> parse_policy(std::string_view yaml, std::string file_name) {
+Result<Policy> parse_policy(std::string_view yaml, const std::string& file_name) {
   surface::Errors errors;
   auto root = surface::read_yaml(yaml);
   if (!root) {

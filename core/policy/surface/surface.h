@@ -16,7 +16,7 @@ inline constexpr std::size_t kMaxPolicyErrors = 20;  // the rest of a broken fil
 
 // On failure the sentence has one line an error: "FILE:LINE:COLUMN: where: what is wrong, and what
 // is allowed". `file_name` is only printed.
-Result<Policy> parse_policy(std::string_view yaml, std::string file_name);
+Result<Policy> parse_policy(std::string_view yaml, const std::string& file_name);
 
 std::string json_schema();  // draft 2020-12, for editors
 
