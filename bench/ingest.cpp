@@ -17,6 +17,7 @@
 #include "collector/fleet/batch_reader.h"
 #include "collector/store/record_store.h"
 #include "collector/store/schema.h"
+#include "weir/v1/agent.pb.h"
 
 namespace weir {
 namespace {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "collector/fleet/batch_reader.h"
+#include "weir/v1/agent.pb.h"
 
 namespace weir {
 namespace {

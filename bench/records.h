@@ -5,9 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "weir/v1/agent.pb.h"
-
 namespace weir {
+
+namespace v1 {
+class Batch;
+}
 
 inline constexpr int kBatch = 100;   // records
 inline constexpr int kInFlight = 4;  // batches a host, as the agents' door has them

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "bench/records.h"
+#include "weir/v1/agent.pb.h"
 
 namespace weir {
 namespace {
