@@ -45,7 +45,7 @@ class AgentDoor::Service final : public v1::AgentService::CallbackService {
 
   Result<void> start();
   void stop();
-  std::uint16_t port() const { return static_cast<std::uint16_t>(port_); }
+  std::uint16_t port() const { return server_.doorman->port(); }
   void push_policy(const std::string& group);
   void push_commands(std::uint32_t number);
   void push_trust();
@@ -69,8 +69,7 @@ class AgentDoor::Service final : public v1::AgentService::CallbackService {
   const AgentDoorOptions options_;
   Parts parts_;
   const std::shared_ptr<Link> link_ = std::make_shared<Link>();
-  std::unique_ptr<grpc::Server> server_;
-  int port_ = 0;
+  AgentServer server_;
 
   // Guards the streams and all that they hold but what their reader is working on.
   mutable std::mutex mutex_;
@@ -148,6 +147,7 @@ class AgentDoor::Service::Stream final
 
   Service& service_;
   grpc::CallbackServerContext* context_;
+  std::shared_ptr<Visitor> visitor_;
   std::uint64_t number_ = 0;
   const std::int64_t opened_ms_;
   std::uint32_t host_ = 0;
@@ -172,28 +172,25 @@ class AgentDoor::Service::Stream final
 grpc::ServerBidiReactor<v1::ConnectRequest, v1::ConnectResponse>* AgentDoor::Service::Connect(
     grpc::CallbackServerContext* context) {
   auto* stream = new Stream(*this, context);  // deletes itself in OnDone
-  std::optional<HostCertificate> certificate = peer_certificate(*context);
+  const std::string peer = context->peer();
+  std::optional<HostCertificate> certificate =
+      server_.doorman->is_leaving(peer) ? std::nullopt : peer_certificate(*context);
   const std::string id = certificate ? certificate->host_id : "";
   const std::int64_t now_s = wall_s();
   std::optional<HostView> host = id.empty() ? std::nullopt : parts_.hosts.find(id, now_s);
+  if (host && !host->row.revoked && !host->row.cloned)
+    stream->visitor_ = server_.doorman->prove(peer, host->row.number);
   std::lock_guard lock(mutex_);
   stream->number_ = next_stream_++;
   streams_.emplace(stream->number_, stream);
-  grpc::StatusCode code = grpc::StatusCode::OK;
-  std::string sentence;
-  if (!host)
-    code = grpc::StatusCode::UNAUTHENTICATED,
-    sentence = "the certificate names no host of this fleet";
-  else if (host->row.revoked)
-    code = grpc::StatusCode::PERMISSION_DENIED, sentence = "the host is revoked";
-  else if (host->row.cloned)
-    code = grpc::StatusCode::FAILED_PRECONDITION,
-    sentence = "two machines speak with this key: both are held";
-  else if (stopping_ || streams_.size() > options_.max_streams)
-    code = grpc::StatusCode::RESOURCE_EXHAUSTED, sentence = "no more streams are taken";
-  if (code != grpc::StatusCode::OK) {
+  grpc::Status status = standing_of(host);
+  if (status.ok() && !stream->visitor_)
+    status = {grpc::StatusCode::RESOURCE_EXHAUSTED, "too much came that is no message: wait"};
+  else if (status.ok() && (stopping_ || streams_.size() > options_.max_streams))
+    status = {grpc::StatusCode::RESOURCE_EXHAUSTED, "no more streams are taken"};
+  if (!status.ok()) {
     ++counters_.refused;
-    stream->finish(code, sentence);
+    stream->finish(status.error_code(), status.error_message());
     return stream;
   }
   ++counters_.opened;
@@ -250,6 +247,7 @@ void AgentDoor::Service::Stream::OnReadDone(bool ok) {
 
 void AgentDoor::Service::Stream::handle(v1::ConnectRequest& request) {
   // Parsing and hashing need no lock: only one read is under way, and only it changes these.
+  visitor_->brought(request.ByteSizeLong());
   std::optional<Result<Append>> batch;
   if (request.has_batch()) batch = read_batch(*request.mutable_batch(), host_, host_id_);
   if (batch && *batch) pack(**batch);
@@ -370,6 +368,7 @@ AgentDoorCounters AgentDoor::Service::counters() const {
   std::lock_guard lock(mutex_);
   AgentDoorCounters counters = counters_;
   counters.streams = streams_.size();
+  counters.doorman = server_.doorman->counters();
   return counters;
 }
 
@@ -428,20 +427,21 @@ void AgentDoor::Service::check_standing(Stream& stream, std::int64_t now_s) {
   if (parts_.commands.any_open()) send_commands(stream, steady_ms());
 }
 
-// ---- the server ---------------------------------------------------------------------------------
-
 Result<void> AgentDoor::Service::start() {
   Result<AgentServer> opened =
-      open_agent_server({options_.address, options_.ca, options_.certificate, options_.key}, *this);
+      open_agent_server({options_.address, options_.ca, options_.certificate, options_.key,
+                         options_.connection_age_ms, options_.doorman, options_.say},
+                        *this);
   if (!opened) return tl::unexpected(opened.error());
-  server_ = std::move(opened->server);
-  port_ = opened->port;
+  server_ = std::move(*opened);
+  server_.doorman->start();
   keeper_ = std::thread([this] { look_after(); });
   return {};
 }
 
 void AgentDoor::Service::stop() {
-  if (!server_) return;
+  if (!server_.server) return;
+  server_.doorman->stop();
   {
     std::unique_lock lock(mutex_);
     stopping_ = true;
@@ -451,13 +451,13 @@ void AgentDoor::Service::stop() {
                     [this] { return streams_.empty(); });
   }
   keeper_.join();
-  server_->Shutdown(std::chrono::system_clock::now());  // cancels what is left
+  server_.server->Shutdown(std::chrono::system_clock::now());  // cancels what is left
   {
     std::unique_lock lock(mutex_);
     ended_.wait(lock, [this] { return streams_.empty(); });
   }
-  server_->Wait();
-  server_.reset();
+  server_.server->Wait();
+  server_.server.reset();
   {
     std::lock_guard lock(link_->mutex);
     link_->service = nullptr;

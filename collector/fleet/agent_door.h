@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -15,6 +16,7 @@
 #include "collector/rollout/rollout.h"
 #include "collector/store/record_store.h"
 #include "core/base/result.h"
+#include "platform/doorman/doorman.h"
 
 namespace weir {
 
@@ -25,10 +27,15 @@ struct AgentDoorOptions {
   std::int64_t hello_within_ms = 10'000;
   std::int64_t store_retry_ms = 100;  // a batch that the store had no room for
   std::size_t max_streams = 20'000;   // open files of the process
+  // Then the host connects anew (give or take a tenth): its certificate is looked at again.
+  int connection_age_ms = 3'600'000;
+  DoormanLimits doorman{};
+  std::function<void(const std::string&)> say = [](const std::string&) {};  // for the log
 };
 
 struct AgentDoorCounters {
   std::uint64_t streams = 0, opened = 0, refused = 0, batches = 0, throttled = 0, clones = 0;
+  DoormanCounters doorman{};
 };
 
 class AgentDoor {

@@ -2,17 +2,21 @@
 // that a stranger or an agent can make it hold. Thread: any.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "collector/fleet/certificates.h"
+#include "collector/fleet/hosts.h"
 #include "core/base/result.h"
+#include "platform/doorman/doorman.h"
 
 namespace grpc {
 class CallbackServerContext;
 class Server;
 class Service;
+class Status;
 }  // namespace grpc
 
 namespace weir {
@@ -20,11 +24,15 @@ namespace weir {
 struct AgentServerOptions {
   std::string address;               // HOST:PORT; port 0: any free one
   std::string ca, certificate, key;  // PEM
+  int connection_age_ms = 0;
+  DoormanLimits doorman{};
+  std::function<void(const std::string&)> say;
 };
 
 struct AgentServer {
   std::unique_ptr<grpc::Server> server;
-  int port = 0;
+  std::shared_ptr<void> acceptor;    // of the server; outlives the doorman
+  std::unique_ptr<Doorman> doorman;  // to be started
 };
 
 // `service` outlives it.
@@ -32,5 +40,7 @@ Result<AgentServer> open_agent_server(const AgentServerOptions& options, grpc::S
 
 // Of the verified peer; nothing: it is no host of ours.
 std::optional<HostCertificate> peer_certificate(const grpc::CallbackServerContext& context);
+// May this host, if it is one, have a stream?
+grpc::Status standing_of(const std::optional<HostView>& host);
 
 }  // namespace weir

@@ -54,7 +54,8 @@ std::string without_brackets(const std::string& host) {
   return host.starts_with("[") ? host.substr(1, host.size() - 2) : host;
 }
 
-AgentDoorOptions agent_door_options(const std::string& listen, const Authority& authority) {
+AgentDoorOptions agent_door_options(const std::string& listen, const Authority& authority,
+                                    const std::function<void(const std::string&)>& say) {
   const std::int64_t now_s = wall_ns() / 1'000'000'000;
   PrivateKey key = PrivateKey::generate();
   X509Certificate certificate =
@@ -62,7 +63,8 @@ AgentDoorOptions agent_door_options(const std::string& listen, const Authority& 
   return {.address = listen,
           .ca = authority.certificate().pem(),
           .certificate = certificate.pem(),
-          .key = key.pem()};
+          .key = key.pem(),
+          .say = say};
 }
 
 // A session is a secret: who has it is the principal that its hash is stored with.
@@ -121,8 +123,9 @@ Result<void> serve(const ServeOptions& options, const std::string& machine,
   if (!records) return tl::unexpected(records.error());
   hosts.changed = commands.changed = poke;
 
-  Result<std::unique_ptr<AgentDoor>> agents = AgentDoor::start(
-      agent_door_options(options.listen, data->authority), {hosts, **records, rollout, commands});
+  Result<std::unique_ptr<AgentDoor>> agents =
+      AgentDoor::start(agent_door_options(options.listen, data->authority, say),
+                       {hosts, **records, rollout, commands});
   if (!agents) return tl::unexpected(agents.error());
   AgentDoor& door = **agents;
   push_through(door, rollout, commands, poke);

@@ -14,7 +14,8 @@ namespace weir {
 
 class Program {
  public:
-  explicit Program(const std::vector<std::string>& arguments) {
+  explicit Program(const std::vector<std::string>& arguments,
+                   const std::string& program = WEIR_COLLECTOR) {
     int ends[2];
     EXPECT_EQ(::pipe(ends), 0);
     child_ = ::fork();
@@ -22,10 +23,10 @@ class Program {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       ::dup2(ends[1], STDERR_FILENO);
       ::close(ends[0]);
-      std::vector<char*> argv{const_cast<char*>(WEIR_COLLECTOR)};
+      std::vector<char*> argv{const_cast<char*>(program.c_str())};
       for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
       argv.push_back(nullptr);
-      ::execv(WEIR_COLLECTOR, argv.data());
+      ::execv(argv[0], argv.data());
       ::_exit(99);
     }
     ::close(ends[1]);

@@ -28,7 +28,7 @@ ROWS = [
     ("agent/engine/", ("core/", "platform/", "proto/map/", "weir/v1/", "agent/")),
     ("agent/", ("core/", "platform/", "proto/connect/", "proto/map/", "weir/v1/", "agent/")),
     ("collector/ctl/", ("core/", "proto/connect/", "proto/map/", "weir/v1/", "collector/api/admin_file.h", "platform/files/", "collector/ctl/")),
-    ("collector/", ("core/", "platform/files/", "proto/connect/", "proto/map/", "weir/v1/", "collector/")),
+    ("collector/", ("core/", "platform/doorman/", "platform/files/", "proto/connect/", "proto/map/", "weir/v1/", "collector/")),
     ("tests/", OURS),
     ("bench/", OURS),
 ]

@@ -1,0 +1,85 @@
+// Who stands before the agents' door. It accepts the connections, lets few in at a time that have
+// shown nothing yet, and watches those inside from without: how many bytes came that were no
+// message. The library behind the door has no limit for resets, pings, settings, empty or endless
+// frames; they all are bytes without a message, and who sends too many is cut off. Memory is
+// bounded by the limits below. Thread: any; it has two of its own.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/base/result.h"
+
+namespace weir {
+
+struct DoormanLimits {
+  // A fleet behind one address comes through in turn: a handshake takes milliseconds.
+  std::size_t unproven = 512;             // inside, without a stream of a host of ours
+  std::size_t unproven_of_suspect = 4;    // of an address from which a flood came lately
+  std::size_t unproven_of_address = 128;  // of these
+  std::size_t waiting = 8'192;            // accepted and not let in yet: a descriptor each
+  std::size_t waiting_of_address = 4'096;
+  std::size_t of_host = 4;                 // a stream, the one that replaces it, and a clone's
+  std::int64_t prove_within_ms = 10'000;   // TLS has 5 s of it; waiting has as long
+  std::int64_t pressed_within_ms = 3'000;  // the same while others of its address wait
+  // Bytes beyond the messages: TLS, frames, pings each 10 s. A message that is still on its way
+  // counts when it is whole: 512 KiB of a batch, and what flow control lets come besides.
+  std::uint64_t slack_unproven = 64 << 10, slack = 1280 << 10, slack_per_s = 4 << 10;
+  std::uint32_t streams = 16;  // of one connection, and one more each 2 s
+  std::int64_t flooder_waits_ms = 60'000;
+};
+
+struct DoormanCounters {
+  std::uint64_t inside = 0, unproven = 0, waiting = 0;                              // now
+  std::uint64_t let_in = 0, turned_away = 0, silent = 0, floods = 0, replaced = 0;  // ever
+};
+
+// A connection that is inside.
+class Visitor {
+ public:
+  // A message of this size came over it.
+  void brought(std::size_t bytes) { bytes_ += 2 * bytes + kOfMessage; }
+
+ private:
+  friend class Doorman;
+  static constexpr std::uint64_t kOfMessage = 256;  // frames and TLS records of a small one
+  std::string key, address;
+  int fd = -1;  // a second descriptor of the connection
+  std::int64_t since_ms = 0, leaving_ms = 0;
+  bool proven = false;
+  std::uint32_t host = 0, streams = 0;
+  std::atomic<std::uint64_t> bytes_ = 0;
+};
+
+struct DoormanOptions {
+  std::string address;              // HOST:PORT; port 0: any free one
+  std::function<void(int)> let_in;  // takes the descriptor over; on a thread of the doorman's
+  std::function<void(const std::string&)> say = [](const std::string&) {};
+  DoormanLimits limits{};
+};
+
+class Doorman {
+ public:
+  static Result<std::unique_ptr<Doorman>> open(DoormanOptions options);
+  ~Doorman();
+
+  std::uint16_t port() const;
+  void start();
+  void stop();  // nobody is let in any more; who is inside stays
+  // A known host opened a stream over the connection from `peer` (as gRPC writes it). Null: it has
+  // flooded the door and waits its time.
+  std::shared_ptr<Visitor> prove(const std::string& peer, std::uint32_t host);
+  // It was cut off: what still comes of it is worth no work.
+  bool is_leaving(const std::string& peer) const;
+  DoormanCounters counters() const;
+
+ private:
+  class Watch;
+  explicit Doorman(std::unique_ptr<Watch> watch);
+  std::unique_ptr<Watch> watch_;
+};
+
+}  // namespace weir
