@@ -304,6 +304,22 @@ int ping() {
   return 0;
 }
 
+// What the kernel asks its neighbours, from a raw socket: `count` of `size` bytes.
+int neighbour() {
+  int fd = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMPV6);
+  int hops = 255;
+  setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &hops, sizeof hops);
+  sockaddr_in6 to{};
+  to.sin6_family = AF_INET6;
+  if (fd < 0 || inet_pton(AF_INET6, options.address.c_str(), &to.sin6_addr) != 1) return 3;
+  std::memset(payload, 0, options.size);
+  payload[0] = static_cast<char>(135);  // neighbour solicitation
+  int left = 0;
+  for (int i = 0; i < options.count; i++)
+    left += sendto(fd, payload, options.size, 0, reinterpret_cast<sockaddr*>(&to), sizeof to) > 0;
+  return left > 0 ? 0 : 3;
+}
+
 // Sends `bytes`, then keeps the connection until the time is over.
 int send_and_stay() {
   int fd = connect_one(true);
@@ -424,6 +440,7 @@ int main(int argc, char** argv) {
   if (options.shape == "stay") return send_and_stay();
   if (options.shape == "serve") return serve();
   if (options.shape == "ping") return ping();
+  if (options.shape == "neighbour") return neighbour();
   if (options.shape == "answer") return answer_all();
   if (options.shape == "way") return weir::test::send_by(options.rest.at(0), target());
   if (options.shape == "socket_first") return socket_first();

@@ -9,10 +9,14 @@
 
 #define WEIR_TCP 6
 #define WEIR_UDP 17
+#define WEIR_IGMP 2
+#define WEIR_ICMP6 58
 #define WEIR_EXTENSIONS \
   6 /* IPv6 extension headers that are walked; real packets have at most three */
 #define WEIR_AF_INET6 10
 #define WEIR_SOCK_STREAM 1
+#define WEIR_SOCK_RAW 3
+#define WEIR_UPKEEP_BYTES 512 /* a neighbour's message has 72, a report of memberships some 100 */
 #define WEIR_LOOPBACK 1 /* ifindex of lo in every network namespace */
 
 #define WEIR_TCP_FIN 1
@@ -137,6 +141,24 @@ static __always_inline void read_packet(struct __sk_buff* skb, struct bpf_sock* 
     p->length += added_headers(skb, at + 8);
     p->payload = p->length;
   }
+}
+
+/* Neighbour discovery, and who listens to which multicast: what keeps a link alive, and leaves it in
+ * no way that anybody could read far away. RFC 4861: 133 to 136, hop limit 255; RFC 2710 and 3810:
+ * 131, 132 and 143, and IGMP: one hop. */
+static __always_inline int keeps_the_link(struct __sk_buff* skb, const struct packet* p) {
+  u8 type = 0;
+  if (p->protocol == WEIR_IGMP) {
+    struct ip4_header ip = {};
+    return !bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) && ip.ttl == 1;
+  }
+  struct ip6_header ip = {};
+  if (p->protocol != WEIR_ICMP6 || bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip))) return 0;
+  if (ip.next == WEIR_ICMP6 && ip.hops == 255)
+    return !bpf_skb_load_bytes(skb, sizeof(ip), &type, 1) && type >= 133 && type <= 136;
+  if (ip.next || ip.hops != 1) return 0; /* behind one hop-by-hop header of 8 bytes */
+  return !bpf_skb_load_bytes(skb, sizeof(ip) + 8, &type, 1) &&
+         (type == 131 || type == 132 || type == 143);
 }
 
 static __always_inline int is_dns_port(u16 port) {

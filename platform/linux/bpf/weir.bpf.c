@@ -409,6 +409,12 @@ int weir_egress(struct __sk_buff* skb) {
   }
   struct packet p = {};
   read_packet(skb, sk, &p);
+  /* Nobody's: the kernel itself sends it. A program's socket has a tree. */
+  if (!s->tree && sk->type == WEIR_SOCK_RAW && p.length <= WEIR_UPKEEP_BYTES &&
+      keeps_the_link(skb, &p)) {
+    count(WEIR_COUNT_UPKEEP);
+    return WEIR_PASS;
+  }
   u64 time = bpf_ktime_get_boot_ns();
   if (!loopback) return leave(skb, s, &p, now, time, sk->family);
 

@@ -18,7 +18,7 @@ typedef unsigned int w_u32;
 typedef unsigned long long w_u64;
 #endif
 
-#define WEIR_LAYOUT 4u
+#define WEIR_LAYOUT 5u
 
 #define WEIR_LIMITS 64u /* rows of the limit table: one bit each in a u64 (kMaxLimits) */
 #define WEIR_CHARGES \
@@ -235,6 +235,7 @@ enum weir_counter {
   WEIR_COUNT_WOKEN,
   WEIR_COUNT_SWAPPED, /* lost while a policy took the place of another */
   WEIR_COUNT_ANSWERS,
+  WEIR_COUNT_UPKEEP, /* the kernel's own words to the link */
   WEIR_COUNTERS
 };
 
