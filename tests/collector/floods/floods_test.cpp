@@ -23,7 +23,7 @@ constexpr const char* kRelease = WEIR_SOURCE_DIR "/build/bin/weir-collector";
 
 constexpr std::chrono::seconds kFlood{3};
 constexpr int kFlooders = 2;  // as many as processors: the desk gets what is left
-constexpr std::int64_t kAcknowledgedMs = 3'000;  // in the worst case; a sanitizer's build
+constexpr std::int64_t kAcknowledgedMs = 10'000;  // longer is a desk that was kept out
 constexpr std::size_t kMoreBytes = std::size_t{256} << 20;
 constexpr unsigned kElsewhere = 66;  // where strangers are
 constexpr int kAtLeast = 5;          // batches of the desk that went through meanwhile

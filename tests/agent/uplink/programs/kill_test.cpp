@@ -207,10 +207,7 @@ TEST_F(Killed, DISABLED_a_promise_that_is_not_kept_is_seen) {
   desk->uplink.end(SIGKILL);
   work(std::chrono::milliseconds(100));
   std::uint64_t lost = missing(desk->writer->last());  // as if all of it had been acknowledged
-  fmt::print(
-      "1 kills of the engine\n1 kills of the uplink\n1 kills of the collector; {} acknowledged "
-      "records lost\n",
-      lost);
+  fmt::print("1 kills of the collector; {} acknowledged records lost\n", lost);
   EXPECT_EQ(lost, 0u);
 }
 
