@@ -17,7 +17,7 @@
 #define WEIR_SOCK_STREAM 1
 #define WEIR_SOCK_RAW 3
 #define WEIR_UPKEEP_BYTES 512 /* a neighbour's message has 72, a report of memberships some 100 */
-#define WEIR_LOOPBACK 1 /* ifindex of lo in every network namespace */
+#define WEIR_LOOPBACK 1       /* ifindex of lo in every network namespace */
 
 #define WEIR_TCP_FIN 1
 #define WEIR_TCP_SYN 2
@@ -143,9 +143,9 @@ static __always_inline void read_packet(struct __sk_buff* skb, struct bpf_sock* 
   }
 }
 
-/* Neighbour discovery, and who listens to which multicast: what keeps a link alive, and leaves it in
- * no way that anybody could read far away. RFC 4861: 133 to 136, hop limit 255; RFC 2710 and 3810:
- * 131, 132 and 143, and IGMP: one hop. */
+/* Neighbour discovery, and who listens to which multicast: what keeps a link alive, and leaves it
+ * in no way that anybody could read far away. RFC 4861: 133 to 136, hop limit 255; RFC 2710 and
+ * 3810: 131, 132 and 143, and IGMP: one hop. */
 static __always_inline int keeps_the_link(struct __sk_buff* skb, const struct packet* p) {
   u8 type = 0;
   if (p->protocol == WEIR_IGMP) {
