@@ -14,13 +14,15 @@ class Upkeep : public KernelTest {
   // the kernel's sockets of both are bounded. Asks for the neighbour without sending it anything.
   std::string finds_a_neighbour() {
     static const std::string kScript = R"sh(
-unshare -n sleep 20 & other=$!
-for n in 1 2 3 4 5 6 7 8 9 10; do [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/$$/ns/net)" ] && break; sleep 0.1; done
+unshare -n sleep 60 & other=$!
+n=0
+while [ $((n += 1)) -lt 100 ]; do [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/$$/ns/net)" ] && break; sleep 0.1; done
 exec unshare -n sh -c '
   ip link add here type veth peer name there netns '$other' || exit 9
   ip addr add fd79::1/64 dev here nodad; ip link set here up
   nsenter --net=/proc/'$other'/ns/net sh -c "ip addr add fd79::2/64 dev there nodad; ip link set there up"
-  for n in 1 2 3 4 5 6 7 8 9 10; do
+  n=0
+  while [ $((n += 1)) -lt 40 ]; do
     ip -6 neigh replace fd79::2 dev here use
     sleep 0.3
     ip -6 neigh show fd79::2 dev here | grep -q lladdr && { echo found; kill '$other'; exit 0; }
