@@ -31,13 +31,6 @@ constexpr std::array<VerbRow, 8> kVerbs{{{"", Doer::nobody},
                                          {"renew_certificate", Doer::uplink},
                                          {"forget_person", Doer::nobody}}};
 
-CommandRefusal refusal_of(const SignatureCount& count, const PolicyTrust& trust) {
-  if (!count.usable) return CommandRefusal::failed;
-  if (count.good.count() >= trust.threshold) return CommandRefusal::none;
-  if (count.bad) return CommandRefusal::bad_signature;
-  return count.known ? CommandRefusal::threshold : CommandRefusal::unknown_key;
-}
-
 }  // namespace
 
 Doer doer_of(std::uint32_t verb) {
@@ -74,7 +67,7 @@ std::optional<CommandEnded> Commands::begin(const wire::OfferCommand& offer, Sea
       count_signatures(kCommandPurpose, body.bytes(),
                        std::span(offer.signature).first(offer.signatures), trust, wall_s());
   now_.keys = count.good;
-  if (CommandRefusal why = refusal_of(count, trust); why != CommandRefusal::none)
+  if (CommandRefusal why = refusal_of<CommandRefusal>(count, trust); why != CommandRefusal::none)
     return refused(why, why == CommandRefusal::failed ? "libsodium" : "");
   answer_ = new_memory("weir-command");
   const int fds[] = {body.fd(), answer_};

@@ -47,12 +47,8 @@ void put_words(std::array<char, 256>& words, std::string_view text) {
 wire::Refusal check_signatures(Bytes envelope, std::span<const wire::OfferedSignature> signatures,
                                const PolicyTrust& trust, std::int64_t wall_s) {
   if (envelope.size() > kMaxEnvelopeBytes) return wire::Refusal::too_large;
-  const SignatureCount count =
-      count_signatures(kPolicyPurpose, envelope, signatures, trust, wall_s);
-  if (!count.usable) return wire::Refusal::failed;
-  if (count.good.count() >= trust.threshold) return wire::Refusal::none;
-  if (count.bad) return wire::Refusal::bad_signature;
-  return count.known ? wire::Refusal::threshold : wire::Refusal::unknown_key;
+  return refusal_of<wire::Refusal>(
+      count_signatures(kPolicyPurpose, envelope, signatures, trust, wall_s), trust);
 }
 
 wire::Refusal check_terms(const CompiledEnvelope& compiled, const PolicyTrust& trust,

@@ -7,16 +7,11 @@
 #include <utility>
 
 #include "agent/guard/guard.h"
+#include "core/base/command_id.h"
 #include "core/policy/explain.h"
 
 namespace weir {
 namespace {
-
-std::string hex_of(Bytes bytes) {
-  std::string text;
-  for (std::uint8_t byte : bytes) text += fmt::format("{:02x}", byte);
-  return text;
-}
 
 std::string sentence_of(std::string_view code, const std::string& words) {
   Reason reason;
@@ -70,7 +65,7 @@ void Guard::carry_out(const CommandEnded& ended) {
   message.again = ended.again ? 1 : 0;
   put_text(message.words, ended.words);
   uplink_.tell(message);
-  fmt::print(stderr, "weir-guard: command {} ({}): {}\n", hex_of(ended.id),
+  fmt::print(stderr, "weir-guard: command {} ({}): {}\n", text_of_command_id(ended.id),
              ended.verb != 0 ? name_of_verb(ended.verb) : "not read",
              ended.why == wire::CommandRefusal::none
                  ? std::string(ended.again ? "was done before" : "is done")

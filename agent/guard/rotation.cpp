@@ -15,13 +15,6 @@ using wire::TrustRefusal;
 
 constexpr std::uint64_t kReadNs = 10'000'000'000;  // as a policy's compiler
 
-TrustRefusal refusal_of(const SignatureCount& count, const PolicyTrust& trust) {
-  if (!count.usable) return TrustRefusal::failed;
-  if (count.good.count() >= trust.threshold) return TrustRefusal::none;
-  if (count.bad) return TrustRefusal::bad_signature;
-  return count.known ? TrustRefusal::threshold : TrustRefusal::unknown_key;
-}
-
 }  // namespace
 
 std::optional<TrustRefused> Rotation::begin(const wire::OfferTrust& offer, SealedMemory set,
@@ -29,7 +22,7 @@ std::optional<TrustRefused> Rotation::begin(const wire::OfferTrust& offer, Seale
                                             std::uint64_t now_ns) {
   if (set.bytes().size() != offer.set_size || set.bytes().size() > kMaxTrustSetBytes)
     return TrustRefused{TrustRefusal::damaged, "it has another size"};
-  const TrustRefusal why = refusal_of(
+  const auto why = refusal_of<TrustRefusal>(
       count_signatures(kTrustPurpose, set.bytes(),
                        std::span(offer.signature).first(offer.signatures), trust, wall_s()),
       trust);

@@ -29,10 +29,14 @@ SignatureCount count_signatures(std::string_view purpose, Bytes bytes,
                                 std::span<const wire::OfferedSignature> signatures,
                                 const PolicyTrust& trust, std::int64_t wall_s);
 
-// No order waits longer for a host that is away, and no id has to be remembered longer.
-inline constexpr std::int64_t kMaxCommandLifeS = 7 * 86'400;
-// A host's clock and that of who signs may differ by so much.
-inline constexpr std::int64_t kCommandSlackS = 300;
+// What is wrong with the signatures, in the words of what they are under.
+template <class Why>
+Why refusal_of(const SignatureCount& count, const PolicyTrust& trust) {
+  if (!count.usable) return Why::failed;
+  if (count.good.count() >= trust.threshold) return Why::none;
+  if (count.bad) return Why::bad_signature;
+  return count.known ? Why::threshold : Why::unknown_key;
+}
 
 struct CommandReading {
   std::uint32_t magic = 0;

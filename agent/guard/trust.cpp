@@ -8,6 +8,8 @@
 #include <optional>
 #include <utility>
 
+#include "core/base/hex.h"
+
 namespace weir {
 namespace {
 
@@ -41,12 +43,6 @@ std::optional<std::array<std::uint8_t, N>> bytes_of_hex(std::string_view word) {
     if (code != std::errc{} || end != at + 2) return std::nullopt;
   }
   return bytes;
-}
-
-std::string hex_of(Bytes bytes) {
-  std::string text;
-  for (std::uint8_t byte : bytes) text += fmt::format("{:02x}", byte);
-  return text;
 }
 
 const char* damage_of(const PolicyTrust& trust) {

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "agent/uplink/keys.h"
+#include "core/base/hex.h"
 #include "platform/files/small_file.h"
 
 namespace weir {
@@ -30,12 +31,6 @@ Result<std::optional<std::string>> read_part(int folder, const char* name) {
 Result<void> take_next_key(int folder) {
   if (::renameat(folder, kNextKey, folder, kKey) == 0) return {};
   return fail(fmt::format("{}: can't be replaced: {}", kKey, std::strerror(errno)));
-}
-
-std::string hex_of(const std::array<std::uint8_t, 32>& bytes) {
-  std::string text;
-  for (std::uint8_t byte : bytes) text += fmt::format("{:02x}", byte);
-  return text;
 }
 
 bool from_hex(std::string_view text, std::array<std::uint8_t, 32>& bytes) {

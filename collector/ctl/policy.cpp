@@ -16,8 +16,6 @@
 namespace weir {
 namespace {
 
-// A desk's clock may be behind: a policy holds from a while ago.
-constexpr std::int64_t kBackdated_s = 600;
 constexpr std::uint64_t kDay_s = 86'400;
 
 std::int64_t now_s() {

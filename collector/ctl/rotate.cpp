@@ -12,6 +12,7 @@
 #include "collector/ctl/rotate.h"
 #include "collector/ctl/session.h"
 #include "collector/ctl/sign.h"
+#include "core/base/hex.h"
 #include "core/policy/signature.h"
 #include "platform/files/small_file.h"
 #include "proto/map/command_proto.h"
@@ -21,19 +22,12 @@ namespace weir {
 namespace {
 
 constexpr std::int64_t kKeyLife_s = 10ll * 365 * 86'400;  // as the first one's
-constexpr std::int64_t kBackdated_s = 600;                // a desk's clock may be behind
 constexpr std::size_t kMaxAdminFile = 64 << 10;
 constexpr char kNext[] = ".next";
 
 int failed(const std::string& sentence) {
   fmt::print(stderr, "weirctl: {}\n", sentence);
   return kExitFailed;
-}
-
-std::string hex_of(Bytes bytes) {
-  std::string text;
-  for (std::uint8_t byte : bytes) text += fmt::format("{:02x}", byte);
-  return text;
 }
 
 // The one that an earlier call has left, or a new one; on the disk when this returns.

@@ -18,6 +18,9 @@ class PolicySignature;
 class SignedPolicy;
 }  // namespace v1
 
+// A desk's clock may be behind: a policy holds from a while ago.
+inline constexpr std::int64_t kBackdated_s = 600;
+
 struct EnvelopeTerms {
   std::uint32_t number = 0;
   std::int64_t not_before_wall_s = 0;

@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
-#include "collector/fleet/crypto.h"
+#include "collector/fleet/signers.h"
+#include "core/policy/signature.h"
 #include "proto/map/command_proto.h"
 #include "weir/v1/agent.pb.h"
 
@@ -15,9 +15,6 @@ namespace {
 
 using Kind = Refusal::Kind;
 
-constexpr int kMaxSignatures = 8;
-constexpr std::int64_t kMaxLife_s = 7 * 86'400;  // hosts refuse longer ones
-constexpr std::int64_t kSlack_s = 300;           // between clocks
 constexpr std::size_t kMaxResult = 4 << 10;
 
 CommandRow& with_end(CommandRow& row, std::int64_t now_s) {
@@ -31,17 +28,6 @@ CommandRow& with_end(CommandRow& row, std::int64_t now_s) {
 }
 
 }  // namespace
-
-std::size_t signers_of(const PolicyTrustRow& trust, const char* purpose, const std::string& bytes,
-                       const Signatures& signatures, std::int64_t now_s) {
-  std::set<std::string> signers;
-  for (const PolicyKeyRow& key : trust.keys)
-    for (const auto& [key_id, signature] : signatures)
-      if (key_id == key.key_id && (key.expires_s == 0 || key.expires_s > now_s) &&
-          verify_ed25519(key.public_key, purpose, bytes_of(bytes), signature))
-        signers.insert(key.key_id);
-  return signers.size();
-}
 
 HostCommands::HostCommands(FleetStore& store, std::int64_t now_s) : store_(store) {
   for (CommandRow& row : store.open_commands(now_s))
@@ -57,22 +43,19 @@ Reply<CommandRow> HostCommands::send(const HostToCommand& host, const v1::Comman
   if (text_of_command_id(terms->id) != command.id())
     return refuse(Kind::invalid, "the command is signed under another id");
   if (terms->host_id != host.id) return refuse(Kind::invalid, "the command is for another host");
-  if (command.signatures_size() > kMaxSignatures)
-    return refuse(Kind::invalid, fmt::format("more than {} signatures", kMaxSignatures));
+  if (command.signatures_size() > static_cast<int>(kMaxPolicySignatures))
+    return refuse(Kind::invalid, fmt::format("more than {} signatures", kMaxPolicySignatures));
   const std::string bytes = command.SerializeAsString();
   if (std::optional<CommandRow> known = find(command.id(), now_s)) {
     if (known->host == host.number && known->command == bytes) return *known;
     return refuse(Kind::conflict, "another command has this id");
   }
   if (terms->expires_wall_s <= now_s) return refuse(Kind::invalid, "the command has expired");
-  if (terms->expires_wall_s > now_s + kMaxLife_s + kSlack_s)
+  if (terms->expires_wall_s > now_s + kMaxCommandLifeS + kCommandSlackS)
     return refuse(Kind::invalid, "a command is valid for at most 7 days");
-  Signatures signatures;
-  for (const v1::PolicySignature& one : command.signatures())
-    signatures.emplace_back(one.key_id(), one.signature());
   const PolicyTrustRow trust = store_.policy_trust();
   const std::size_t signers =
-      signers_of(trust, kCommandPurpose.data(), command.body(), signatures, now_s);
+      signers_of(trust, kCommandPurpose.data(), command.body(), command.signatures(), now_s);
   if (signers < trust.threshold)
     return refuse(Kind::denied,
                   fmt::format("signed by {} known keys, {} needed", signers, trust.threshold));

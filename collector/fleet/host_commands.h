@@ -24,12 +24,6 @@ class Command;
 class CommandResult;
 }  // namespace v1
 
-// Key id and signature.
-using Signatures = std::vector<std::pair<std::string, std::string>>;
-// How many keys of `trust` have signed; two by one key count once.
-std::size_t signers_of(const PolicyTrustRow& trust, const char* purpose, const std::string& bytes,
-                       const Signatures& signatures, std::int64_t now_s);
-
 struct HostToCommand {
   std::uint32_t number = 0;
   std::string id;

@@ -6,7 +6,8 @@
 #include <algorithm>
 
 #include "collector/fleet/enrolment.h"
-#include "collector/fleet/host_commands.h"
+#include "collector/fleet/signers.h"
+#include "core/policy/signature.h"
 #include "proto/map/command_proto.h"
 #include "proto/map/policy_proto.h"
 #include "weir/v1/policy.pb.h"
@@ -35,14 +36,6 @@ bool was_published(FleetStore& store, const std::string& group, const std::strin
       return true;
   }
   return false;
-}
-
-template <class Signed>
-Signatures signatures_in(const Signed& message) {
-  Signatures signatures;
-  for (const v1::PolicySignature& one : message.signatures())
-    signatures.emplace_back(one.key_id(), one.signature());
-  return signatures;
 }
 
 Reply<v1::PolicyEnvelope> check_envelope(const std::string& bytes, const std::string& group,
@@ -79,12 +72,13 @@ Rollout::Rollout(FleetStore& store, Hosts& hosts) : store_(store), hosts_(hosts)
 
 Reply<void> Rollout::check_signatures(const std::string& bytes, std::int64_t now_s) const {
   v1::SignedPolicy policy;
-  if (!policy.ParseFromString(bytes) || policy.signatures_size() > kMaxSignaturesOfPolicy)
+  if (!policy.ParseFromString(bytes) ||
+      policy.signatures_size() > static_cast<int>(kMaxPolicySignatures))
     return refuse(Why::invalid, fmt::format("no signed policy, or more than {} signatures",
-                                            kMaxSignaturesOfPolicy));
+                                            kMaxPolicySignatures));
   const PolicyTrustRow trust = store_.policy_trust();
   const std::size_t signers =
-      signers_of(trust, kPolicyPurpose.data(), policy.envelope(), signatures_in(policy), now_s);
+      signers_of(trust, kPolicyPurpose.data(), policy.envelope(), policy.signatures(), now_s);
   if (signers < trust.threshold)
     return refuse(Why::denied,
                   fmt::format("signed by {} known keys, {} needed", signers, trust.threshold));
@@ -95,7 +89,7 @@ Reply<std::uint32_t> Rollout::rotate(const std::string& bytes, const std::string
                                      std::int64_t now_s) {
   v1::SignedTrust signed_trust;
   if (!signed_trust.ParseFromString(bytes) ||
-      signed_trust.signatures_size() > kMaxSignaturesOfPolicy)
+      signed_trust.signatures_size() > static_cast<int>(kMaxPolicySignatures))
     return refuse(Why::invalid, "no signed set of keys");
   Result<TrustSetTerms> terms = trust_set_from_bytes(bytes_of(signed_trust.trust()));
   if (!terms) return refuse(Why::invalid, "hosts would refuse the keys: " + terms.error().sentence);
@@ -116,7 +110,7 @@ Reply<std::uint32_t> Rollout::rotate(const std::string& bytes, const std::string
   for (const PolicyTrustRow* trust :
        std::initializer_list<const PolicyTrustRow*>{&before, &after}) {
     const std::size_t signers = signers_of(*trust, kTrustPurpose.data(), signed_trust.trust(),
-                                           signatures_in(signed_trust), now_s);
+                                           signed_trust.signatures(), now_s);
     if (signers < trust->threshold)
       return refuse(Why::denied,
                     fmt::format("signed by {} of the {} keys, {} needed", signers,

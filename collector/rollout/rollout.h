@@ -18,7 +18,6 @@
 
 namespace weir {
 
-inline constexpr int kMaxSignaturesOfPolicy = 8;
 inline constexpr std::size_t kMaxDiffering = 100;  // hosts that a status names
 
 struct Desired {

@@ -131,7 +131,6 @@ class FleetStore {
   std::vector<PolicyRow> newest_policies();                 // one a group
 
   bool add_policy_key(const PolicyKeyRow& key);
-  std::vector<PolicyKeyRow> policy_keys();
 
   PolicyTrustRow policy_trust();
   // The keys of `trust` from now on, and the link that leads to them. False and an empty

@@ -75,16 +75,6 @@ bool FleetStore::add_policy_key(const PolicyKeyRow& key) {
   return wrote(insert.bind(bytes_of(key.key_id), bytes_of(key.public_key), key.expires_s).run());
 }
 
-std::vector<PolicyKeyRow> FleetStore::policy_keys() {
-  std::lock_guard lock(mutex_);
-  Statement select(db_, "SELECT key_id, public_key, expires_s FROM policy_keys");
-  std::vector<PolicyKeyRow> keys;
-  while (select.next())
-    keys.push_back(
-        {.key_id = select.text(0), .public_key = select.text(1), .expires_s = select.integer(2)});
-  return keys;
-}
-
 bool FleetStore::add_secret(const Digest& secret, std::string_view principal) {
   std::lock_guard lock(mutex_);
   Statement insert(db_, "INSERT INTO secrets VALUES (?1, ?2)");

@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/base/hex.h"
+
 namespace weir {
 
 using CommandIdBytes = std::array<std::uint8_t, 16>;
@@ -25,13 +27,7 @@ inline bool command_id_of(std::string_view hex, CommandIdBytes& out) {
 }
 
 inline std::string text_of_command_id(const CommandIdBytes& id) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  for (std::uint8_t byte : id) {
-    text += kDigits[byte >> 4];
-    text += kDigits[byte & 15];
-  }
-  return text;
+  return hex_of(id);
 }
 
 }  // namespace weir

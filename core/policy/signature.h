@@ -20,6 +20,10 @@ inline constexpr std::size_t kMaxEnvelopeBytes =
     (1u << 20) + 4096;  // a policy of 1 MiB and its frame
 
 inline constexpr std::size_t kMaxCommandBytes = 16u << 10;  // an exception with its words has 4 KiB
+// No order waits longer for a host that is away, and no id has to be remembered longer.
+inline constexpr std::int64_t kMaxCommandLifeS = 7 * 86'400;
+// A host's clock and that of who signs may differ by so much.
+inline constexpr std::int64_t kCommandSlackS = 300;
 inline constexpr std::size_t kMaxTrustSetBytes = 4u << 10;  // 8 keys of 60 bytes
 
 // What bytes were signed for. A signature made for one purpose is none for another.

@@ -48,10 +48,10 @@ TEST_F(FirstStart, an_empty_folder_becomes_a_collectors_and_stays_the_same) {
   ASSERT_TRUE(admin) << admin.error().sentence;
   EXPECT_EQ(admin->door_key_sha256, pin);
   EXPECT_EQ(again->store->principal(sha256_of({bytes_of(unhex(admin->secret))})), "admin");
-  ASSERT_EQ(again->store->policy_keys().size(), 1u);
+  ASSERT_EQ(again->store->policy_trust().keys.size(), 1u);
   std::string signature = sign_ed25519(unhex(admin->policy_secret_key), "c", bytes_of("m"));
-  EXPECT_TRUE(
-      verify_ed25519(again->store->policy_keys()[0].public_key, "c", bytes_of("m"), signature));
+  EXPECT_TRUE(verify_ed25519(again->store->policy_trust().keys[0].public_key, "c", bytes_of("m"),
+                             signature));
 }
 
 TEST_F(FirstStart, its_files_are_their_owners_alone) {
