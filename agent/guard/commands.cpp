@@ -22,14 +22,15 @@ struct VerbRow {
   Doer doer;
 };
 // By CommandBody.Verb.
-constexpr std::array<VerbRow, 8> kVerbs{{{"", Doer::nobody},
+constexpr std::array<VerbRow, 9> kVerbs{{{"", Doer::nobody},
                                          {"block_destination", Doer::nobody},
                                          {"isolate", Doer::nobody},
                                          {"undo", Doer::nobody},
                                          {"except", Doer::nobody},
                                          {"send_health", Doer::uplink},
                                          {"renew_certificate", Doer::uplink},
-                                         {"forget_person", Doer::nobody}}};
+                                         {"forget_person", Doer::nobody},
+                                         {"deny_request", Doer::nobody}}};
 
 }  // namespace
 

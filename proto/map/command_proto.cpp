@@ -34,6 +34,7 @@ constexpr VerbRow kVerbs[] = {
     {Body::send_health, {0, 0, 0}},
     {Body::renew_certificate, {0, 0, 0}},
     {Body::forget_person, {Body::kPersonFieldNumber, 0, 0}},
+    {Body::deny_request, {Body::kExceptionFieldNumber, 0, 0}},
 };
 constexpr int kOfEvery[] = {Body::kVerbFieldNumber,           Body::kHostIdFieldNumber,
                             Body::kNotBeforeWallSFieldNumber, Body::kExpiresWallSFieldNumber,
@@ -128,9 +129,15 @@ tl::expected<CommandTerms, CommandFault> command_from_bytes(Bytes bytes) {
 }
 
 std::string_view verb_name(std::uint32_t verb) {
-  constexpr std::array<std::string_view, 8> kNames{
-      "",       "block_destination", "isolate",           "undo",
-      "except", "send_health",       "renew_certificate", "forget_person"};
+  constexpr std::array<std::string_view, 9> kNames{"",
+                                                   "block_destination",
+                                                   "isolate",
+                                                   "undo",
+                                                   "except",
+                                                   "send_health",
+                                                   "renew_certificate",
+                                                   "forget_person",
+                                                   "deny_request"};
   return verb < kNames.size() ? kNames[verb] : "";
 }
 
