@@ -28,6 +28,7 @@ int ctl_tokens(int argc, char** argv);
 int ctl_hosts(int argc, char** argv);
 int ctl_policy(int argc, char** argv);
 int ctl_reports(int argc, char** argv);
+int ctl_requests(int argc, char** argv);
 int ctl_evidence(int argc, char** argv);
 
 }  // namespace weir

@@ -5,6 +5,7 @@
 #include <ctime>
 #include <map>
 
+#include "collector/ctl/order.h"
 #include "collector/ctl/session.h"
 #include "collector/ctl/sign.h"
 #include "weir/v1/admin.pb.h"
@@ -53,39 +54,23 @@ int show(CtlSession& session, const CtlOptions& options, const std::string& id) 
 
 // ---- commands -----------------------------------------------------------------------------------
 
-constexpr std::int64_t kBackdated_s = 300;  // a desk's clock may be behind
-
 struct Asked {
-  std::string host, reason;
-  std::uint64_t lifetime_s = 3'600;
+  OrderTerms terms;
   CtlOptions options;
 };
-
-std::string reasons_of(const v1::CommandResult& result) {
-  std::string text;
-  for (const v1::Reason& why : result.why())
-    text += (text.empty() ? "" : " ") + (why.text().empty() ? why.code() : why.text());
-  return text;
-}
 
 // Signs it and waits for the host. False: `status` is the command's, and a sentence was printed.
 bool send(CtlSession& session, const Asked& order, v1::CommandBody::Verb verb,
           v1::CommandResult& result, int& status) {
-  v1::CommandBody body;
-  const auto now_s = static_cast<std::int64_t>(std::time(nullptr));
-  body.set_verb(verb);
-  body.set_host_id(order.host);
-  body.set_not_before_wall_s(now_s - kBackdated_s);
-  body.set_expires_wall_s(now_s + static_cast<std::int64_t>(order.lifetime_s));
-  body.mutable_reason()->set_code("asked");
-  body.mutable_reason()->add_args(session.admin().principal);
-  if (!order.reason.empty()) body.mutable_reason()->add_args(order.reason);
+  OrderTerms terms = order.terms;
+  terms.principal = session.admin().principal;
   v1::SendCommandRequest request;
   v1::SendCommandResponse answer;
-  request.set_host_id(order.host);
+  request.set_host_id(terms.host);
   status = kExitFailed;
-  if (auto made = sign_command(std::move(body), unhex(session.admin().policy_secret_key),
-                               *request.mutable_command());
+  if (auto made =
+          sign_command(order_to(terms, verb, std::time(nullptr)),
+                       unhex(session.admin().policy_secret_key), *request.mutable_command());
       !made) {
     fmt::print(stderr, "weirctl: {}\n", made.error().sentence);
     return false;
@@ -99,9 +84,9 @@ bool send(CtlSession& session, const Asked& order, v1::CommandBody::Verb verb,
         stderr,
         "weirctl: command {} is pending: the host has not answered within 10 s; it gets it "
         "when it comes back, for another {} s. `weirctl hosts show {}` says what became of it\n",
-        request.command().id(), order.lifetime_s, order.host);
+        request.command().id(), terms.lifetime_s, terms.host);
   else
-    fmt::print(stderr, "weirctl: host {} {}: {}\n", order.host,
+    fmt::print(stderr, "weirctl: host {} {}: {}\n", terms.host,
                result.outcome() == v1::CommandResult::expired ? "did not do it" : "refused",
                reasons_of(result));
   if (order.options.output != Output::table) print_message(answer, order.options.output);
@@ -137,7 +122,7 @@ int send_health(CtlSession& session, const Asked& order) {
   if (!send(session, order, v1::CommandBody::send_health, result, status)) return status;
   v1::GetHostRequest request;
   v1::GetHostResponse host;
-  request.set_id(order.host);
+  request.set_id(order.terms.host);
   if (!session.call("weir.v1.HostAdminService/GetHost", request, host, status)) return status;
   return print_health(host, order.options.output);
 }
@@ -147,7 +132,7 @@ int renew(CtlSession& session, const Asked& order) {
   int status = kExitDone;
   if (!send(session, order, v1::CommandBody::renew_certificate, result, status)) return status;
   if (order.options.output != Output::table) print_message(result, order.options.output);
-  fmt::print(stderr, "host {} has a new certificate\n", order.host);
+  fmt::print(stderr, "host {} has a new certificate\n", order.terms.host);
   return kExitDone;
 }
 
@@ -170,9 +155,9 @@ int ctl_hosts(int argc, char** argv) {
       app.add_subcommand("health", "ask one how it is, now; exit 6 if it is degraded");
   CLI::App* renew_it = app.add_subcommand("renew", "have one renew its certificate, now");
   for (CLI::App* verb : {health, renew_it}) {
-    verb->add_option("ID", order.host)->required();
-    verb->add_option("--reason", order.reason, "for the record, on the host too");
-    verb->add_option("--lifetime", order.lifetime_s,
+    verb->add_option("ID", order.terms.host)->required();
+    verb->add_option("--reason", order.terms.reason, "for the record, on the host too");
+    verb->add_option("--lifetime", order.terms.lifetime_s,
                      "a host that is away has so long (default: 1h)")
         ->transform(CLI::AsNumberWithUnit(
             std::map<std::string, std::uint64_t>{{"s", 1}, {"h", 3'600}, {"d", 86'400}}))

@@ -22,11 +22,16 @@ constexpr Noun kNouns[] = {
     {"hosts", ctl_hosts, "list, show, health, renew, revoke: the fleet"},
     {"policy", ctl_policy, "lint, replay, publish, status, rollback, rotate-key, assign"},
     {"reports", ctl_reports, "list, watch, show: what left, and what was stopped"},
+    {"requests", ctl_requests, "list, approve, deny: what persons ask for, beyond a rule"},
     {"evidence", ctl_evidence, "verify: whether a host's records are whole"},
 };
 
 // Nouns that scripts may expect one day: said plainly rather than taken for a mistake.
-constexpr std::string_view kLater[] = {"requests", "edm"};
+struct Later {
+  std::string_view name, sentence;
+};
+constexpr Later kLater[] = {
+    {"edm", "exact matches need content inspection, which this version does not have"}};
 
 void print_help(std::FILE* to) {
   fmt::print(to,
@@ -54,9 +59,9 @@ int run(int argc, char** argv) {
   }
   for (const Noun& noun : kNouns)
     if (noun.name == name) return noun.run(argc - 1, argv + 1);
-  for (std::string_view later : kLater)
-    if (later == name) {
-      fmt::print(stderr, "weirctl: '{}' is not built in this version\n", name);
+  for (const Later& later : kLater)
+    if (later.name == name) {
+      fmt::print(stderr, "weirctl: '{}' is not built: {}\n", name, later.sentence);
       return kExitUsage;
     }
   fmt::print(stderr, "weirctl: '{}' is no noun; `weirctl --help` lists them\n", name);

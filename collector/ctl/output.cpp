@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <map>
 
+#include "proto/map/text.h"
 #include "weir/v1/report.pb.h"
 
 namespace weir {
@@ -60,6 +61,11 @@ std::size_t width(const std::string& text) {
 
 }  // namespace
 
+void Table::add(std::vector<std::string> row) {
+  for (std::string& cell : row) cell = shown(cell);
+  rows_.push_back(std::move(row));
+}
+
 void Table::print() const {
   std::vector<std::size_t> widths(rows_.front().size());
   for (const auto& row : rows_)
@@ -107,26 +113,32 @@ std::string size_text(std::uint64_t bytes) {
   return fmt::format("{:.1f} {}", size, kUnits[unit]);
 }
 
+std::string person_text(const v1::Person& person) {
+  if (!person.name().empty()) return person.name();
+  if (person.user().has_uid()) return fmt::format("uid {}", person.user().uid());
+  return person.user().has_sid() ? person.user().sid() : "-";
+}
+
+std::string place_text(const v1::Destination& place) {
+  for (const std::string* name : {&place.service(), &place.name(), &place.zone(), &place.address()})
+    if (!name->empty()) return *name;
+  return "";
+}
+
 std::vector<std::string> report_row(const v1::Report& report) {
-  const v1::Person& person = report.actor().person();
-  std::string who = !person.name().empty()        ? person.name()
-                    : report.actor().has_person() ? fmt::format("uid {}", person.user().uid())
-                                                  : report.actor().address();
-  const v1::Destination& place = report.destination();
-  std::string where = !place.service().empty() ? place.service()
-                      : !place.name().empty()  ? place.name()
-                      : !place.zone().empty()  ? place.zone()
-                                               : place.address();
-  return {time_text(report.updated()),
-          report.host().name().empty() ? report.host().id() : report.host().name(),
-          who,
-          report.actor().program(),
-          where,
-          size_text(report.bytes_out()),
-          fmt::format("{}{}", v1::Action::Value_Name(report.decision().action()),
-                      report.decision().enforced() ? "" : " (observed)"),
-          report.decision().rule().empty() ? report.finding().detector() : report.decision().rule(),
-          fmt::format("{}.{}", report.id(), report.revision())};
+  std::vector<std::string> row{
+      time_text(report.updated()),
+      report.host().name().empty() ? report.host().id() : report.host().name(),
+      report.actor().has_person() ? person_text(report.actor().person()) : report.actor().address(),
+      report.actor().program(),
+      place_text(report.destination()),
+      size_text(report.bytes_out()),
+      fmt::format("{}{}", v1::Action::Value_Name(report.decision().action()),
+                  report.decision().enforced() ? "" : " (observed)"),
+      report.decision().rule().empty() ? report.finding().detector() : report.decision().rule(),
+      fmt::format("{}.{}", report.id(), report.revision())};
+  for (std::string& cell : row) cell = shown(cell);
+  return row;
 }
 
 const std::vector<std::string> kReportHead{"UPDATED", "HOST",   "PERSON", "PROGRAM",    "TO",

@@ -47,11 +47,15 @@ Result<void> sign_policy(Policy policy, const EnvelopeTerms& terms, const std::s
   return sign_bytes(kPolicyPurpose, out.envelope(), secret_key, *out.add_signatures());
 }
 
-Result<void> sign_command(v1::CommandBody body, const std::string& secret_key, v1::Command& out) {
-  if (::sodium_init() < 0) return fail("libsodium can't be started");
+std::string new_id() {
   CommandIdBytes id{};
   ::randombytes_buf(id.data(), id.size());
-  body.set_id(text_of_command_id(id));
+  return text_of_command_id(id);
+}
+
+Result<void> sign_command(v1::CommandBody body, const std::string& secret_key, v1::Command& out) {
+  if (::sodium_init() < 0) return fail("libsodium can't be started");
+  body.set_id(new_id());
   out.set_id(body.id());
   out.set_body(body.SerializeAsString());
   return sign_bytes(kCommandPurpose, out.body(), secret_key, *out.add_signatures());

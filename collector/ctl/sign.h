@@ -32,6 +32,8 @@ struct EnvelopeTerms {
 Result<void> sign_policy(Policy policy, const EnvelopeTerms& terms, const std::string& secret_key,
                          v1::SignedPolicy& out);
 
+std::string new_id();  // 128 random bits, 32 hexadecimal digits
+
 // With a new id.
 Result<void> sign_command(v1::CommandBody body, const std::string& secret_key, v1::Command& out);
 

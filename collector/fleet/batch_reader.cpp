@@ -52,7 +52,31 @@ bool has_sane_time(const v1::Report& report) {
          report.time().nanos() >= 0 && report.time().nanos() < 1'000'000'000;
 }
 
-void look_into(NewRecord& record, const std::string& host_id, google::protobuf::Arena& arena) {
+// Whose open requests are counted together: a person as its host knows it.
+std::string person_key(const v1::Person& person) {
+  if (person.user().has_uid()) return fmt::format("uid {}", person.user().uid());
+  if (person.user().has_sid()) return column("sid " + person.user().sid());
+  return column("name " + person.name());
+}
+
+bool is_request_id(const std::string& id) {
+  return !id.empty() && id.size() <= kMaxRequestId && std::ranges::all_of(id, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  });
+}
+
+// False: nobody could decide on it.
+bool take_request(v1::ExceptionRequest& request, std::size_t index,
+                  std::vector<NewRequest>& requests) {
+  request.DiscardUnknownFields();
+  if (!is_request_id(request.id()) || request.ByteSizeLong() > kMaxAskedBytes) return false;
+  requests.push_back({static_cast<std::uint32_t>(index), request.id(), person_key(request.person()),
+                      request.SerializeAsString()});
+  return true;
+}
+
+void look_into(Append& append, const std::string& host_id, google::protobuf::Arena& arena) {
+  NewRecord& record = append.records.back();
   if (!record.key_id.empty()) {
     record.flags |= kEncrypted;
     return;
@@ -66,6 +90,9 @@ void look_into(NewRecord& record, const std::string& host_id, google::protobuf::
       !body.event().host_started().host().id().empty() &&
       body.event().host_started().host().id() != host_id)
     record.flags |= kOtherHost;
+  if (body.has_exception_request() && append.key.lane == StoreLane::audit &&
+      !take_request(*body.mutable_exception_request(), append.records.size() - 1, append.requests))
+    record.flags |= kUnreadable;
   if (!body.has_report()) return;
   const v1::Report& report = body.report();
   if (!report.host().id().empty() && report.host().id() != host_id) record.flags |= kOtherHost;
@@ -76,10 +103,11 @@ void look_into(NewRecord& record, const std::string& host_id, google::protobuf::
 }
 
 bool read_record(v1::SealedRecord& sealed, const std::string& host_id,
-                 google::protobuf::Arena& arena, NewRecord& record) {
+                 google::protobuf::Arena& arena, Append& append) {
   if (sealed.previous_hash().size() != std::tuple_size_v<Digest> ||
       sealed.key_id().size() > kMaxKeyBytes || sealed.nonce().size() > kMaxNonceBytes)
     return false;
+  NewRecord& record = append.records.emplace_back();
   record.ciphertext = std::move(*sealed.mutable_ciphertext());
   record.key_id = std::move(*sealed.mutable_key_id());
   record.nonce = std::move(*sealed.mutable_nonce());
@@ -87,7 +115,7 @@ bool read_record(v1::SealedRecord& sealed, const std::string& host_id,
             record.previous_hash.begin());
   record.hash = chain_hash(record.previous_hash, bytes_of(record.ciphertext),
                            bytes_of(record.key_id), bytes_of(record.nonce));
-  look_into(record, host_id, arena);
+  look_into(append, host_id, arena);
   return true;
 }
 
@@ -122,7 +150,7 @@ Result<Append> read_batch(v1::Batch& batch, std::uint32_t host, const std::strin
   alignas(std::max_align_t) std::array<char, kArenaBytes> memory;
   google::protobuf::Arena arena(memory.data(), memory.size());
   for (v1::SealedRecord& sealed : *batch.mutable_records()) {
-    if (!read_record(sealed, host_id, arena, append.records.emplace_back()))
+    if (!read_record(sealed, host_id, arena, append))
       return fail("a record of the batch is malformed");
     arena.Reset();
   }

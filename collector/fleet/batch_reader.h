@@ -21,7 +21,8 @@ inline constexpr std::uint32_t kMaxBatchBytes = 256
                                                 << 10;    // told the host; one record may be larger
 inline constexpr std::size_t kMaxMessageBytes = 1 << 20;  // a record (256 KiB) four times
 inline constexpr std::uint64_t kMaxSequence = std::uint64_t{1} << 62;
-inline constexpr std::size_t kMaxReportId = 64;
+inline constexpr std::size_t kMaxReportId = 64, kMaxRequestId = 64;
+inline constexpr std::size_t kMaxAskedBytes = 8 << 10;  // 1000 characters of a person, and places
 
 // The sentence: why the stream ends. Takes the batch's bytes out of it.
 Result<Append> read_batch(v1::Batch& batch, std::uint32_t host, const std::string& host_id);

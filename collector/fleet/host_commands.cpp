@@ -37,7 +37,8 @@ HostCommands::HostCommands(FleetStore& store, std::int64_t now_s) : store_(store
 }
 
 Reply<CommandRow> HostCommands::send(const HostToCommand& host, const v1::Command& command,
-                                     const std::string& by, std::int64_t now_s) {
+                                     const std::string& by, std::int64_t now_s,
+                                     const RequestRow* decided) {
   auto terms = command_from_bytes(bytes_of(command.body()));
   if (!terms) return refuse(Kind::invalid, "the host would refuse it: " + terms.error().words);
   if (text_of_command_id(terms->id) != command.id())
@@ -72,7 +73,7 @@ Reply<CommandRow> HostCommands::send(const HostToCommand& host, const v1::Comman
     std::erase_if(open, [&](const Open& one) { return one.expires_s <= now_s; });
     if (open.size() >= kMaxOpen)
       return refuse(Kind::full, fmt::format("{} commands wait for this host already", kMaxOpen));
-    if (!store_.add_command(row, now_s)) {
+    if (!store_.add_command(row, now_s, decided)) {
       const std::string sentence = store_.sentence();
       if (!sentence.empty()) return refuse(Kind::unavailable, sentence);
       return refuse(Kind::full, "there are as many commands as the store keeps");

@@ -35,9 +35,11 @@ class HostCommands {
 
   static constexpr std::size_t kMaxOpen = 32;  // of one host: an administrator sends a few a day
 
-  // Checked as the host will. The same command again is found, not sent again.
+  // Checked as the host will. The same command again is found, not sent again. `decided`: what the
+  // request that it answers becomes with it.
   Reply<CommandRow> send(const HostToCommand& host, const v1::Command& command,
-                         const std::string& by, std::int64_t now_s);
+                         const std::string& by, std::int64_t now_s,
+                         const RequestRow* decided = nullptr);
   // With what there is by now; one that expired unanswered has that as its result.
   std::optional<CommandRow> find(const std::string& id, std::int64_t now_s) const;
   std::vector<CommandRow> of_host(std::uint32_t host, std::int64_t now_s) const;  // newest first

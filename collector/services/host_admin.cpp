@@ -2,14 +2,10 @@
 #include <fmt/format.h>
 #include <grpcpp/support/server_callback.h>
 
-#include <chrono>
-#include <list>
-#include <mutex>
-
 #include "collector/api/principal.h"
+#include "collector/services/awaited.h"
 #include "collector/services/call.h"
 #include "collector/services/messages.h"
-#include "collector/services/pulse.h"
 #include "collector/services/services.h"
 #include "weir/v1/admin.grpc.pb.h"
 
@@ -17,14 +13,10 @@ namespace weir {
 namespace {
 
 constexpr std::size_t kMaxReason = 1'000;
-constexpr std::chrono::seconds kLongestWait{10};
-constexpr std::size_t kMaxWaiting = 256;  // calls that wait for hosts
 
 class HostAdmin final : public v1::HostAdminService::CallbackService {
  public:
-  HostAdmin(ServiceParts parts, Pulse& pulse) : parts_(std::move(parts)) {
-    pulse.add([this](bool ending) { answer_waiting(ending); });
-  }
+  HostAdmin(ServiceParts parts, Pulse& pulse) : parts_(std::move(parts)), awaited_(pulse) {}
 
   grpc::ServerUnaryReactor* ListHosts(grpc::CallbackServerContext* context,
                                       const v1::ListHostsRequest* request,
@@ -89,24 +81,11 @@ class HostAdmin final : public v1::HostAdminService::CallbackService {
       reactor->Finish(status_of(tl::unexpected(sent.error())));
       return reactor;
     }
-    std::lock_guard lock(mutex_);
-    // Many wait already: who sends it is told that it is on its way.
-    if (fill(sent->id, *response) || ended_ || waiting_.size() >= kMaxWaiting)
-      reactor->Finish(grpc::Status::OK);
-    else
-      waiting_.push_back({reactor, sent->id, response, Clock::now() + kLongestWait});
+    awaited_.finish_when(reactor, [this, id = sent->id, response] { return fill(id, *response); });
     return reactor;
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-  struct Waiting {
-    grpc::ServerUnaryReactor* reactor;
-    std::string id;
-    v1::SendCommandResponse* response;  // the call's, alive until it is finished
-    Clock::time_point until;
-  };
-
   Reply<CommandRow> send(const v1::SendCommandRequest& request, const std::string& by) {
     std::optional<HostView> host = parts_.hosts.find(request.host_id(), wall_now_s());
     if (!host) return no_host(request.host_id());
@@ -125,27 +104,12 @@ class HostAdmin final : public v1::HostAdminService::CallbackService {
     return true;
   }
 
-  void answer_waiting(bool ending) {
-    std::lock_guard lock(mutex_);
-    ended_ = ended_ || ending;
-    for (auto at = waiting_.begin(); at != waiting_.end();) {
-      if (!fill(at->id, *at->response) && !ending && Clock::now() < at->until) {
-        ++at;
-        continue;
-      }
-      at->reactor->Finish(grpc::Status::OK);
-      at = waiting_.erase(at);
-    }
-  }
-
   static tl::unexpected<Refusal> no_host(const std::string& id) {
     return refuse(Refusal::Kind::not_found, fmt::format("there is no host {}", id));
   }
 
   const ServiceParts parts_;
-  std::mutex mutex_;
-  std::list<Waiting> waiting_;
-  bool ended_ = false;
+  Awaited awaited_;
 };
 
 }  // namespace

@@ -29,7 +29,7 @@ Result<std::unique_ptr<Services>> Services::start(const ServiceParts& parts) {
   state->services.push_back(make_host_admin(parts, state->pulse));
   state->services.push_back(make_policy_admin(parts, state->pulse));
   state->services.push_back(make_report_admin(parts, state->pulse));
-  state->services.push_back(make_request_admin(parts));
+  state->services.push_back(make_request_admin(parts, state->pulse));
   state->services.push_back(make_evidence_admin(parts));
   grpc::ServerBuilder builder;
   builder.SetMaxReceiveMessageSize(kMaxCallBytes);

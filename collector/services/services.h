@@ -64,7 +64,7 @@ std::unique_ptr<grpc::Service> make_token_admin(const ServiceParts& parts);
 std::unique_ptr<grpc::Service> make_host_admin(const ServiceParts& parts, Pulse& pulse);
 std::unique_ptr<grpc::Service> make_policy_admin(const ServiceParts& parts, Pulse& pulse);
 std::unique_ptr<grpc::Service> make_report_admin(const ServiceParts& parts, Pulse& pulse);
-std::unique_ptr<grpc::Service> make_request_admin(const ServiceParts& parts);
+std::unique_ptr<grpc::Service> make_request_admin(const ServiceParts& parts, Pulse& pulse);
 std::unique_ptr<grpc::Service> make_evidence_admin(const ServiceParts& parts);
 
 }  // namespace weir

@@ -81,6 +81,34 @@ struct CommandRow {
   std::string result{};  // serialized CommandResult; empty: none yet
 };
 
+// What a person asked for: an ExceptionRequest, and what was decided.
+struct RequestRow {
+  std::int64_t row = 0;  // orders them as they came
+  std::uint32_t host = 0;
+  std::string id;
+  std::string person;   // of that host; whose bound it counts for
+  std::string request;  // serialized ExceptionRequest
+  std::int64_t received_s = 0;
+  int state = 1;            // RequestInfo.State
+  std::int64_t ends_s = 0;  // open: when it expires; approved: the exception's end
+  std::string decided_by{}, note{};
+  std::int64_t decided_s = 0;
+  std::string exception{};  // serialized Exception; empty: none
+  std::string command{};    // id of the command that tells the host
+};
+
+// Of the open ones the oldest end when there are more: a person or a host that asks without end
+// hides its own questions, not those of others.
+inline constexpr std::uint32_t kMaxOpenOfPerson = 8;        // an administrator decides some a day
+inline constexpr std::uint32_t kMaxOpenOfHost = 32;         // of four persons who do nothing else
+inline constexpr std::uint32_t kMaxEndedOfHost = 64;        // kept of those that nobody decided
+inline constexpr std::int64_t kRequestOpen_s = 3 * 86'400;  // a weekend
+
+struct RequestsAdded {
+  std::uint64_t taken = 0, known = 0;  // known: the id was there already
+  std::uint64_t displaced = 0;         // open ones that ended for them
+};
+
 inline constexpr std::uint32_t kMaxCommands = 100'000;  // kept; old ones are swept a month after
                                                         // their end
 inline constexpr std::uint32_t kMaxHosts =
@@ -139,13 +167,24 @@ class FleetStore {
                  std::int64_t now_s);
   std::vector<SignedTrustRow> trust_links();  // in order
 
-  // False and an empty sentence(): the id is there, or there are kMaxCommands.
-  bool add_command(const CommandRow& command, std::int64_t now_s);
+  // False and an empty sentence(): the id is there, or there are kMaxCommands. With `decided`, the
+  // request of that row becomes what it says in the same transaction.
+  bool add_command(const CommandRow& command, std::int64_t now_s,
+                   const RequestRow* decided = nullptr);
   std::optional<CommandRow> command(std::string_view id);
   std::vector<CommandRow> commands(std::uint32_t host, std::uint32_t limit);  // newest first
   std::vector<CommandRow> open_commands(std::int64_t now_s);  // neither answered nor expired
   // The first result stays.
   bool set_command_result(std::string_view id, std::string_view result, std::int64_t now_s);
+
+  // Those whose id is not there yet. Nothing: the disk refused.
+  std::optional<RequestsAdded> add_requests(std::span<const RequestRow> requests,
+                                            std::int64_t now_s);
+  // `state` is what holds at `now_s`: what has ended is expired. `state` 0 matches all. Newest
+  // first, those before `before`.
+  std::vector<RequestRow> requests(int state, std::int64_t before, std::uint32_t limit,
+                                   std::int64_t now_s);
+  std::optional<RequestRow> request(std::string_view id, std::int64_t now_s);
 
   bool add_secret(const Digest& secret, std::string_view principal);
   std::optional<std::string> principal(const Digest& secret);

@@ -17,9 +17,20 @@ CommandRow command_of(const Statement& row) {
           .result = row.text(7)};
 }
 
+bool write_decision(Database& db, const RequestRow& decided) {
+  Statement update(db,
+                   "UPDATE requests SET state = ?2, ends_s = ?3, decided_by = ?4, note = ?5, "
+                   "decided_s = ?6, exception = ?7, command = ?8 WHERE row = ?1");
+  return update
+      .bind(decided.row, decided.state, decided.ends_s, decided.decided_by, decided.note,
+            decided.decided_s, bytes_of(decided.exception), decided.command)
+      .run();
+}
+
 }  // namespace
 
-bool FleetStore::add_command(const CommandRow& command, std::int64_t now_s) {
+bool FleetStore::add_command(const CommandRow& command, std::int64_t now_s,
+                             const RequestRow* decided) {
   std::lock_guard lock(mutex_);
   Transaction transaction(db_);
   Statement sweep(db_, "DELETE FROM commands WHERE expires_s < ?1");
@@ -33,6 +44,7 @@ bool FleetStore::add_command(const CommandRow& command, std::int64_t now_s) {
                         command.asked_by, command.asked_s, command.expires_s, kMaxCommands)
                   .run();
   const bool added = done && db_.changes() == 1;
+  if (added && decided != nullptr) done = write_decision(db_, *decided);
   return wrote(done && transaction.commit()) && added;
 }
 

@@ -27,6 +27,8 @@ std::size_t cost(const Append& append) {
   for (const NewRecord& record : append.records)
     bytes +=
         sizeof(NewRecord) + record.ciphertext.size() + record.key_id.size() + record.nonce.size();
+  for (const NewRequest& one : append.requests)
+    bytes += sizeof(NewRequest) + one.id.size() + one.person.size() + one.request.size();
   return bytes;
 }
 
@@ -156,6 +158,7 @@ class RecordStore::Writer {
     Watermarks marks;  // of the lanes that it touches
     std::vector<Appended> answers;
     StoreCounters counters;
+    std::vector<RequestRow> requests;
     bool reports = false;
   };
 
@@ -164,6 +167,7 @@ class RecordStore::Writer {
   bool write(std::vector<Waiting>& batches, Group& group);
   bool write_one(Append& append, Group& group, std::int64_t now_ms);
   bool write_records(Append& append, Watermark& mark, Group& group, std::int64_t now_ms);
+  bool keep_requests(Group& group, std::int64_t now_s);
   bool turn_day(std::int64_t now_ns);
   void publish(std::vector<Waiting>& batches, Group& group);
   void refuse(const std::string& sentence);
@@ -222,10 +226,20 @@ bool RecordStore::Writer::write(std::vector<Waiting>& batches, Group& group) {
   for (Waiting& batch : batches) done = done && write_one(batch.append, group, now_ns / 1'000'000);
   for (const auto& [key, lane] : group.marks)
     for (const Watermark& mark : lane.all()) done = done && file_->set_mark(key, mark);
-  if (done && file_->commit()) return true;
-  refuse(file_->error());
+  const bool asked = done && keep_requests(group, now_ns / 1'000'000'000);
+  if (asked && file_->commit()) return true;
+  refuse(done && !asked ? fleet_.sentence() : file_->error());
   file_->roll_back();
   return false;
+}
+
+// Before the commit: killed in between, the collector has the request and asks for its record
+// again.
+bool RecordStore::Writer::keep_requests(Group& group, std::int64_t now_s) {
+  if (group.requests.empty()) return true;
+  std::optional<RequestsAdded> added = fleet_.add_requests(group.requests, now_s);
+  if (added) group.counters.requests = *added;
+  return added.has_value();
 }
 
 bool RecordStore::Writer::write_one(Append& append, Group& group, std::int64_t now_ms) {
@@ -286,6 +300,14 @@ bool RecordStore::Writer::write_records(Append& append, Watermark& mark, Group& 
     file_->add_report(append.key, report, report.at - static_cast<std::uint32_t>(start));
     group.reports = true;
   }
+  for (const NewRequest& one : append.requests)
+    if (one.index >= stored)
+      group.requests.push_back({.host = append.key.host,
+                                .id = one.id,
+                                .person = one.person,
+                                .request = one.request,
+                                .received_s = now_ms / 1'000,
+                                .ends_s = now_ms / 1'000 + kRequestOpen_s});
   group.counters.records += count;
   mark.sequence += count;
   mark.chain = batch.last_hash;
@@ -317,6 +339,9 @@ void RecordStore::Writer::publish(std::vector<Waiting>& batches, Group& group) {
     counters_.lost += group.counters.lost;
     counters_.holes += group.counters.holes;
     counters_.chain_breaks += group.counters.chain_breaks;
+    counters_.requests.taken += group.counters.requests.taken;
+    counters_.requests.known += group.counters.requests.known;
+    counters_.requests.displaced += group.counters.requests.displaced;
     ++counters_.commits;
     for (const Waiting& batch : batches) waiting_bytes_ -= batch.cost;
   }

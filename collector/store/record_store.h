@@ -67,10 +67,18 @@ struct PackedBatch {
   bool broken = false;  // a record does not follow the one before it in the batch
 };
 
+// A person asks for an exception: goes into store.db before its record is committed.
+struct NewRequest {
+  std::uint32_t index = 0;  // of its record in the batch
+  std::string id, person;   // as RequestRow has them
+  std::string request;
+};
+
 struct Append {
   LaneKey key;
   std::uint64_t epoch = 0, first_sequence = 0;
   std::vector<NewRecord> records{};
+  std::vector<NewRequest> requests{};
   std::uint64_t lost_until = 0;  // with no records: first_sequence … lost_until are gone; 0: none
   int lost_why = 0;              // LostRange.Why
   std::function<void(const Appended&)> done{};  // on the writer's thread, after the commit
@@ -83,6 +91,7 @@ void pack(Append& append);
 
 struct StoreCounters {
   std::uint64_t records = 0, duplicates = 0, gaps = 0, lost = 0, holes = 0, chain_breaks = 0;
+  RequestsAdded requests;
   std::uint64_t commits = 0, failed_commits = 0, refused_full = 0;
 };
 

@@ -52,6 +52,13 @@ CREATE INDEX IF NOT EXISTS commands_end ON commands (expires_s);
 CREATE TABLE IF NOT EXISTS trust_links (
   number INTEGER PRIMARY KEY, threshold INTEGER NOT NULL, signed_trust BLOB NOT NULL,
   published_by TEXT NOT NULL, published_s INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS requests (
+  row INTEGER PRIMARY KEY, host INTEGER NOT NULL, id TEXT NOT NULL UNIQUE, person TEXT NOT NULL,
+  request BLOB NOT NULL, received_s INTEGER NOT NULL, state INTEGER NOT NULL,
+  ends_s INTEGER NOT NULL, decided_by TEXT NOT NULL, note TEXT NOT NULL,
+  decided_s INTEGER NOT NULL, exception BLOB NOT NULL, command TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS requests_host ON requests (host, state);
+CREATE INDEX IF NOT EXISTS requests_end ON requests (ends_s);
 )sql";
 
 // A batch's records are one row: a row each costs more than what is in it. Batches have no index:

@@ -66,18 +66,25 @@ class Client {
   // Sends reports first … first + count - 1 of the alert lane, chained as a spool does.
   bool reports(std::uint64_t first, int count, std::size_t padding = 0,
                const std::string& host_id = "") {
-    v1::ConnectRequest request;
-    v1::Batch& batch = *request.mutable_batch();
-    batch.set_lane(v1::Lane::alert);
-    batch.set_epoch(1);
-    batch.set_first_sequence(first);
+    std::vector<v1::Record> records;
     for (int n = 0; n < count; ++n) {
-      v1::Record record;
-      v1::Report& report = *record.mutable_report();
-      report.set_id(fmt::format("r{}", first + n));
+      v1::Report& report = *records.emplace_back().mutable_report();
+      report.set_id(fmt::format("r{}", first + static_cast<std::uint64_t>(n)));
       report.mutable_time()->set_seconds(1'800'000'000);
       report.mutable_host()->set_id(host_id);
       report.set_capture(std::string(padding, 'x'));
+    }
+    return send_records(v1::Lane::alert, first, records);
+  }
+  // Of one lane in a test: there is one chain.
+  bool send_records(v1::Lane::Value lane, std::uint64_t first,
+                    const std::vector<v1::Record>& records) {
+    v1::ConnectRequest request;
+    v1::Batch& batch = *request.mutable_batch();
+    batch.set_lane(lane);
+    batch.set_epoch(1);
+    batch.set_first_sequence(first);
+    for (const v1::Record& record : records) {
       v1::SealedRecord& sealed = *batch.add_records();
       sealed.set_previous_hash(chain_);
       sealed.set_ciphertext(record.SerializeAsString());
@@ -86,13 +93,13 @@ class Client {
     }
     return send(request);
   }
-  // Reads on until the alert lane is acknowledged up to `sequence`.
-  bool acknowledged(std::uint64_t sequence) {
+  // Reads on until the lane is acknowledged up to `sequence`.
+  bool acknowledged(std::uint64_t sequence, v1::Lane::Value lane = v1::Lane::alert) {
     v1::ConnectResponse response;
     while (read(response)) {
       throttles += response.has_throttle() ? 1 : 0;
       for (const v1::LanePosition& stored : response.acknowledgement().stored())
-        if (stored.lane() == v1::Lane::alert && stored.sequence() >= sequence) return true;
+        if (stored.lane() == lane && stored.sequence() >= sequence) return true;
     }
     return false;
   }

@@ -44,6 +44,7 @@ struct Told {  // through the pipe, after the commit
       // One back: hosts send again what was not acknowledged.
       std::uint64_t first = next[host] == 0 ? 1 : next[host];
       Append append = batch_of({host, StoreLane::alert}, 1, first, 7);
+      append.requests.push_back({.index = 6, .id = fmt::format("h{}-{}", host, first + 6)});
       append.done = [&, host](const Appended& answer) {
         next[host] = answer.sequence;
         Told told{host, answer.sequence};
@@ -94,6 +95,8 @@ TEST_F(KillTest, kills_lose_no_acknowledged_record_and_double_none) {
     std::uint64_t stored = records->positions(host).at(0).sequence;
     EXPECT_GE(stored, acknowledged[host]) << "host " << host;
     EXPECT_GT(acknowledged[host], 0u);
+    EXPECT_TRUE(fleet->request(fmt::format("h{}-{}", host, stored), 20'000 * 86'400))
+        << "what the last record asks for";
     for (std::uint64_t n = 1; n <= stored; ++n)
       expected += fmt::format("{}{}:0", n > 1 ? " " : "", n);
     EXPECT_EQ(rows({host, StoreLane::alert}, 1), expected) << "each once, in order, no gap";

@@ -30,6 +30,30 @@ TEST_F(RecordStoreTest, what_is_stored_already_is_acknowledged_and_not_stored_tw
   EXPECT_EQ(records->counters().duplicates, 5u);
 }
 
+TEST_F(RecordStoreTest, a_request_is_taken_once_also_when_its_record_comes_again) {
+  open();
+  const RequestRow asked{
+      .host = 7, .id = "r-1", .person = "uid 1", .request = "asked", .ends_s = INT64_MAX};
+  // What a kill between the two commits leaves: the request, and no record.
+  ASSERT_EQ(fleet->add_requests({&asked, 1}, 0)->taken, 1u);
+  auto batch = [] {
+    Append append = batch_of(kAudit, 1, 1, 3);
+    append.requests = {{.index = 0, .id = "r-1", .person = "uid 1", .request = "asked"},
+                       {.index = 2, .id = "r-2", .person = "uid 1", .request = "again"}};
+    return append;
+  };
+  EXPECT_EQ(put(batch()).sequence, 3u);
+  EXPECT_EQ(put(batch()).sequence, 3u) << "sent again";
+  EXPECT_EQ(records->counters().requests.known, 1u);
+  EXPECT_EQ(records->counters().requests.taken, 1u);
+  const std::vector<RequestRow> all = fleet->requests(0, INT64_MAX, 10, 0);
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].id, "r-2");
+  EXPECT_EQ(all[0].host, 7u);
+  open();
+  EXPECT_EQ(fleet->requests(0, INT64_MAX, 10, 0).size(), 2u);
+}
+
 TEST_F(RecordStoreTest, a_batch_after_a_hole_is_not_taken) {
   open();
   put(batch_of(kAlerts, 1, 1, 2));

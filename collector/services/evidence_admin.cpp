@@ -1,5 +1,4 @@
-// EvidenceAdminService: is what a host told still as it was told? And RequestAdminService, which is
-// in the contract and not in this version: it says so.
+// EvidenceAdminService: is what a host told still as it was told?
 #include <fmt/format.h>
 #include <grpcpp/support/server_callback.h>
 
@@ -13,26 +12,6 @@
 
 namespace weir {
 namespace {
-
-Reply<void> not_built(const char* sentence) {
-  return refuse(Refusal::Kind::not_built, sentence);
-}
-
-class RequestAdmin final : public v1::RequestAdminService::CallbackService {
- public:
-  grpc::ServerUnaryReactor* ListRequests(grpc::CallbackServerContext* context,
-                                         const v1::ListRequestsRequest* request,
-                                         v1::ListRequestsResponse*) override {
-    return answer(context, *request,
-                  [] { return not_built("this version takes no requests for exceptions"); });
-  }
-  grpc::ServerUnaryReactor* DecideRequest(grpc::CallbackServerContext* context,
-                                          const v1::DecideRequestRequest* request,
-                                          v1::DecideRequestResponse*) override {
-    return answer(context, *request,
-                  [] { return not_built("this version takes no requests for exceptions"); });
-  }
-};
 
 class EvidenceAdmin final : public v1::EvidenceAdminService::CallbackService {
  public:
@@ -79,9 +58,6 @@ class EvidenceAdmin final : public v1::EvidenceAdminService::CallbackService {
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> make_request_admin(const ServiceParts&) {
-  return std::make_unique<RequestAdmin>();
-}
 std::unique_ptr<grpc::Service> make_evidence_admin(const ServiceParts& parts) {
   return std::make_unique<EvidenceAdmin>(parts);
 }

@@ -1,0 +1,212 @@
+// `weirctl requests`: what persons ask for, and what is decided. An approval is an exception that
+// is signed here: the collector can neither make nor widen one.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <ctime>
+#include <map>
+
+#include "collector/ctl/order.h"
+#include "collector/ctl/session.h"
+#include "collector/ctl/sign.h"
+#include "core/policy/signature.h"
+#include "proto/map/text.h"
+#include "weir/v1/admin.pb.h"
+
+namespace weir {
+namespace {
+
+using Body = v1::CommandBody;
+using State = v1::RequestInfo;
+
+constexpr std::uint32_t kUsual_s = 3'600;  // an exception, where the person named no time
+constexpr std::uint64_t kLongest_s = kMaxCommandLifeS;
+constexpr std::uint64_t kMostBytes = 1ull << 40;  // 1 TiB: more is no exception
+
+std::string state_text(const v1::RequestInfo& info) {
+  std::string text = v1::RequestInfo::State_Name(info.state());
+  if (info.decided_by().empty() || info.state() == State::expired) return text;
+  if (!info.has_result()) return text + ", its host does not know yet";
+  if (info.result().outcome() == v1::CommandResult::done) return text;
+  return text + (info.result().outcome() == v1::CommandResult::refused ? ", refused by its host"
+                                                                       : ", its host was away");
+}
+
+std::string bytes_text(std::uint64_t bytes) {
+  return bytes == 0 ? "the limit again" : size_text(bytes);
+}
+
+std::string span_text(std::uint64_t seconds) {
+  if (seconds == 0) return "-";
+  if (seconds % 86'400 == 0) return fmt::format("{}d", seconds / 86'400);
+  if (seconds % 3'600 == 0) return fmt::format("{}h", seconds / 3'600);
+  return seconds % 60 == 0 ? fmt::format("{}m", seconds / 60) : fmt::format("{}s", seconds);
+}
+
+int list(CtlSession& session, const CtlOptions& options, const v1::ListRequestsRequest& filter) {
+  return session.list<v1::ListRequestsResponse>(
+      "weir.v1.RequestAdminService/ListRequests", filter, options.output,
+      Table({"ID", "STATE", "ASKED", "HOST", "WHO", "TO", "RULE", "BYTES", "FOR", "WHY"}),
+      [](const v1::ListRequestsResponse& answer) -> const auto& { return answer.requests(); },
+      [](const v1::RequestInfo& info) {
+        const v1::ExceptionRequest& asked = info.request();
+        return std::vector<std::string>{
+            asked.id(),
+            state_text(info),
+            time_text(info.received()),
+            info.host().name().empty() ? info.host().id() : info.host().name(),
+            person_text(asked.person()),
+            place_text(asked.destination()),
+            asked.rule(),
+            bytes_text(asked.bytes()),
+            span_text(asked.duration_s()),
+            asked.justification()};
+      });
+}
+
+struct Decided {
+  std::string id, note;
+  std::optional<std::uint64_t> bytes;
+  std::optional<std::uint64_t> for_s;
+  CtlOptions options;
+};
+
+// False: `status` is the command's, and a sentence was printed.
+bool find(CtlSession& session, const std::string& id, v1::RequestInfo& found, int& status) {
+  v1::ListRequestsRequest request;
+  v1::ListRequestsResponse answer;
+  request.set_id(id);
+  status = kExitFailed;
+  if (id.empty() ||
+      !session.call("weir.v1.RequestAdminService/ListRequests", request, answer, status))
+    return false;
+  if (answer.requests_size() != 1) {
+    fmt::print(stderr, "weirctl: there is no request {}\n", shown(id));
+    return false;
+  }
+  found = answer.requests(0);
+  return true;
+}
+
+Body approval(const v1::RequestInfo& info, const Decided& decision, OrderTerms terms,
+              std::int64_t now_s) {
+  const v1::ExceptionRequest& asked = info.request();
+  const std::uint64_t asked_s = asked.duration_s() == 0 ? kUsual_s : asked.duration_s();
+  terms.lifetime_s = std::min(decision.for_s.value_or(asked_s), kLongest_s);
+  Body body = order_to(terms, Body::except, now_s);
+  body.set_lease_s(static_cast<std::uint32_t>(terms.lifetime_s));
+  v1::Exception& exception = *body.mutable_exception();
+  exception.set_id(new_id());
+  exception.set_request_id(asked.id());
+  exception.add_sets_aside(asked.rule());
+  *exception.mutable_person() = asked.person();
+  *exception.mutable_destination() = asked.destination();
+  if (decision.bytes || asked.bytes() != 0)
+    exception.set_bytes(decision.bytes.value_or(asked.bytes()));
+  exception.mutable_until()->set_seconds(body.expires_wall_s());
+  return body;
+}
+
+Body denial(const v1::RequestInfo& info, OrderTerms terms, std::int64_t now_s) {
+  terms.lifetime_s = kLongest_s;  // the person is told whenever the host is back
+  Body body = order_to(terms, Body::deny_request, now_s);
+  body.mutable_exception()->set_request_id(info.request().id());
+  return body;
+}
+
+// What was decided, and what the host said to it.
+int tell(const v1::RequestInfo& info, const Decided& decision) {
+  if (decision.options.output != Output::table) print_message(info, decision.options.output);
+  const std::string who = shown(person_text(info.request().person()));
+  if (info.has_result() && info.result().outcome() != v1::CommandResult::done) {
+    fmt::print(stderr, "weirctl: host {} {}: {}\n", shown(info.host().name()),
+               info.result().outcome() == v1::CommandResult::refused ? "refused" : "did not do it",
+               reasons_of(info.result()));
+    return kExitFailed;
+  }
+  if (info.state() == State::approved)
+    fmt::print(stderr, "approved: {} may send {} to {} beside the rule {}, until {}\n", who,
+               info.exception().has_bytes() ? size_text(info.exception().bytes())
+                                            : "as much as its limit again",
+               shown(place_text(info.exception().destination())), shown(info.request().rule()),
+               time_text(info.exception().until()));
+  else
+    fmt::print(stderr, "denied: {}\n", shown(info.request().id()));
+  if (!info.has_result())
+    fmt::print(stderr,
+               "host {} has not answered within 10 s: it gets this when it comes back. `weirctl "
+               "requests list` says what became of it\n",
+               shown(info.host().name()));
+  return kExitDone;
+}
+
+int decide(CtlSession& session, const Decided& decision, bool approve) {
+  v1::RequestInfo info;
+  int status = kExitDone;
+  if (!find(session, decision.id, info, status)) return status;
+  const OrderTerms terms{
+      .host = info.host().id(), .principal = session.admin().principal, .reason = decision.note};
+  const auto now_s = static_cast<std::int64_t>(std::time(nullptr));
+  v1::DecideRequestRequest request;
+  v1::DecideRequestResponse answer;
+  request.set_id(decision.id);
+  request.set_approve(approve);
+  request.set_note(decision.note);
+  request.set_beyond_asked(decision.bytes || decision.for_s);
+  Body body = approve ? approval(info, decision, terms, now_s) : denial(info, terms, now_s);
+  if (auto made = sign_command(std::move(body), unhex(session.admin().policy_secret_key),
+                               *request.mutable_command());
+      !made) {
+    fmt::print(stderr, "weirctl: {}\n", made.error().sentence);
+    return kExitFailed;
+  }
+  if (!session.call("weir.v1.RequestAdminService/DecideRequest", request, answer, status))
+    return status;
+  return tell(answer.request(), decision);
+}
+
+const std::map<std::string, std::uint64_t> kSizes{{"KiB", 1ull << 10}, {"MiB", 1ull << 20},
+                                                  {"GiB", 1ull << 30}, {"kB", 1'000},
+                                                  {"MB", 1'000'000},   {"GB", 1'000'000'000}};
+
+}  // namespace
+
+int ctl_requests(int argc, char** argv) {
+  CLI::App app("What persons ask for, beyond a rule.", "weirctl requests");
+  CtlOptions options;
+  Decided decision;
+  std::string state;
+  CLI::App* all = app.add_subcommand("list", "the newest first");
+  all->add_option("--state", state, "only those")
+      ->check(CLI::IsMember({"open", "approved", "denied", "expired"}).description(""))
+      ->type_name("open|approved|denied|expired");
+  CLI::App* approve =
+      app.add_subcommand("approve", "sign the exception that was asked for, or another");
+  approve->add_option("ID", decision.id)->required();
+  approve->add_option("--bytes", decision.bytes, "so many instead of what was asked")
+      ->transform(CLI::AsNumberWithUnit(kSizes))
+      ->check(CLI::Range(std::uint64_t{1}, kMostBytes).description(""))
+      ->type_name("64KiB");
+  approve->add_option("--for", decision.for_s, "so long instead of what was asked, at most 7d")
+      ->transform(CLI::AsNumberWithUnit(
+          std::map<std::string, std::uint64_t>{{"s", 1}, {"m", 60}, {"h", 3'600}, {"d", 86'400}}))
+      ->check(CLI::Range(std::uint64_t{1}, kLongest_s).description(""))
+      ->type_name("1h");
+  CLI::App* deny = app.add_subcommand("deny", "refuse it; the person is told why");
+  deny->add_option("ID", decision.id)->required();
+  approve->add_option("--note", decision.note, "for the record, and for the person");
+  deny->add_option("--note", decision.note, "for the record, and for the person")->required();
+  add_ctl_options(*all, options);
+  for (CLI::App* verb : {approve, deny}) add_ctl_options(*verb, decision.options);
+  app.require_subcommand(1);
+  if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
+  std::optional<CtlSession> session = CtlSession::open(all->parsed() ? options : decision.options);
+  if (!session) return kExitUsage;
+  if (!all->parsed()) return decide(*session, decision, approve->parsed());
+  v1::ListRequestsRequest filter;
+  State::State only{};
+  if (v1::RequestInfo::State_Parse(state, &only)) filter.set_state(only);
+  return list(*session, options, filter);
+}
+
+}  // namespace weir
