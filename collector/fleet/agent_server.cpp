@@ -124,7 +124,7 @@ Result<AgentServer> open_agent_server(const AgentServerOptions& options, grpc::S
   Result<std::unique_ptr<Doorman>> doorman = Doorman::open(
       {.address = options.address,
        .let_in =
-           [in = acceptor.get()](int fd) {
+           [in = acceptor.get()](int fd, const std::shared_ptr<Visitor>&) {
              grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
              connection.fd = fd;
              in->HandleNewConnection(&connection);

@@ -1,11 +1,10 @@
 // One thread accepts and lets in by turns; one reads the kernel's counters of who is inside.
 #include "platform/doorman/doorman.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/tcp.h>
-#include <netdb.h>
+#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -16,110 +15,36 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
-#include <deque>
-#include <map>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
+#include "platform/doorman/addresses.h"
+#include "platform/doorman/handshakes.h"
+#include "platform/doorman/waiting_room.h"
+
 namespace weir {
 namespace {
 
-constexpr int kBacklog = 4'096;
 constexpr int kEvents = 256;  // taken from the kernel at once
 constexpr int kTickMs = 10;
 constexpr std::int64_t kPressedMs = 500;
+constexpr int kOn = 1, kPeerGoneMs = 30'000;  // nothing that was sent arrived
 constexpr int kNoDescriptorMs = 100;
-// Of each connection (the kernel takes twice this): the library reads what is there in one go, and
-// a ping of 17 bytes costs it some hundred.
-constexpr int kSocketBytes = 128 << 10;
 // Of those who are proven so many are looked at in a tick, in turn: two calls each, some 0.2 ms.
 constexpr int kLooksPerTick = 100;
 constexpr std::int64_t kLeaveMs = 2'000;  // after the peer's end, or after it was cut off
 constexpr std::size_t kMaxPenalties = 4'096;
+constexpr std::int64_t kExpireMs = 100;       // between two looks at who has waited too long
+constexpr std::int64_t kSweepMs = 1'000;      // at addresses that have knocked no more
+constexpr std::uint64_t kWorthTelling = 20;   // a client that gave up is none of the log's business
+constexpr std::int64_t kTellEachMs = 60'000;  // what was kept out, in one sentence
 
 std::int64_t steady_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
-}
-
-// "192.0.2.1" or "2001:db8::1", and the port.
-std::pair<std::string, std::uint16_t> name_of(const sockaddr_storage& from) {
-  char text[INET6_ADDRSTRLEN] = {};
-  if (from.ss_family == AF_INET) {
-    sockaddr_in v4{};
-    std::memcpy(&v4, &from, sizeof v4);
-    ::inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
-    return {text, ntohs(v4.sin_port)};
-  }
-  sockaddr_in6 v6{};
-  std::memcpy(&v6, &from, sizeof v6);
-  if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr))
-    ::inet_ntop(AF_INET, &v6.sin6_addr.s6_addr[12], text, sizeof text);
-  else
-    ::inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
-  return {text, ntohs(v6.sin6_port)};
-}
-
-// Whose turn it is: one IPv4 address, or one network of IPv6, in which a machine has 2^64.
-std::string group_of(const std::string& address) {
-  in6_addr v6{};
-  if (::inet_pton(AF_INET6, address.c_str(), &v6) != 1) return address;
-  std::fill(std::begin(v6.s6_addr) + 8, std::end(v6.s6_addr), std::uint8_t{0});
-  char text[INET6_ADDRSTRLEN] = {};
-  ::inet_ntop(AF_INET6, &v6, text, sizeof text);
-  return text;
-}
-
-// gRPC writes "ipv4:192.0.2.1:5" and "ipv6:%5B2001:db8::1%5D:5"; here "192.0.2.1 5".
-std::string key_of_peer(const std::string& peer) {
-  const std::size_t kind = peer.find(':'), port = peer.rfind(':');
-  if (kind == std::string::npos || port <= kind) return "";
-  std::string host = peer.substr(kind + 1, port - kind - 1);
-  for (const char* bracket : {"%5B", "%5D", "[", "]"})
-    if (std::size_t at = host.find(bracket); at != std::string::npos)
-      host.erase(at, std::strlen(bracket));
-  if (host.starts_with("::ffff:")) host.erase(0, 7);
-  return host.substr(0, host.find('%')) + " " + peer.substr(port + 1);
-}
-
-struct Addresses {
-  ~Addresses() {
-    if (first != nullptr) ::freeaddrinfo(first);
-  }
-  addrinfo* first = nullptr;
-};
-
-// All addresses: IPv6 that takes IPv4 too, where there is IPv6.
-Result<int> listen_at(const std::string& address) {
-  const std::size_t colon = address.rfind(':');
-  std::string host = colon == std::string::npos ? "" : address.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE;
-  const std::string port = colon == std::string::npos ? "" : address.substr(colon + 1);
-  std::vector<std::string> hosts{host};
-  if (host == "0.0.0.0") hosts.insert(hosts.begin(), "::");
-  if (host == "::") hosts.push_back("0.0.0.0");
-  for (const std::string& one : hosts) {
-    Addresses found;
-    if (::getaddrinfo(one.c_str(), port.c_str(), &hints, &found.first) != 0) continue;
-    const addrinfo& at = *found.first;
-    int fd = ::socket(at.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    const int on = 1, off = 0;
-    ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    for (int buffer : {SO_RCVBUF, SO_SNDBUF})
-      ::setsockopt(fd, SOL_SOCKET, buffer, &kSocketBytes, sizeof kSocketBytes);
-    if (at.ai_family == AF_INET6) ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (fd >= 0 && ::bind(fd, at.ai_addr, at.ai_addrlen) == 0 && ::listen(fd, kBacklog) == 0)
-      return fd;
-    if (fd >= 0) ::close(fd);
-  }
-  return fail(fmt::format("{}: the agents' door can't listen there", address));
 }
 
 }  // namespace
@@ -130,7 +55,11 @@ class Doorman::Watch {
       : options_(std::move(options)),
         listener_(listener),
         epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-        wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+        wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        room_(options_.limits.waiting, options_.limits.waiting_of_address),
+        handshakes_(
+            {options_.limits.handshakes, options_.limits.handshakes_per_s},
+            {options_.limits.handshakes_of_address, options_.limits.handshakes_of_address_per_s}) {
     watch(listener_, EPOLLIN);
     watch(wake_, EPOLLIN);
   }
@@ -158,11 +87,12 @@ class Doorman::Watch {
     if (thread_.joinable()) thread_.join();
     if (looker_.joinable()) looker_.join();
     ::close(listener_);
-    for (auto& [address, queue] : waiting_)
-      for (const Waiting& one_of : queue) ::close(one_of.fd);
-    waiting_.clear();
+    for (int fd : room_.all()) ::close(fd);
   }
-  std::shared_ptr<Visitor> prove(const std::string& peer, std::uint32_t host);
+  std::shared_ptr<Visitor> find(const std::string& peer) const;
+  bool prove(Visitor& visitor, std::uint32_t host);
+  void give_back(Visitor& visitor);
+  void leave(Visitor& visitor);
   bool is_leaving(const std::string& peer) const;
   DoormanCounters counters() const {
     std::lock_guard lock(mutex_);
@@ -170,12 +100,6 @@ class Doorman::Watch {
   }
 
  private:
-  struct Waiting {
-    int fd;
-    std::string key;
-    std::int64_t since_ms;
-  };
-
   void run();
   void keep_looking();
   void watch(int fd, std::uint32_t events) {
@@ -186,23 +110,41 @@ class Doorman::Watch {
   }
   void accept_all(std::int64_t now_ms);
   void let_in(std::int64_t now_ms);
-  bool let_in(const std::string& address, const Waiting& next, std::int64_t now_ms);
+  bool let_in(const std::string& address, Waiting& next, std::int64_t now_ms);
+  bool is_full(std::int64_t now_ms);
+  bool is_spent(std::int64_t now_ms) {
+    std::lock_guard lock(mutex_);
+    return !handshakes_.any(now_ms);
+  }
+  bool is_open(std::int64_t now_ms) {
+    std::lock_guard lock(mutex_);
+    return !is_full(now_ms);
+  }
+  bool has_room(const std::string& address, std::int64_t now_ms);
+  void turn_away(const std::vector<int>& fds);
   void look_at(std::int64_t now_ms);
   void punish(Visitor& visitor, std::int64_t now_ms);
   bool floods(const Visitor& visitor, std::int64_t now_ms) const;
   void cut(Visitor& visitor, std::int64_t now_ms);
   void forget(int fd);
   void drop_proof(Visitor& visitor);
+  void give_back_once(Visitor& visitor, std::int64_t now_ms);
+  bool is_pressed(const std::string& address, std::int64_t now_ms) const {
+    return now_ms - full_ms_ < kPressedMs || pressed_.contains(address);
+  }
+  bool is_inside(const Visitor& visitor) const;
+  void tell(std::int64_t now_ms);
 
   const DoormanOptions options_;
   const int listener_, epoll_, wake_;
   std::atomic<bool> ending_ = false;
   // The thread's own.
-  std::map<std::string, std::deque<Waiting>> waiting_;  // by address
-  std::string last_let_in_;                             // whose turn it was
-  std::size_t waiting_count_ = 0;
-
-  int looks_ = 0;  // the looking thread's
+  WaitingRoom room_;
+  std::int64_t expired_ms_ = 0;
+  // The looking thread's.
+  int looks_ = 0;
+  std::int64_t swept_ms_ = 0, told_ms_ = 0;
+  DoormanCounters told_;
 
   mutable std::mutex mutex_;
   std::unordered_map<int, std::shared_ptr<Visitor>> inside_;  // by their second descriptor
@@ -212,6 +154,8 @@ class Doorman::Watch {
   std::unordered_map<std::uint32_t, std::int64_t> penalties_;         // until when, by host
   std::unordered_map<std::string, std::int64_t> suspects_;            // addresses, until when
   std::unordered_map<std::string, std::int64_t> pressed_;  // where others wait; since when
+  std::int64_t full_ms_ = -kPressedMs;                     // that nobody could come in
+  Handshakes handshakes_;
   std::vector<std::string> to_say_;
   DoormanCounters counters_;
   std::thread thread_, looker_;
@@ -255,7 +199,8 @@ void Doorman::Watch::keep_looking() {
 }
 
 void Doorman::Watch::accept_all(std::int64_t now_ms) {
-  std::uint64_t turned_away = 0;
+  std::vector<int> turned_away;
+  const bool none_left = is_spent(now_ms);
   for (int n = 0; n < kEvents; ++n) {
     sockaddr_storage from{};
     socklen_t size = sizeof from;
@@ -268,78 +213,86 @@ void Doorman::Watch::accept_all(std::int64_t now_ms) {
       break;
     }
     auto [address, port] = name_of(from);
-    auto& queue = waiting_[group_of(address)];
-    if (waiting_count_ >= options_.limits.waiting ||
-        queue.size() >= options_.limits.waiting_of_address) {
-      ::close(fd);
-      ++turned_away;
-      continue;
-    }
-    const int on = 1;
-    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    queue.push_back({fd, fmt::format("{} {}", address, port), now_ms});
-    ++waiting_count_;
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &kOn, sizeof kOn);
+    ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kPeerGoneMs, sizeof kPeerGoneMs);
+    if (auto goes = room_.add(group_of(address),
+                              {fd, fmt::format("{} {}", address, port), now_ms, none_left}))
+      turned_away.push_back(*goes);
   }
+  turn_away(turned_away);
+}
+
+void Doorman::Watch::turn_away(const std::vector<int>& fds) {
+  for (int fd : fds) ::close(fd);
   std::lock_guard lock(mutex_);
-  counters_.turned_away += turned_away;
+  counters_.turned_away += fds.size();
 }
 
 // One of each address in turn, as long as one of them may come in.
 void Doorman::Watch::let_in(std::int64_t now_ms) {
-  for (bool any = true; any && !waiting_.empty();) {
-    any = false;
-    auto at = waiting_.upper_bound(last_let_in_);
-    for (std::size_t round = waiting_.size(); round > 0; --round) {
-      if (at == waiting_.end()) at = waiting_.begin();
-      auto& [address, queue] = *at;
-      while (!queue.empty() && now_ms - queue.front().since_ms > options_.limits.prove_within_ms) {
-        ::close(queue.front().fd);
-        queue.pop_front();
-        --waiting_count_;
-        std::lock_guard lock(mutex_);
-        ++counters_.turned_away;
-      }
-      if (!queue.empty() && let_in(address, queue.front(), now_ms)) {
-        any = true;
-        last_let_in_ = address;
-        queue.pop_front();
-        --waiting_count_;
-      }
-      at = queue.empty() ? waiting_.erase(at) : std::next(at);
-    }
+  if (now_ms - expired_ms_ >= kExpireMs) {
+    expired_ms_ = now_ms;
+    turn_away(room_.since_before(now_ms - options_.limits.prove_within_ms));
+  }
+  while (room_.size() != 0 && is_open(now_ms) &&
+         room_.once_around([this, now_ms](const std::string& address, Waiting& first) {
+           return let_in(address, first, now_ms);
+         })) {
   }
   std::lock_guard lock(mutex_);
-  counters_.waiting = waiting_count_;
+  counters_.waiting = room_.size();
 }
 
-bool Doorman::Watch::let_in(const std::string& address, const Waiting& next, std::int64_t now_ms) {
-  int second = -1;
+// With the lock. Not for anybody: then nobody's turn has come.
+bool Doorman::Watch::is_full(std::int64_t now_ms) {
+  if (counters_.unproven < options_.limits.unproven) return !handshakes_.any(now_ms);
+  full_ms_ = now_ms;
+  return true;
+}
+
+// With the lock. Beside the others of its address.
+bool Doorman::Watch::has_room(const std::string& address, std::int64_t now_ms) {
+  const auto known = unproven_.find(address);
+  const std::size_t most = suspects_.contains(address) ? options_.limits.unproven_of_suspect
+                                                       : options_.limits.unproven_of_address;
+  if (known == unproven_.end() || known->second < most) return true;
+  pressed_[address] = now_ms;
+  return false;
+}
+
+// Whether it need not wait any more.
+bool Doorman::Watch::let_in(const std::string& address, Waiting& next, std::int64_t now_ms) {
+  std::shared_ptr<Visitor> visitor;
   {
     std::lock_guard lock(mutex_);
-    auto known = unproven_.find(address);
-    const std::size_t most = suspects_.contains(address) ? options_.limits.unproven_of_suspect
-                                                         : options_.limits.unproven_of_address;
-    if (counters_.unproven >= options_.limits.unproven ||
-        (known != unproven_.end() && known->second >= most)) {
-      pressed_[address] = now_ms;
+    if (is_full(now_ms) || !has_room(address, now_ms)) return false;
+    if (has_left(next.fd)) {
+      ::close(next.fd);
+      ++counters_.turned_away;
+      return true;
+    }
+    const int second = ::fcntl(next.fd, F_DUPFD_CLOEXEC, 0);
+    if (second < 0) return false;
+    if (!handshakes_.take(address, now_ms)) {
+      ::close(second);
+      next.held_back = true;
       return false;
     }
-    second = ::fcntl(next.fd, F_DUPFD_CLOEXEC, 0);
-    if (second < 0) return false;
-    auto visitor = std::make_shared<Visitor>();
+    counters_.held_back += next.held_back ? 1 : 0;
+    visitor = std::make_shared<Visitor>();
     visitor->key = next.key;
     visitor->address = address;
     visitor->fd = second;
     visitor->since_ms = now_ms;
     by_key_[next.key] = visitor.get();
-    inside_.emplace(second, std::move(visitor));
+    inside_.emplace(second, visitor);
     ++unproven_[address];
     ++counters_.unproven;
     ++counters_.let_in;
     counters_.inside = inside_.size();
+    watch(second, EPOLLRDHUP | EPOLLET);
   }
-  watch(second, EPOLLRDHUP | EPOLLET);
-  options_.let_in(next.fd);
+  options_.let_in(next.fd, visitor);
   return true;
 }
 
@@ -379,10 +332,10 @@ void Doorman::Watch::punish(Visitor& visitor, std::int64_t now_ms) {
   if (!visitor.proven || penalties_.size() >= kMaxPenalties ||
       !penalties_.emplace(visitor.host, now_ms + options_.limits.flooder_waits_ms).second)
     return;
-  to_say_.push_back(
-      fmt::format("host number {} at {} sent more that is no message than a connection may: it was "
-                  "cut off and waits {} s",
-                  visitor.host, visitor.address, options_.limits.flooder_waits_ms / 1'000));
+  to_say_.push_back(fmt::format(
+      "{} {} at {} sent more that is no message than a connection may: it was "
+      "cut off and waits {} s",
+      options_.who, visitor.host, visitor.address, options_.limits.flooder_waits_ms / 1'000));
 }
 
 bool Doorman::Watch::floods(const Visitor& visitor, std::int64_t now_ms) const {
@@ -411,7 +364,7 @@ void Doorman::Watch::look_at(std::int64_t now_ms) {
     } else if ((!visitor->proven || fd % turns == looks_ % turns) && floods(*visitor, now_ms)) {
       punish(*visitor, now_ms);
     } else if (!visitor->proven &&
-               now_ms - visitor->since_ms > (pressed_.contains(visitor->address)
+               now_ms - visitor->since_ms > (is_pressed(visitor->address, now_ms)
                                                  ? options_.limits.pressed_within_ms
                                                  : options_.limits.prove_within_ms)) {
       ++counters_.silent;
@@ -426,6 +379,26 @@ void Doorman::Watch::look_at(std::int64_t now_ms) {
   std::erase_if(penalties_, over);
   std::erase_if(suspects_, over);
   std::erase_if(pressed_, [now_ms](const auto& one) { return one.second + kPressedMs <= now_ms; });
+  if (now_ms - swept_ms_ < kSweepMs) return;
+  swept_ms_ = now_ms;
+  handshakes_.sweep(now_ms);
+  tell(now_ms);
+}
+
+// At most one sentence in a while, whatever knocks.
+void Doorman::Watch::tell(std::int64_t now_ms) {
+  const std::uint64_t turned_away = counters_.turned_away - told_.turned_away,
+                      held_back = counters_.held_back - told_.held_back,
+                      silent = counters_.silent - told_.silent,
+                      floods = counters_.floods - told_.floods;
+  if (turned_away + held_back + floods < kWorthTelling || now_ms - told_ms_ < kTellEachMs) return;
+  to_say_.push_back(fmt::format(
+      "{}: of those that knocked lately {} were turned away, {} waited because of "
+      "handshakes that came to nothing, {} said nothing, {} flooded; {} are inside, {} "
+      "wait",
+      options_.door, turned_away, held_back, silent, floods, counters_.inside, counters_.waiting));
+  told_ = counters_;
+  told_ms_ = now_ms;
 }
 
 bool Doorman::Watch::is_leaving(const std::string& peer) const {
@@ -434,19 +407,44 @@ bool Doorman::Watch::is_leaving(const std::string& peer) const {
   return found == by_key_.end() || found->second->leaving_ms != 0;
 }
 
-std::shared_ptr<Visitor> Doorman::Watch::prove(const std::string& peer, std::uint32_t host) {
+bool Doorman::Watch::is_inside(const Visitor& visitor) const {
+  const auto found = inside_.find(visitor.fd);
+  return found != inside_.end() && found->second.get() == &visitor;
+}
+
+std::shared_ptr<Visitor> Doorman::Watch::find(const std::string& peer) const {
+  std::lock_guard lock(mutex_);
+  const auto found = by_key_.find(key_of_peer(peer));
+  return found == by_key_.end() ? nullptr : inside_.at(found->second->fd);
+}
+
+void Doorman::Watch::give_back_once(Visitor& visitor, std::int64_t now_ms) {
+  if (std::exchange(visitor.given_back, true)) return;
+  handshakes_.give_back(visitor.address, now_ms);
+}
+
+void Doorman::Watch::give_back(Visitor& visitor) {
+  std::lock_guard lock(mutex_);
+  give_back_once(visitor, steady_ms());
+}
+
+void Doorman::Watch::leave(Visitor& visitor) {
+  std::lock_guard lock(mutex_);
+  if (is_inside(visitor)) cut(visitor, steady_ms());
+}
+
+bool Doorman::Watch::prove(Visitor& visitor, std::uint32_t host) {
   std::lock_guard lock(mutex_);
   const std::int64_t now_ms = steady_ms();
-  auto found = by_key_.find(key_of_peer(peer));
-  if (found == by_key_.end() || found->second->leaving_ms != 0) return nullptr;
-  Visitor& visitor = *found->second;
+  if (!is_inside(visitor) || visitor.leaving_ms != 0) return false;
   const std::int64_t age_s = (now_ms - visitor.since_ms) / 1'000;
   if (++visitor.streams > options_.limits.streams + age_s / 2) punish(visitor, now_ms);
   if (penalties_.contains(host)) {
     cut(visitor, now_ms);
-    return nullptr;
+    return false;
   }
-  if (visitor.proven) return inside_.at(visitor.fd);
+  if (visitor.proven) return true;
+  give_back_once(visitor, now_ms);
   drop_proof(visitor);
   visitor.proven = true;
   visitor.host = host;
@@ -458,11 +456,11 @@ std::shared_ptr<Visitor> Doorman::Watch::prove(const std::string& peer, std::uin
     ++counters_.replaced;
     cut(**oldest, now_ms);
   }
-  return inside_.at(visitor.fd);
+  return true;
 }
 
 Result<std::unique_ptr<Doorman>> Doorman::open(DoormanOptions options) {
-  Result<int> listener = listen_at(options.address);
+  Result<int> listener = listen_at(options.address, options.door);
   if (!listener) return tl::unexpected(listener.error());
   return std::unique_ptr<Doorman>(
       new Doorman(std::make_unique<Watch>(std::move(options), *listener)));
@@ -480,7 +478,17 @@ void Doorman::stop() {
   watch_->stop();
 }
 std::shared_ptr<Visitor> Doorman::prove(const std::string& peer, std::uint32_t host) {
-  return watch_->prove(peer, host);
+  std::shared_ptr<Visitor> visitor = watch_->find(peer);
+  return visitor && watch_->prove(*visitor, host) ? visitor : nullptr;
+}
+bool Doorman::prove(Visitor& visitor, std::uint32_t host) {
+  return watch_->prove(visitor, host);
+}
+void Doorman::give_back(Visitor& visitor) {
+  watch_->give_back(visitor);
+}
+void Doorman::leave(Visitor& visitor) {
+  watch_->leave(visitor);
 }
 bool Doorman::is_leaving(const std::string& peer) const {
   return watch_->is_leaving(peer);

@@ -1,8 +1,9 @@
-// Who stands before the agents' door. It accepts the connections, lets few in at a time that have
-// shown nothing yet, and watches those inside from without: how many bytes came that were no
-// message. The library behind the door has no limit for resets, pings, settings, empty or endless
-// frames; they all are bytes without a message, and who sends too many is cut off. Memory is
-// bounded by the limits below. Thread: any; it has two of its own.
+// Who stands before a door of the collector's. It accepts the connections, lets few in at a time
+// that have shown nothing yet, not too many a second, and watches those inside from without: how
+// many bytes came that were no message. The library behind the agents' door has no limit for
+// resets, pings, settings, empty or endless frames, that behind the console's none for TLS records
+// without a byte in them; they all are bytes without a message, and who sends too many is cut off.
+// Memory is bounded by the limits below. Thread: any; it has two of its own.
 #pragma once
 
 #include <atomic>
@@ -17,11 +18,11 @@ namespace weir {
 
 struct DoormanLimits {
   // A fleet behind one address comes through in turn: a handshake takes milliseconds.
-  std::size_t unproven = 512;             // inside, without a stream of a host of ours
-  std::size_t unproven_of_suspect = 4;    // of an address from which a flood came lately
-  std::size_t unproven_of_address = 128;  // of these
-  std::size_t waiting = 8'192;            // accepted and not let in yet: a descriptor each
-  std::size_t waiting_of_address = 4'096;
+  std::size_t unproven = 512;              // inside, without a stream of a host of ours
+  std::size_t unproven_of_suspect = 4;     // of an address from which a flood came lately
+  std::size_t unproven_of_address = 128;   // of these
+  std::size_t waiting = 8'192;             // accepted and not let in yet: a descriptor each
+  std::size_t waiting_of_address = 4'096;  // where few others wait; else all have an equal share
   std::size_t of_host = 4;                 // a stream, the one that replaces it, and a clone's
   std::int64_t prove_within_ms = 10'000;   // TLS has 5 s of it; waiting has as long
   std::int64_t pressed_within_ms = 3'000;  // the same while others of its address wait
@@ -30,18 +31,26 @@ struct DoormanLimits {
   std::uint64_t slack_unproven = 64 << 10, slack = 1280 << 10, slack_per_s = 4 << 10;
   std::uint32_t streams = 16;  // of one connection, and one more each 2 s
   std::int64_t flooder_waits_ms = 60'000;
+  // Handshakes that came to nothing: half a millisecond of a processor each. One that ends with a
+  // known host is given back, so that a fleet which comes back at once waits for none: of it never
+  // more are open than `unproven`. The first number at once, the second each second from then on.
+  double handshakes = 1'024, handshakes_per_s = 200;
+  double handshakes_of_address = 256, handshakes_of_address_per_s = 50;
 };
 
 struct DoormanCounters {
   std::uint64_t inside = 0, unproven = 0, waiting = 0;                              // now
   std::uint64_t let_in = 0, turned_away = 0, silent = 0, floods = 0, replaced = 0;  // ever
+  std::uint64_t held_back = 0;  // ever; waited because of handshakes that came to nothing
 };
 
 // A connection that is inside.
 class Visitor {
  public:
-  // A message of this size came over it.
+  // A message of this size came over it, or a part of one.
   void brought(std::size_t bytes) { bytes_ += 2 * bytes + kOfMessage; }
+  // Of machines that share a limit: an IPv4 address, or a /64 of IPv6.
+  const std::string& group() const { return address; }
 
  private:
   friend class Doorman;
@@ -49,14 +58,17 @@ class Visitor {
   std::string key, address;
   int fd = -1;  // a second descriptor of the connection
   std::int64_t since_ms = 0, leaving_ms = 0;
-  bool proven = false;
+  bool proven = false, given_back = false;
   std::uint32_t host = 0, streams = 0;
   std::atomic<std::uint64_t> bytes_ = 0;
 };
 
 struct DoormanOptions {
-  std::string address;              // HOST:PORT; port 0: any free one
-  std::function<void(int)> let_in;  // takes the descriptor over; on a thread of the doorman's
+  std::string address;                    // HOST:PORT; port 0: any free one
+  std::string door = "the agents' door";  // as sentences name it
+  std::string who = "host number";        // whom a number is of
+  // Takes the descriptor over; on a thread of the doorman's.
+  std::function<void(int, const std::shared_ptr<Visitor>&)> let_in;
   std::function<void(const std::string&)> say = [](const std::string&) {};
   DoormanLimits limits{};
 };
@@ -72,6 +84,11 @@ class Doorman {
   // A known host opened a stream over the connection from `peer` (as gRPC writes it). Null: it has
   // flooded the door and waits its time.
   std::shared_ptr<Visitor> prove(const std::string& peer, std::uint32_t host);
+  bool prove(Visitor& visitor, std::uint32_t host);
+  // Its handshake was worth it, whoever it is.
+  void give_back(Visitor& visitor);
+  // Whoever was let in is done with it; what was sent still arrives.
+  void leave(Visitor& visitor);
   // It was cut off: what still comes of it is worth no work.
   bool is_leaving(const std::string& peer) const;
   DoormanCounters counters() const;
