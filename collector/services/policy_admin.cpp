@@ -230,7 +230,7 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
       if (context.IsCancelled()) return refuse(Refusal::Kind::unavailable, "nobody waits for it");
       Result<std::vector<StoredReport>> page = parts_.reports.after(query, at, kTrialPage);
       if (!page) return refuse(Refusal::Kind::unavailable, page.error().sentence);
-      more = page->size() == kTrialPage;
+      more = ReportReader::is_full(*page, kTrialPage);
       for (const StoredReport& stored : *page) {
         at = stored.at;
         auto [known, is_new] = of_group.try_emplace(stored.host, false);

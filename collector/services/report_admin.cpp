@@ -73,7 +73,7 @@ class ReportAdmin final : public v1::ReportAdminService::CallbackService {
       add_texts(report);
       *response.add_reports() = std::move(report);
     }
-    if (found->size() == limit) response.set_next_page(place_text(found->back().at));
+    if (ReportReader::is_full(*found, limit)) response.set_next_page(place_text(found->back().at));
     return {};
   }
 

@@ -109,30 +109,37 @@ Result<bool> ReportReader::superseded(const StoredReport& report,
   return false;
 }
 
+bool ReportReader::is_full(const std::vector<StoredReport>& page, std::uint32_t limit) {
+  std::size_t bytes = 0;
+  for (const StoredReport& report : page) bytes += report.ciphertext.size();
+  return page.size() >= limit || bytes > kMaxPageBytes;
+}
+
 Result<std::vector<StoredReport>> ReportReader::list(const ReportQuery& query,
                                                      RecordPosition before, std::uint32_t limit) {
   std::lock_guard lock(mutex_);
   const std::vector<std::int64_t> days = fleet_.days();
   std::vector<StoredReport> reports;
-  for (auto number = days.rbegin(); number != days.rend() && reports.size() < limit; ++number) {
+  for (auto number = days.rbegin(); number != days.rend() && !is_full(reports, limit); ++number) {
     if (*number > before.day) continue;
     std::int64_t place = *number == before.day ? before.record : INT64_MAX;
-    for (bool more = true; more && reports.size() < limit;) {
+    for (bool more = true; more && !is_full(reports, limit);) {
       Result<Day*> day =
           open(*number, *number < days.back());  // anew: superseded() may have closed it
       if (!day) return tl::unexpected(day.error());
       Statement& row = (*day)->newest_first;
       std::vector<StoredReport> found;
-      for (bind_query(row, query, place, limit); row.next();)
+      for (bind_query(row, query, place, limit); !is_full(found, limit) && row.next();)
         found.push_back(report_of(*number, row));
       if (!row.ok()) return fail((*day)->db.error());
       row.reset();
-      more = found.size() == limit;
+      more = is_full(found, limit);
       for (StoredReport& report : found) {
         place = report.at.record;
         Result<bool> old = superseded(report, days);
         if (!old) return tl::unexpected(old.error());
-        if (!*old && reports.size() < limit) reports.push_back(std::move(report));
+        if (!*old) reports.push_back(std::move(report));
+        if (is_full(reports, limit)) break;
       }
     }
   }
@@ -145,12 +152,13 @@ Result<std::vector<StoredReport>> ReportReader::after(const ReportQuery& query,
   std::vector<StoredReport> reports;
   const std::vector<std::int64_t> days = fleet_.days();
   for (std::int64_t number : days) {
-    if (number < after.day || reports.size() >= limit) continue;
+    if (number < after.day || is_full(reports, limit)) continue;
     Result<Day*> day = open(number, number < days.back());
     if (!day) return tl::unexpected(day.error());
     Statement& row = (*day)->as_they_came;
     auto left = static_cast<std::uint32_t>(limit - reports.size());
-    for (bind_query(row, query, number == after.day ? after.record : 0, left); row.next();)
+    for (bind_query(row, query, number == after.day ? after.record : 0, left);
+         !is_full(reports, limit) && row.next();)
       reports.push_back(report_of(number, row));
     if (!row.ok()) return fail((*day)->db.error());
     row.reset();

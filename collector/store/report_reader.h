@@ -38,6 +38,9 @@ struct ReportQuery {                                    // what is not set match
   std::string person, detector, rule, service;
 };
 
+// A page ends with the report that makes it larger than this, whatever was asked for: a desk's
+// reports may have 256 KiB each, and many are asked for at once.
+inline constexpr std::size_t kMaxPageBytes = 256 << 10;
 inline constexpr std::size_t kMaxOpenDays = 16;  // files kept open between queries
 
 class ReportReader {
@@ -53,6 +56,8 @@ class ReportReader {
   // Every revision as it came, after `after`.
   Result<std::vector<StoredReport>> after(const ReportQuery& query, RecordPosition after,
                                           std::uint32_t limit);
+  // Whether more may follow such a page.
+  static bool is_full(const std::vector<StoredReport>& page, std::uint32_t limit);
   Result<RecordPosition> last();  // of the last report that is stored
 
  private:
