@@ -7,24 +7,24 @@
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl/context.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/status.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <chrono>
 #include <map>
 #include <optional>
 #include <thread>
-#include <unordered_set>
+#include <unordered_map>
 #include <utility>
 
+#include "collector/api/answer_head.h"
 #include "collector/api/calls.h"
+#include "collector/api/holdings.h"
 #include "collector/api/route.h"
 #include "collector/api/transcode.h"
+#include "collector/api/turns.h"
 #include "proto/connect/envelope.h"
 #include "proto/connect/tls_stream.h"
 
@@ -34,34 +34,46 @@ namespace {
 namespace net = boost::asio;
 namespace http = boost::beast::http;
 using boost::system::error_code;
-using net::ip::tcp;
 using std::chrono::seconds;
 
-constexpr seconds kHandshake{5}, kRequest{15}, kWrite{30};
-constexpr std::chrono::milliseconds kPause{100};
+constexpr seconds kHandshake{5}, kRequest{10};
+constexpr seconds kBody{60};    // of who has a session: 70 KB/s bring the largest
 constexpr seconds kIdle{60};    // between two requests of one connection
 constexpr seconds kAnswer{40};  // `policy status --wait` answers after 30 s
-constexpr std::uint32_t kMaxHeader = 16u << 10;
-constexpr std::size_t kPiece = 16u << 10;      // a TLS record
-constexpr std::size_t kMaxConnections = 1024;  // 30 KiB of TLS state each
+constexpr std::uint32_t kMaxHeader = 8u << 10;
+constexpr std::size_t kPiece = 16u << 10;  // a TLS record
+// What is read and not yet understood: a head, or the head of a chunk; and a piece.
+constexpr std::size_t kMaxUnread = kMaxHeader + kPiece;
 constexpr std::string_view kLastChunk = "0\r\n\r\n";
-constexpr std::uint32_t kMaxOfAddress = 128;  // an office behind one address
+constexpr std::string_view kRenew = "weir.v1.EnrolService/Renew";
 constexpr int kInvalidArgument = 3, kResourceExhausted = 8, kInternal = 13;
 constexpr int kPermissionDenied = 7, kUnauthenticated = 16;
+
+const Turned kWait{429, kResourceExhausted, "too many failures: wait a minute"};
 
 struct Shared {
   explicit Shared(ConsoleDoorOptions given, grpc::Server& services)
       : options(std::move(given)), calls(services), tls(net::ssl::context::tls_server) {}
 
+  // Small numbers for the doorman, who keeps one apart from the other.
+  std::uint32_t number_of(const std::string& principal) {
+    return principals.try_emplace(principal, static_cast<std::uint32_t>(principals.size()))
+        .first->second;
+  }
+
   ConsoleDoorOptions options;
   ServiceCalls calls;
   net::ssl::context tls;
+  Doorman* doorman = nullptr;
   // Held by whoever posts from another thread: the door may be gone before that thread is back.
   std::shared_ptr<net::io_context> loop = std::make_shared<net::io_context>(1);
   net::io_context& io = *loop;
   Failures failures;
-  std::unordered_set<class Session*> sessions;
-  std::map<std::string, std::uint32_t> of_address;
+  Holdings holdings;
+  Turns turns;
+  std::unordered_map<std::uint64_t, class Session*> sessions;
+  std::uint64_t next_session = 1;
+  std::map<std::string, std::uint32_t> principals;  // as many as the store has
 };
 
 std::int64_t now_s() {
@@ -72,23 +84,23 @@ std::int64_t now_s() {
 // One connection: requests one after the other until either end has enough.
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(tcp::socket socket, Shared& shared) : stream_(shared.io, shared.tls), shared_(shared) {
-    error_code gone;
-    if (int accepted = socket.release(gone); !gone) stream_.adopt(accepted);
-    address_ = stream_.peer();
-    shared_.sessions.insert(this);
-    ++shared_.of_address[address_];
+  Session(int accepted, std::shared_ptr<Visitor> visitor, Shared& shared)
+      : stream_(shared.io, shared.tls),
+        shared_(shared),
+        visitor_(std::move(visitor)),
+        number_(shared.next_session++) {
+    stream_.adopt(accepted);
+    shared_.sessions.emplace(number_, this);
   }
   ~Session() {
-    shared_.sessions.erase(this);
-    if (--shared_.of_address[address_] == 0) shared_.of_address.erase(address_);
+    hold(0);
+    shared_.sessions.erase(number_);
+    shared_.doorman->leave(*visitor_);
   }
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
   void begin() {
-    if (shared_.sessions.size() > kMaxConnections || shared_.of_address[address_] > kMaxOfAddress)
-      return;
     stream_.expires_after(kHandshake);
     stream_.handshake_as_server([self = shared_from_this()](error_code code, std::size_t) {
       if (!code) self->read_head(kRequest);
@@ -124,39 +136,64 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void read_piece(bool (Parser::*enough)() const, void (Session::*then)(error_code)) {
+    // The parser bounds a head and a body, but not what stands between two chunks.
+    if (buffer_.size() > kMaxHeader) return (this->*then)(http::error::buffer_overflow);
     stream_.read_some(buffer_.prepare(kPiece).data(), kPiece,
                       [self = shared_from_this(), enough, then](error_code code, std::size_t size) {
                         if (code) return ((*self).*then)(code);
                         self->buffer_.commit(size);
+                        self->visitor_->brought(size);
+                        self->hold(self->parser_->get().body().size());
                         self->read(enough, then);
                       });
+  }
+
+  // May end this session, or another one.
+  void hold(std::size_t bytes) {
+    shared_.holdings.set(number_, bytes);
+    while (std::optional<std::uint64_t> most = shared_.holdings.too_much()) {
+      shared_.holdings.set(*most, 0);
+      shared_.sessions.at(*most)->end();
+    }
   }
 
   void on_head(error_code code) {
     if (code) return;
     const auto& head = parser_->get();
     keep_alive_ = head.keep_alive();
-    if (shared_.failures.too_many(address_, now_s()))
-      return turn_away({429, kResourceExhausted, "too many failures: wait a minute"});
     auto view = [](auto text) { return std::string_view(text.data(), text.size()); };
     auto routed = route_of(
         {view(head.method_string()), view(head.target()), view(head[http::field::content_type]),
          view(head[http::field::authorization]), view(head[http::field::content_encoding])},
         shared_.options.principal_by_secret);
-    if (auto* turned = std::get_if<Turned>(&routed)) return turn_away(*turned);
+    if (auto* turned = std::get_if<Turned>(&routed))
+      return turn_away(turned->grpc_code == kUnauthenticated && guesses() ? kWait : *turned);
     route_ = std::move(std::get<Route>(routed));
+    if (route_.principal.empty() ? may_be_guess() && guesses() : !prove()) return turn_away(kWait);
+    // Without a length that we understand, where the next request begins is anybody's guess.
+    if (!parser_->chunked() && !parser_->content_length())
+      return turn_away({411, kInvalidArgument, "the request has no Content-Length"});
     if (parser_->content_length().value_or(0) > route_.max_body)
       return turn_away({413, kInvalidArgument, "the request is too large"});
     parser_->body_limit(route_.max_body);
-    stream_.expires_after(kRequest);
+    stream_.expires_after(route_.principal.empty() ? kRequest : kBody);
     parser_->eager(true);
     read(&Parser::is_done, &Session::on_request);
+  }
+
+  // Who has a session is not kept from it by others of its address who guess; neither is a host
+  // that renews, whose proof can't be guessed and is none of theirs.
+  bool may_be_guess() const { return route_.method != kRenew; }
+  bool guesses() const { return shared_.failures.too_many(visitor_->group(), now_s()); }
+  bool prove() {
+    if (!proven_) proven_ = shared_.doorman->prove(*visitor_, shared_.number_of(route_.principal));
+    return proven_;
   }
 
   // Its body was not read: the connection can't go on.
   void turn_away(const Turned& turned) {
     keep_alive_ = false;
-    if (turned.grpc_code == kUnauthenticated) shared_.failures.add(address_, now_s());
+    if (turned.grpc_code == kUnauthenticated) shared_.failures.add(visitor_->group(), now_s());
     answer(turned.status, turned.grpc_code == 0 ? "text/plain" : "application/json",
            turned.grpc_code == 0 ? turned.sentence + "\n"
                                  : error_body(turned.grpc_code, turned.sentence));
@@ -179,7 +216,13 @@ class Session : public std::enable_shared_from_this<Session> {
     if (!request) return answer_error(kInvalidArgument, request.error().sentence);
     stream_.expires_never();
     Call call{route_.method, route_.principal, std::move(*request)};
+    hold(call.request.size());
     if (route_.streams) return start_stream(std::move(call));
+    shared_.turns.begin(route_.method,
+                        [self = shared_from_this(), call = std::move(call)] { self->ask(call); });
+  }
+
+  void ask(const Call& call) {
     calling_.emplace(shared_.io.get_executor());
     cancel_ = shared_.calls.unary(
         call, kAnswer, [self = shared_from_this()](CallOutcome outcome) mutable {
@@ -199,13 +242,21 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void on_outcome(const CallOutcome& outcome) {
+    const std::string method = route_.method;
+    answer_with(outcome);
+    shared_.turns.end(method);
+  }
+
+  void answer_with(const CallOutcome& outcome) {
     if (outcome.code != 0) {
-      // A wrong token or proof counts as a wrong secret does.
-      if (route_.principal.empty() &&
+      // A wrong token counts as a wrong secret does; the next try costs a connection.
+      if (route_.principal.empty()) keep_alive_ = false;
+      if (route_.principal.empty() && may_be_guess() &&
           (outcome.code == kPermissionDenied || outcome.code == kUnauthenticated))
-        shared_.failures.add(address_, now_s());
+        shared_.failures.add(visitor_->group(), now_s());
       return answer_error(outcome.code, outcome.sentence);
     }
+    if (route_.principal.empty()) shared_.doorman->give_back(*visitor_);
     Result<std::string> body = answer_body(route_.method, outcome.answer, route_.encoding);
     if (!body) return answer_error(kInternal, body.error().sentence);
     answer(200, route_.encoding == Encoding::json ? "application/json" : "application/proto",
@@ -219,24 +270,17 @@ class Session : public std::enable_shared_from_this<Session> {
   void answer(unsigned status, std::string_view type, const std::string& body) {
     std::string length = fmt::format("Content-Length: {}\r\n{}", body.size(),
                                      keep_alive_ ? "" : "Connection: close\r\n");
-    out_ = head(status, type, length) + body;
-    stream_.expires_after(kWrite);
+    out_ = answer_head(status, type, length) + body;
+    stream_.expires_after(shared_.options.write_within);
     stream_.write(out_, [self = shared_from_this()](error_code code, std::size_t) {
       if (code) return;
+      std::string().swap(self->out_);
+      self->hold(0);
       if (self->keep_alive_) return self->read_head(kIdle);
       self->stream_.expires_after(kHandshake);
       self->stream_.shutdown([self](error_code, std::size_t) {});
     });
-  }
-
-  static std::string head(unsigned status, std::string_view type, std::string_view lines) {
-    auto reason = http::obsolete_reason(http::int_to_status(status));
-    return fmt::format(
-        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nCache-Control: no-store\r\n"
-        "X-Content-Type-Options: nosniff\r\n"
-        "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
-        "Strict-Transport-Security: max-age=31536000\r\n{}\r\n",
-        status, std::string_view(reason.data(), reason.size()), type, lines);
+    hold(out_.size());
   }
 
   // ---- server streams ---------------------------------------------------------------------------
@@ -245,8 +289,8 @@ class Session : public std::enable_shared_from_this<Session> {
     keep_alive_ = false;
     std::string_view type = route_.encoding == Encoding::json ? "application/connect+json"
                                                               : "application/connect+proto";
-    out_ = head(200, type, "Transfer-Encoding: chunked\r\n");
-    stream_.expires_after(kWrite);
+    out_ = answer_head(200, type, "Transfer-Encoding: chunked\r\n");
+    stream_.expires_after(shared_.options.write_within);
     stream_.write(
         out_, [self = shared_from_this(), call = std::move(call)](error_code code, std::size_t) {
           if (!code) self->open_upstream(call);
@@ -307,20 +351,24 @@ class Session : public std::enable_shared_from_this<Session> {
   void write_chunk(const std::string& bytes, void (*then)(Session&)) {
     out_ = fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes);
     writing_ = true;
-    stream_.expires_after(kWrite);
+    stream_.expires_after(shared_.options.write_within);
     stream_.write(out_, [self = shared_from_this(), then](error_code code, std::size_t) {
       self->writing_ = false;
       if (code) return self->end();
+      std::string().swap(self->out_);
+      self->hold(0);
       self->stream_.expires_never();
       if (!self->ended_) return then(*self);
       self->write_end(*std::exchange(self->ended_, std::nullopt));
     });
+    hold(out_.size());
   }
 
   TlsStream stream_;
   Shared& shared_;
-  std::string address_;
-  boost::beast::flat_buffer buffer_;
+  const std::shared_ptr<Visitor> visitor_;
+  const std::uint64_t number_;
+  boost::beast::flat_buffer buffer_{kMaxUnread};
   std::optional<Parser> parser_;
   std::shared_ptr<ServiceStream> upstream_;
   std::function<void()> cancel_;  // of a unary call
@@ -332,98 +380,109 @@ class Session : public std::enable_shared_from_this<Session> {
   bool writing_ = false;
   char nothing_ = 0;
   bool keep_alive_ = false;
+  bool proven_ = false;  // who has a session sent something over it
 };
 
 class Door final : public ConsoleDoor {
  public:
   Door(ConsoleDoorOptions options, grpc::Server& services)
-      : shared_(std::move(options), services), acceptor_(shared_.io), pause_(shared_.io) {}
-  ~Door() override {
-    try {
-      stop();
-    } catch (const std::exception& error) {  // its thread is still there: that ends the process
-      std::fprintf(stderr, "weir-collector: the console's door: %s\n", error.what());
-    }
-  }
+      : shared_(std::move(options), services) {}
+  ~Door() override { stop(); }
 
   Result<void> open();
-  std::uint16_t port() const override { return acceptor_.local_endpoint().port(); }
+  std::uint16_t port() const override { return doorman_->port(); }
   void stop() override;
+  DoormanCounters counters() const override { return doorman_->counters(); }
 
  private:
-  Result<tcp::endpoint> endpoint();
-  void accept();
+  Result<void> prepare_tls();
+  void let_in(int fd, const std::shared_ptr<Visitor>& visitor);
 
+  std::unique_ptr<Doorman> doorman_;  // outlives the sessions
   Shared shared_;
-  tcp::acceptor acceptor_;
-  net::steady_timer pause_;
+  std::optional<net::executor_work_guard<net::io_context::executor_type>> open_;
   std::thread thread_;
 };
 
-Result<tcp::endpoint> Door::endpoint() {
-  const std::string& address = shared_.options.address;
-  std::size_t colon = address.rfind(':');
-  std::string host = colon == std::string::npos ? "" : address.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-  error_code code;
-  tcp::resolver resolver(shared_.io);
-  auto found = resolver.resolve(host, colon == std::string::npos ? "" : address.substr(colon + 1),
-                                tcp::resolver::passive, code);
-  if (host.empty() || code || found.empty())
-    return fail(fmt::format("--console {}: not HOST:PORT of this machine", address));
-  return found.begin()->endpoint();
-}
-
-Result<void> Door::open() {
+Result<void> Door::prepare_tls() {
   auto failed = [this](const char* what, const error_code& code) {
     return fail(
         fmt::format("console door {}: {}: {}", shared_.options.address, what, code.message()));
   };
   error_code code;
   auto pem = [](const std::string& text) { return net::buffer(text.data(), text.size()); };
-  SSL_CTX_set_min_proto_version(shared_.tls.native_handle(), TLS1_3_VERSION);
+  SSL_CTX* tls = shared_.tls.native_handle();
+  SSL_CTX_set_min_proto_version(tls, TLS1_3_VERSION);
+  SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS);  // 34 KiB of each that is idle
+  SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
+  // Nobody resumes. One is sent nevertheless: it carries the acknowledgement of the handshake's
+  // end, which a client may wait for (Nagle) until a delayed one comes, 40 ms later.
+  SSL_CTX_set_num_tickets(tls, 1);
   shared_.tls.use_certificate_chain(pem(shared_.options.certificate), code);
   if (code) return failed("its certificate", code);
   shared_.tls.use_private_key(pem(shared_.options.key), net::ssl::context::pem, code);
   if (code) return failed("its key", code);
-  Result<tcp::endpoint> at = endpoint();
-  if (!at) return tl::unexpected(at.error());
-  acceptor_.open(at->protocol(), code);
-  if (!code) acceptor_.set_option(tcp::acceptor::reuse_address(true), code);
-  if (!code) acceptor_.bind(*at, code);
-  if (!code) acceptor_.listen(net::socket_base::max_listen_connections, code);
-  if (code) return failed("can't listen", code);
-  accept();
-  thread_ = std::thread([this] { shared_.io.run(); });
   return {};
 }
 
-void Door::accept() {
-  acceptor_.async_accept([this](error_code code, tcp::socket socket) {
-    if (code == net::error::operation_aborted) return;
-    if (!code) {
-      std::make_shared<Session>(std::move(socket), shared_)->begin();
-      return accept();
-    }
-    pause_.expires_after(kPause);  // no descriptor is left: not in a busy loop
-    pause_.async_wait([this](error_code stopped) {
-      if (!stopped) accept();
-    });
-  });
+Result<void> Door::open() {
+  if (Result<void> prepared = prepare_tls(); !prepared) return prepared;
+  const std::string& address = shared_.options.address;
+  if (address.find_last_of(':') == std::string::npos || address.starts_with(":"))
+    return fail(fmt::format("--console {}: not HOST:PORT of this machine", address));
+  Result<std::unique_ptr<Doorman>> doorman =
+      Doorman::open({.address = address,
+                     .door = "the console's door",
+                     .who = "session",
+                     .let_in = [this](int fd, const auto& visitor) { let_in(fd, visitor); },
+                     .say = shared_.options.say,
+                     .limits = shared_.options.doorman});
+  if (!doorman) return tl::unexpected(doorman.error());
+  doorman_ = std::move(*doorman);
+  shared_.doorman = doorman_.get();
+  open_.emplace(shared_.io.get_executor());
+  thread_ = std::thread([this] { shared_.io.run(); });
+  doorman_->start();
+  return {};
+}
+
+void Door::let_in(int fd, const std::shared_ptr<Visitor>& visitor) {
+  net::post(shared_.io,
+            [this, fd, visitor] { std::make_shared<Session>(fd, visitor, shared_)->begin(); });
 }
 
 void Door::stop() {
   if (!thread_.joinable()) return;
+  doorman_->stop();  // who was let in is on the loop before what follows
   net::post(shared_.io, [this] {
-    error_code none;
-    acceptor_.close(none);
-    pause_.cancel();
-    for (Session* session : std::unordered_set<Session*>(shared_.sessions)) session->end();
+    open_.reset();
+    for (const auto& [number, session] : std::unordered_map(shared_.sessions)) session->end();
+    shared_.turns.forget();
   });
   thread_.join();
 }
 
 }  // namespace
+
+DoormanLimits console_limits() {
+  return {
+      .unproven = 256,  // 60 KiB each: TLS and a head
+      .unproven_of_address = 64,
+      .waiting = 2'048,
+      .waiting_of_address = 1'024,
+      .of_host = 256,             // connections of a session: the watches that the services take
+      .prove_within_ms = 20'000,  // a handshake and a request; all that an enrolment needs
+      .pressed_within_ms = 3'000,
+      // Bytes are counted as they come out of TLS, so nothing is on its way but a record.
+      .slack = 256 << 10,
+      .flooder_waits_ms = 10'000,  // it may be a program of the administrator's
+      // Who enrols, renews or has a session gets them back.
+      .handshakes = 512,
+      .handshakes_per_s = 100,
+      .handshakes_of_address = 128,
+      .handshakes_of_address_per_s = 25,
+  };
+}
 
 Result<std::unique_ptr<ConsoleDoor>> start_console_door(ConsoleDoorOptions options,
                                                         grpc::Server& services) {

@@ -68,8 +68,9 @@ AgentDoorOptions agent_door_options(const std::string& listen, const Authority& 
 }
 
 // A session is a secret: who has it is the principal that its hash is stored with.
-Result<std::unique_ptr<ConsoleDoor>> open_console(const std::string& address,
-                                                  const DataFolder& data, grpc::Server& services) {
+Result<std::unique_ptr<ConsoleDoor>> open_console(
+    const std::string& address, const DataFolder& data, grpc::Server& services,
+    const std::function<void(const std::string&)>& say) {
   return start_console_door(
       {.address = address,
        .certificate = data.console_certificate,
@@ -79,7 +80,8 @@ Result<std::unique_ptr<ConsoleDoor>> open_console(const std::string& address,
          const std::string secret = unhex(text);
          if (secret.empty()) return std::nullopt;
          return store.principal(sha256_of({bytes_of(secret)}));
-       }},
+       },
+       .say = say},
       services);
 }
 
@@ -150,7 +152,7 @@ Result<void> serve(const ServeOptions& options, const std::string& machine,
   watchers = services->get();
 
   Result<std::unique_ptr<ConsoleDoor>> opened =
-      open_console(options.console, *data, (*services)->server());
+      open_console(options.console, *data, (*services)->server(), say);
   Result<void> result = tl::unexpected(opened ? Error{} : opened.error());
   if (opened) {
     console_port = (*opened)->port();

@@ -131,12 +131,19 @@ class console_door : public testing::Test {
     builder.RegisterService(&reports_);
     builder.RegisterService(&enrolment_);
     services_ = builder.BuildAndStart();
-    auto door = start_console_door({"127.0.0.1:0", identity_->certificate, identity_->key,
-                                    [](const std::string& secret) -> std::optional<std::string> {
-                                      if (secret == "right") return "admin";
-                                      return std::nullopt;
-                                    }},
-                                   *services_);
+    open_door(30s);
+  }
+  void open_door(std::chrono::seconds write_within) {
+    auto door = start_console_door(
+        {.address = "127.0.0.1:0",
+         .certificate = identity_->certificate,
+         .key = identity_->key,
+         .principal_by_secret = [](const std::string& secret) -> std::optional<std::string> {
+           if (secret == "right") return "admin";
+           return std::nullopt;
+         },
+         .write_within = write_within},
+        *services_);
     ASSERT_TRUE(door) << door.error().sentence;
     door_ = std::move(*door);
   }
@@ -265,6 +272,27 @@ TEST_F(console_door, guessing_tokens_is_slowed_down) {
   EXPECT_LE(enrolment_.calls, 40);  // two minutes' worth, if one ended meanwhile
   EXPECT_EQ(refused + slowed, 60);
   EXPECT_GE(slowed, 20);
+}
+
+TEST_F(console_door, who_has_a_session_is_not_kept_out_by_guesses_from_its_address) {
+  for (int n = 0; n < 60; ++n) (void)client("").unary("weir.v1.EnrolService/Enrol", "");
+  EXPECT_EQ(client("").unary("weir.v1.EnrolService/Enrol", "").error().code, "resource_exhausted");
+  EXPECT_EQ(client("wrong").unary(kCreate, "").error().code, "resource_exhausted");
+  EXPECT_TRUE(client().unary(kCreate, ""));
+  EXPECT_EQ(client("").unary("weir.v1.EnrolService/Renew", "").error().code, "unimplemented")
+      << "a host's proof is no guess: it reaches its service";
+}
+
+TEST_F(console_door, a_client_that_reads_nothing_is_cut_off) {
+  door_->stop();
+  open_door(1s);
+  v1::WatchReportsRequest request;
+  request.set_resume("for ever");
+  (void)client().stream(kWatch, request.SerializeAsString(), [&](const std::string&) {
+    for (int n = 0; n < 200 && reports_.cancelled == 0; ++n) std::this_thread::sleep_for(50ms);
+    return false;
+  });
+  EXPECT_EQ(reports_.cancelled, 1u) << "while the client still held on";
 }
 
 TEST_F(console_door, ends_although_clients_hold_on) {

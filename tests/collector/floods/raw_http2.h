@@ -5,9 +5,12 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <string>
 
 namespace weir {
@@ -75,7 +78,26 @@ class RawTls {
   std::string read() {  // some; "": it ended, or nothing came for 5 s
     char bytes[4096];
     const int got = SSL_read(tls_, bytes, sizeof bytes);
+    open = open && (SSL_get_shutdown(tls_) & SSL_RECEIVED_SHUTDOWN) == 0;
     return got > 0 ? std::string(bytes, static_cast<std::size_t>(got)) : "";
+  }
+  // Reads until the other end has ended it; false: it has not until then.
+  bool ends(std::chrono::steady_clock::time_point until) {
+    if (!open) return true;
+    for (;;) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+          until - std::chrono::steady_clock::now());
+      pollfd ready{fd_, POLLIN, 0};
+      if (SSL_pending(tls_) == 0 &&
+          ::poll(&ready, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0))) != 1)
+        return false;
+      char bytes[16'384];
+      if (SSL_read(tls_, bytes, sizeof bytes) <= 0) return true;
+    }
+  }
+  void update_keys() {  // and the other end has to, too
+    open =
+        open && SSL_key_update(tls_, SSL_KEY_UPDATE_REQUESTED) == 1 && SSL_do_handshake(tls_) == 1;
   }
   bool open = false;
   std::size_t sent = 0;
