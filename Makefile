@@ -5,7 +5,7 @@ export WEIR_CORPUS ?= $(shell ../shared/corpus/unpack 2>/dev/null)
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 
-.PHONY: help setup build dev test lint kernels demo bench accuracy package fuzz fuzzers soak tsan fresh clean
+.PHONY: help setup build dev test lint kernels demo bench accuracy evasion package fuzz fuzzers soak tsan fresh clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -32,6 +32,10 @@ bench: build ## every figure of the README beside its peer's, from one run
 
 accuracy: build ## what the detectors find in the labelled corpus: found, false alarms, precision, recall
 	@python3 bench/accuracy.py build/bin/weir
+
+evasion: build ## the scoreboard of docs/limits.md: each attack, and what the receiver got of it
+	@cmake --preset dev -Wno-dev >/dev/null && cmake --build --preset dev --target weir_traffic -j $(JOBS)
+	@tests/evasion/evasion
 
 package: build ## .deb of agent and collector in build/packages
 	@installers/deb/build build build/packages

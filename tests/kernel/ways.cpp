@@ -158,6 +158,7 @@ struct Kept {
   sockaddr_storage local{};
   socklen_t size = sizeof local;
   std::uint32_t sent = 0, received = 0;
+  std::uint32_t scale = 0;  // of windows: the peer's, and ours in the upper half
 };
 
 bool repair(int fd, bool on) {
@@ -189,7 +190,11 @@ bool put_into(int fd, const Kept& kept, const Target& to) {
   // The second time it has its end already.
   if (bind(fd, reinterpret_cast<const sockaddr*>(&kept.local), kept.size) && errno != EINVAL)
     return false;
-  return connect(fd, address_of(to), to.size) == 0 && repair(fd, false);
+  if (connect(fd, address_of(to), to.size)) return false;
+  // Without the scale that was agreed on, a window of 64 KiB is read as one of 64 bytes.
+  tcp_repair_opt scale{TCPOPT_WINDOW, kept.scale};
+  setsockopt(fd, IPPROTO_TCP, TCP_REPAIR_OPTIONS, &scale, sizeof scale);
+  return repair(fd, false);
 }
 
 int repaired(const Target& to) {
@@ -198,6 +203,10 @@ int repaired(const Target& to) {
   usleep(100'000);  // until the peer's greeting is here: its sequence does not move after that
   if (!repair(fd, true)) return kNotHere;
   getsockname(fd, reinterpret_cast<sockaddr*>(&kept.local), &kept.size);
+  tcp_info info{};
+  socklen_t info_size = sizeof info;
+  getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_size);
+  kept.scale = info.tcpi_snd_wscale | static_cast<std::uint32_t>(info.tcpi_rcv_wscale) << 16;
   kept.sent = queue_sequence(fd, TCP_SEND_QUEUE, nullptr);
   kept.received = queue_sequence(fd, TCP_RECV_QUEUE, nullptr);
   // Once far ahead, to a neighbour that is not there, and back.

@@ -1,0 +1,151 @@
+# The attacks of make evasion: `attack ID FAMILIES FUNCTION WHAT`. A function sends a MiB or as much as it
+# can to $to, as $person. N and A are the numbers of docs/limits.md; W are ways to hand bytes to the kernel.
+# shellcheck shell=bash disable=SC2154
+
+traffic() { by "$TRAFFIC" --to "$to" --port $PORT --bytes 1048576 --ms "$way_ms" "$@"; }
+tcp_address() { if [[ $family == 4 ]]; then echo "TCP4:$to:$PORT"; else echo "TCP6:[$to]:$PORT"; fi; }
+a_megabyte() { head -c 1048576 /dev/zero; }
+
+# ---- names, protocols, devices ----------------------------------------------------------------
+attack N1 "4" names_in_questions "data in the names of DNS questions"
+names_in_questions() { by /usr/bin/python3 "$LAB/ways.py" names "$to"; }
+
+attack N3 "4 6" echo_requests "ICMP echo with data (root)"
+echo_requests() { by_root /usr/bin/python3 "$LAB/ways.py" icmp "$to"; }
+
+attack N4 "4 6" datagrams_443 "datagrams to port 443, as QUIC"
+datagrams_443() { by /usr/bin/python3 "$LAB/ways.py" udp "$to" 443; }
+
+attack N7.1 "4" mapped_stream "a stream to the IPv4-mapped address"
+mapped_stream() { by /usr/bin/python3 "$LAB/ways.py" v4_mapped "$to"; }
+attack N7.2 "4" mapped_datagrams "datagrams to the IPv4-mapped address"
+mapped_datagrams() { by /usr/bin/python3 "$LAB/ways.py" v4_mapped_udp "$to"; }
+attack N7.3 "4 6" own_tunnel "a tunnel device of one's own (root)"
+own_tunnel() { by_root /usr/bin/python3 "$LAB/ways.py" tunnel "$to"; }
+
+attack N8.1 "4" own_namespace "a network namespace behind the desk, with address translation (root)"
+own_namespace() { namespace_up; lab_desk_elsewhere "$TRAFFIC" --to "$to" --port $PORT --bytes 1048576 --ms 3000; }
+attack N8.2 "4" forwarded "the same from a program that no hook sees, as a virtual machine"
+forwarded() { namespace_up; nsenter "--net=/proc/$own_namespace_pid/ns/net" -- timeout -k 1 $ATTACK_S "$TRAFFIC" --to "$to" --port $PORT --bytes 1048576 --ms 3000; }
+
+attack N9.1 "4 6" raw_packets "whole IP packets by a raw socket (root)"
+raw_packets() { by_root /usr/bin/python3 "$LAB/ways.py" raw "$to"; }
+attack N9.2 "4 6" unknown_protocol "a protocol number nobody uses (root)"
+unknown_protocol() { by_root /usr/bin/python3 "$LAB/ways.py" other_protocol "$to"; }
+attack N9.3 "4 6" frames "frames by a packet socket (root)"
+frames() { warm_neighbour; by_root /usr/bin/python3 "$LAB/ways.py" frames "$to"; }
+attack N9.4 "4 6" frames_past_queue "frames past the queueing discipline (root)"
+frames_past_queue() { warm_neighbour; by_root /usr/bin/python3 "$LAB/ways.py" frames_past_queue "$to"; }
+
+attack N14 "4 6" drip "one connection that grows in small writes"
+drip() { by /usr/bin/python3 "$LAB/ways.py" drip "$to"; }
+
+attack N19 "4 6" helper "50 programs started by a helper that ran before"
+helper() {
+  by socat "ABSTRACT-LISTEN:weir-helper-$person,fork" "SYSTEM:$TRAFFIC --to \"${to//:/\\:}\" --port $PORT --bytes 65536 --ms 1000" &
+  sleep 0.5
+  local i
+  for i in {1..50}; do by socat -u "ABSTRACT-CONNECT:weir-helper-$person" - & done
+  sleep 3
+}
+
+attack N20.1 "4 6" own_relay "a relay on loopback, one's own"
+own_relay() { by socat TCP4-LISTEN:$person,bind=127.0.0.1,reuseaddr,fork "$(tcp_address)" & through_relay; }
+attack N20.2 "4 6" others_relay "a relay on loopback, another person's"
+others_relay() { by_colleague socat TCP4-LISTEN:$person,bind=127.0.0.1,reuseaddr,fork "$(tcp_address)" & through_relay; }
+through_relay() {
+  lab_wait_for 5 lab_net desk socat -u /dev/null TCP4:127.0.0.1:$person
+  a_megabyte | by socat -u - TCP4:127.0.0.1:$person
+  sleep 1
+}
+
+# ---- ways to hand bytes to the kernel ---------------------------------------------------------
+attack W1 "4 6" flows "100 connections at once"
+flows() { by "$TRAFFIC" --to "$to" --port $PORT --shape flows --count 100 --bytes 65536 --ms 3000; }
+attack W2 "4 6" forks "60 processes that left their session"
+forks() { by "$TRAFFIC" --to "$to" --port $PORT --shape forks --count 60 --bytes 65536 --ms 3000; }
+attack W3 "4 6" fresh_sockets "a new socket for each datagram"
+fresh_sockets() { by /usr/bin/python3 "$LAB/ways.py" udp_many "$to"; }
+attack W4 "4 6" by_sendfile "sendfile"
+by_sendfile() { traffic --shape way -- sendfile; }
+attack W5 "4 6" by_splice "splice"
+by_splice() { traffic --shape way -- splice; }
+attack W6 "4 6" by_zerocopy "without a copy (MSG_ZEROCOPY)"
+by_zerocopy() { traffic --shape way -- zerocopy; }
+attack W7 "4 6" by_ring "io_uring"
+by_ring() { traffic --shape way -- ring; }
+attack W8 "4" by_repair "a connection put together by hand (TCP_REPAIR, root)"
+by_repair() { by_root "$TRAFFIC" --to "$to" --port $PORT --ms "$way_ms" --shape way -- repair; }
+attack W9 "4 6" multipath "MPTCP"
+multipath() { traffic --multipath; }
+attack W10 "4 6" passed "a connected socket that is handed to another process"
+passed() { by /usr/bin/python3 "$LAB/ways.py" passed "$to"; }
+
+# ---- against Weir itself ------------------------------------------------------------------------
+attack A1 "4 6" killed "guard, engine and weir run killed with -9 in the middle; then started again (root)"
+killed() {
+  by "$TRAFFIC" --to "$to" --port $PORT --bytes 32768 --ms 500
+  if under_weir; then harm -9 && kill -9 "$weir_pid"; fi
+  by "$TRAFFIC" --to "$to" --port $PORT --shape flows --count 20 --bytes 65536 --ms 2000
+  if under_weir; then start_weir; fi
+  by "$TRAFFIC" --to "$to" --port $PORT --shape flows --count 20 --bytes 65536 --ms 1000
+}
+attack A2 "4 6" stopped "guard, engine and weir run stopped (root)"
+stopped() {
+  if under_weir; then harm -STOP; kill -STOP "$weir_pid"; fi
+  by "$TRAFFIC" --to "$to" --port $PORT --shape flows --count 20 --bytes 65536 --ms 2000
+  if under_weir; then kill -CONT "$weir_pid"; harm -CONT; fi
+}
+attack A4.1 "4 6" unpinned "the pins removed, Weir alive (root)"
+unpinned() {
+  if under_weir; then rm -rf "$LAB"/bpf/*; fi
+  by "$TRAFFIC" --to "$to" --port $PORT --shape flows --count 20 --bytes 65536 --ms 2000
+}
+attack A4.2 "4 6" unpinned_and_killed "the pins removed and Weir killed (root)"
+unpinned_and_killed() {
+  if under_weir; then rm -rf "$LAB"/bpf/*; harm -9; kill -9 "$weir_pid"; fi
+  by "$TRAFFIC" --to "$to" --port $PORT --shape flows --count 20 --bytes 65536 --ms 2000
+  if under_weir; then start_weir; fi
+}
+under_weir() { [[ -n ${weir_pid:-} ]]; }
+descendants() {
+  local child
+  for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do echo "$child"; descendants "$child"; done
+}
+harm() {
+  local pid
+  for pid in $(descendants "$weir_pid"); do kill "$1" "$pid" 2>/dev/null; done
+}
+
+# ---- what they need ------------------------------------------------------------------------------
+own_namespace_pid=
+namespace_up() {
+  setpriv --pdeathsig KILL -- unshare -n sleep 60 </dev/null >/dev/null 2>&1 &
+  own_namespace_pid=$!
+  disown "$own_namespace_pid"
+  lab_wait_for 5 test "$(readlink /proc/self/ns/net)" != "$(readlink "/proc/$own_namespace_pid/ns/net")"
+  sleep 0.2
+  lab_net desk ip link add weir-ns type veth peer name eth0 netns "$own_namespace_pid"
+  lab_net desk ip addr add 10.50.0.1/24 dev weir-ns
+  lab_net desk ip link set weir-ns up
+  lab_net desk sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+  lab_net desk nft 'add table ip weir_lab_nat; add chain ip weir_lab_nat out {type nat hook postrouting priority 100;}; add rule ip weir_lab_nat out ip saddr 10.50.0.0/24 masquerade'
+  nsenter "--net=/proc/$own_namespace_pid/ns/net" -- sh -c 'ip link set lo up; ip addr add 10.50.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.50.0.1'
+}
+lab_desk_elsewhere() {
+  (
+    echo "$person" >/proc/self/loginuid 2>/dev/null
+    echo $BASHPID >"$LAB_DESK_CG/cgroup.procs"
+    exec nsenter "--net=/proc/$own_namespace_pid/ns/net" -- timeout -k 1 $ATTACK_S "$@"
+  )
+}
+warm_neighbour() { lab_net desk socat -u /dev/null "$(tcp_address)"; }
+
+cleanup_attack() {
+  [[ -n $own_namespace_pid ]] && kill -9 "$own_namespace_pid" 2>/dev/null
+  own_namespace_pid=
+  lab_net desk nft delete table ip weir_lab_nat 2>/dev/null
+  lab_net desk ip link del weir-ns 2>/dev/null
+  lab_net desk ss -K dport = $PORT >/dev/null 2>&1 # what a killed sender left in the kernel
+  return 0
+}

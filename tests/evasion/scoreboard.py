@@ -1,0 +1,64 @@
+"""The scoreboard of docs/limits.md: every line there beside what was measured. scoreboard.py LIMITS MEASURED
+[--only ID,…]. Exit 1 where the page says PREVENT and the receiver got more than the limit or than the account
+was charged, where it says NOT COVERED and nothing got through, or where an attack proves nothing because it
+does not work without Weir either."""
+import json
+import re
+import sys
+
+STATES = ("PREVENT", "DETECT", "NOT COVERED")
+
+
+def page(path):
+    """id → (state, test) of the page's tables."""
+    lines = {}
+    with open(path, encoding="utf-8") as f:
+        for line in f:
+            cells = [c.strip() for c in line.strip().strip("|").split("|")]
+            if len(cells) == 4 and re.fullmatch(r"[NAW]\d+(\.\d+)?", cells[0]):
+                if cells[0] in lines:
+                    sys.exit(f"{path}: {cells[0]} stands there twice")
+                if cells[2] not in STATES:
+                    sys.exit(f"{path}: {cells[0]} is '{cells[2]}', not one of {', '.join(STATES)}")
+                lines[cells[0]] = cells[2], cells[3]
+    return lines
+
+
+def judge(state, row):
+    """What is wrong with this line, or nothing."""
+    if row["bare"] <= row["limit"]:
+        return f"proves nothing: only {row['bare']:,} bytes without Weir"
+    if state == "PREVENT" and row["received"] > row["limit"]:
+        return "more than the limit arrived"
+    if state == "PREVENT" and row["account"] is not None and row["received"] > row["account"]:
+        return "more arrived than was charged"
+    if state == "NOT COVERED" and row["received"] <= row["limit"]:
+        return "it is bounded now: the page says less than is true"
+    return ""
+
+
+def main():
+    limits, measured = sys.argv[1:3]
+    told = page(limits)
+    for number in [f"N{n}" for n in range(1, 21)] + [f"A{n}" for n in range(1, 15)]:
+        if not any(i == number or i.startswith(number + ".") for i in told):
+            sys.exit(f"{limits}: {number} is missing")
+    wrong = []
+    print(f"{'':6} {'':5} {'without Weir':>13} {'limit':>9} {'account':>9} {'receiver':>9}")
+    with open(measured, encoding="utf-8") as f:
+        for row in map(json.loads, f):
+            state = told.get(row["id"], ("", ""))[0]
+            fault = judge(state, row) if state else "has no line in the page"
+            print(f"{row['id']:6} {row['family']:5} {row['bare']:13,} {row['limit']:9,} {'-' if row['account'] is None else format(row['account'], ','):>9} {row['received']:9,} "
+                  f" {state:11} {row['what']}{'  ✘ ' + fault if fault else ''}")
+            if fault:
+                wrong.append(row["id"])
+    for i, (state, test) in told.items():
+        if "make evasion" not in test:
+            print(f"{i:6} {'':5} {'':13} {'':9} {'':9} {'':9}  {state:11} {test}")
+    if wrong:
+        sys.exit(f"not as the page says: {', '.join(wrong)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""Ways to send that no ordinary client takes: ways.py WAY ADDRESS [PORT]. Sends a MiB or as much as goes,
+then ends. Each is what an attacker would write in an afternoon; python's own modules alone."""
+import array
+import fcntl
+import ipaddress
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+BYTES = 1 << 20
+DATAGRAM = 1200
+PATIENCE_S = 3  # of a sender that is refused
+ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
+SOL_PACKET, PACKET_QDISC_BYPASS = 263, 20
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000
+DEVICE = "eth0"
+
+
+def family_of(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def push(send):
+    """Calls `send` until a MiB went, or it was refused for PATIENCE_S."""
+    sent, last = 0, time.monotonic()
+    while sent < BYTES and time.monotonic() - last < PATIENCE_S:
+        try:
+            n = send()
+        except OSError:
+            n = 0
+        if n:
+            sent, last = sent + n, time.monotonic()
+        else:
+            time.sleep(0.002)
+
+
+def checksum(data):
+    data += b"\0" * (len(data) % 2)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def ip_packet(source, target, protocol, body):
+    if family_of(target) == socket.AF_INET6:
+        head = struct.pack("!IHBB", 6 << 28, len(body), protocol, 64)
+        return head + socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, target) + body
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), 0, 0, 64, protocol, 0,
+                       socket.inet_aton(source), socket.inet_aton(target))
+    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + body
+
+
+def udp_packet(source, target, port):
+    """A whole IP packet with a datagram, as a raw sender builds it."""
+    size = 8 + DATAGRAM
+    head = struct.pack("!HHHH", 40000, port, size, 0)
+    ends = socket.inet_pton(family_of(target), source) + socket.inet_pton(family_of(target), target)
+    body = head + b"x" * DATAGRAM
+    sum_ = checksum(ends + struct.pack("!IHH", size, 0, 17) + body) or 0xFFFF
+    return ip_packet(source, target, 17, head[:6] + struct.pack("!H", sum_) + body[8:])
+
+
+def own_address(target, port):
+    s = socket.socket(family_of(target), socket.SOCK_DGRAM)
+    s.connect((target, port))
+    return s.getsockname()[0]
+
+
+def udp(target, port):
+    s = socket.socket(family_of(target), socket.SOCK_DGRAM)
+    push(lambda: s.sendto(b"x" * DATAGRAM, (target, port)))
+
+
+def udp_many(target, port):
+    """A new socket for each datagram: no flow lives long enough to be judged."""
+    def send():
+        with socket.socket(family_of(target), socket.SOCK_DGRAM) as s:
+            return s.sendto(b"x" * DATAGRAM, (target, port))
+    push(send)
+
+
+def v4_mapped(target, port):
+    s = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    s.settimeout(PATIENCE_S)
+    s.connect((f"::ffff:{target}", port))
+    push(lambda: s.send(b"x" * 16384))
+
+
+def v4_mapped_udp(target, port):
+    s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    push(lambda: s.sendto(b"x" * DATAGRAM, (f"::ffff:{target}", port)))
+
+
+def drip(target, port):
+    """One connection that grows slowly, in small writes."""
+    s = socket.create_connection((target, port), PATIENCE_S)
+    s.settimeout(PATIENCE_S)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send():
+        time.sleep(0.001)
+        return s.send(b"x" * 1000)
+    push(send)
+
+
+def icmp(target, port):
+    six = family_of(target) == socket.AF_INET6
+    s = socket.socket(family_of(target), socket.SOCK_RAW, socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP)
+    body = struct.pack("!BBHHH", 128 if six else 8, 0, 0, 1, 1) + b"x" * DATAGRAM
+    if not six:
+        body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+    push(lambda: s.sendto(body, (target, 0)))
+
+
+def raw(target, port):
+    """The whole packet by hand, IP header included."""
+    s = socket.socket(family_of(target), socket.SOCK_RAW, socket.IPPROTO_RAW)
+    packet = udp_packet(own_address(target, port), target, port)
+    push(lambda: s.sendto(packet, (target, 0)))
+
+
+def other_protocol(target, port):
+    """A protocol number that nobody uses."""
+    s = socket.socket(family_of(target), socket.SOCK_RAW, 253)
+    push(lambda: s.sendto(b"x" * DATAGRAM, (target, 0)))
+
+
+def frames(target, port, bypass=False):
+    """Frames by a packet socket, below IP."""
+    with open(f"/sys/class/net/{DEVICE}/address", encoding="ascii") as f:
+        own = bytes.fromhex(f.read().strip().replace(":", ""))
+    route = subprocess.run(["ip", "neigh", "show", "dev", DEVICE], capture_output=True, text=True, check=True).stdout
+    six = family_of(target) == socket.AF_INET6
+    peer = next(line.split("lladdr ")[1].split()[0] for line in route.splitlines()
+                if "lladdr" in line and (":" in line.split()[0]) == six)
+    head = bytes.fromhex(peer.replace(":", "")) + own + struct.pack("!H", ETH_P_IPV6 if six else ETH_P_IP)
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IPV6 if six else ETH_P_IP))
+    if bypass:
+        s.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
+    s.bind((DEVICE, 0))
+    packet = head + udp_packet(own_address(target, port), target, port)
+    push(lambda: s.send(packet))
+
+
+def frames_past_queue(target, port):
+    frames(target, port, bypass=True)
+
+
+def passed(target, port):
+    """Sockets that are connected here and used by a child that got them by SCM_RIGHTS."""
+    ours, theirs = socket.socketpair()
+    s = socket.create_connection((target, port), PATIENCE_S)
+    if os.fork() == 0:
+        os.setsid()
+        _, rights, _, _ = theirs.recvmsg(1, socket.CMSG_SPACE(4))
+        number = array.array("i", rights[0][2][:4])[0]
+        got = socket.socket(fileno=number)
+        got.settimeout(PATIENCE_S)
+        push(lambda: got.send(b"x" * 16384))
+        os._exit(0)
+    ours.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [s.fileno()]))])
+    s.close()
+    os.wait()
+
+
+def tunnel(target, port):
+    """A tunnel device of one's own: what is sent into it leaves as somebody else's datagrams."""
+    device = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH", b"weir-own", IFF_TUN | IFF_NO_PI))
+    for command in ("addr add 198.18.0.1/24 dev weir-own", "link set weir-own up"):
+        subprocess.run(["ip", *command.split()], check=True)
+    outer = socket.socket(family_of(target), socket.SOCK_DGRAM)
+    inner = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def send():
+        inner.sendto(b"x" * DATAGRAM, ("198.18.0.2", 9))
+        return outer.sendto(os.read(device, 2048), (target, port))
+    push(send)
+
+
+def names(target, port):
+    """Data in the names of questions to the resolver, each a new one."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    count = [0]
+
+    def send():
+        count[0] += 1
+        labels = [f"{count[0]:06x}".encode() + b"x" * 50, b"y" * 55, b"z" * 55, b"lab-tunnel", b"net"]
+        name = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+        return s.sendto(struct.pack(">6H", count[0] & 0xFFFF, 0x100, 1, 0, 0, 0) + name + struct.pack(">2H", 16, 1),
+                        ("10.0.0.53", 53))
+    push(send)
+
+
+def main():
+    way, target = sys.argv[1], sys.argv[2]
+    ipaddress.ip_address(target)
+    globals()[way](target, int(sys.argv[3]) if len(sys.argv) > 3 else 9000)
+
+
+if __name__ == "__main__":
+    main()
