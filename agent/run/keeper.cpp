@@ -43,7 +43,9 @@ void end_command(KernelPart& kernel, const std::string& cgroup) {
   kernel.poll_told([](const weir_refused& refused) {
     (void)destroy_socket(refused.tuple, refused.record.cookie);
   });
-  ::rmdir(cgroup.c_str());
+  // What was killed may still be on its way out on a busy machine.
+  for (int round = 0; round < kRounds && ::rmdir(cgroup.c_str()) && errno == EBUSY; ++round)
+    ::usleep(kPauseUs);
   ::sleep(kLingerS);
 }
 
