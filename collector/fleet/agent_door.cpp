@@ -151,7 +151,7 @@ class AgentDoor::Service::Stream final
   std::uint64_t number_ = 0;
   const std::int64_t opened_ms_;
   std::uint32_t host_ = 0;
-  std::string host_id_, boot_id_;
+  std::string host_id_;
   std::int64_t certificate_ends_s_ = 0;
   bool greeted_ = false, reading_ = false, writing_ = false;
   std::int64_t finishing_ms_ = 0;  // since when; 0: not
@@ -202,21 +202,17 @@ grpc::ServerBidiReactor<v1::ConnectRequest, v1::ConnectResponse>* AgentDoor::Ser
   return stream;
 }
 
-// A second stream of a host: with the same boot id it is the host that came back, and the old one
-// goes. With another it may be a machine that was cut off and started again, or a copy of it: that
-// shows when both are still alive after a dead one would have been found.
+// A second stream of a host: it was cut off and came back, or this is a copy of it. A copy of a
+// machine that runs has its boot id, too, so that nothing in Hello tells them apart. It shows when
+// both are still alive after a dead one would have been found; until then both are served.
 void AgentDoor::Service::greet(Stream& stream, const v1::Hello& hello) {
   const std::int64_t now_ms = steady_ms();
   stream.greeted_ = true;
-  stream.boot_id_ = hello.boot_id().substr(0, 64);
   for (auto [at, end] = of_hosts_.equal_range(stream.host_); at != end; ++at) {
     Stream* other = at->second;
     if (other == &stream || !other->greeted_ || other->finishing_ms_ != 0) continue;
-    if (other->boot_id_ == stream.boot_id_) {
-      other->finish(grpc::StatusCode::ABORTED, "the host opened another stream");
-    } else {
-      other->suspect_ms_ = stream.suspect_ms_ = now_ms;
-    }
+    stream.suspect_ms_ = now_ms;
+    if (other->suspect_ms_ == 0) other->suspect_ms_ = now_ms;
   }
   parts_.hosts.connected(stream.host_, hello.version(), hello.hostname(), hello.tier(), wall_s());
   parts_.hosts.set_policy_state(stream.host_, hello.policy().SerializeAsString());
@@ -407,11 +403,15 @@ void AgentDoor::Service::look_after(Stream& stream, std::int64_t now_ms, std::in
                          "the certificate has expired: renew it");
   if (stream.held_ && now_ms >= stream.retry_ms_) stream.take(*stream.let_go());
   if (stream.suspect_ms_ == 0 || now_ms - stream.suspect_ms_ < options_.clone_proof_ms) return;
-  int alive = 0;
-  for (auto [at, end] = of_hosts_.equal_range(stream.host_); at != end; ++at)
-    alive += at->second->suspect_ms_ != 0 && at->second->finishing_ms_ == 0;
-  stream.suspect_ms_ = 0;
-  if (alive < 2) return;
+  int alive = 0, proven = 0;
+  for (auto [at, end] = of_hosts_.equal_range(stream.host_); at != end; ++at) {
+    const Stream& one = *at->second;
+    if (one.suspect_ms_ == 0 || one.finishing_ms_ != 0) continue;
+    ++alive;
+    proven += now_ms - one.suspect_ms_ >= options_.clone_proof_ms;
+  }
+  if (alive < 2) stream.suspect_ms_ = 0;
+  if (proven < 2) return;
   ++counters_.clones;
   parts_.hosts.set_cloned(stream.host_);
   for (auto [at, end] = of_hosts_.equal_range(stream.host_); at != end; ++at)
