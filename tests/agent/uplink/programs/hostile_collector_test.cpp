@@ -108,6 +108,33 @@ class HostileCollector : public FleetOfPrograms {
     std::this_thread::sleep_for(std::chrono::seconds(1));
     return desk->uplink.runs();
   }
+  // Of the policies that the guard was offered so far.
+  std::vector<std::string> offered_envelopes() {
+    std::vector<std::string> envelopes;
+    for (;;) {
+      std::uint8_t buffer[wire::kUplinkReceiveBuffer];
+      iovec part{buffer, sizeof buffer};
+      alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+      msghdr header{};
+      header.msg_iov = &part;
+      header.msg_iovlen = 1;
+      header.msg_control = control;
+      header.msg_controllen = sizeof control;
+      const ssize_t got = ::recvmsg(desk->guard, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+      if (got <= 0) return envelopes;
+      auto message = wire::parse_from_uplink({buffer, static_cast<std::size_t>(got)});
+      const auto* offer = message ? std::get_if<wire::OfferPolicy>(&*message) : nullptr;
+      const cmsghdr* head = CMSG_FIRSTHDR(&header);
+      if (offer == nullptr || head == nullptr) continue;
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(head), sizeof fd);
+      std::string envelope(offer->envelope_size, '\0');
+      EXPECT_EQ(::pread(fd, envelope.data(), envelope.size(), 0),
+                static_cast<ssize_t>(envelope.size()));
+      envelopes.push_back(envelope);
+      ::close(fd);
+    }
+  }
   std::optional<Authority> authority;
   std::optional<Hostile> collector;
   std::optional<Desk> desk;
@@ -191,6 +218,77 @@ TEST_F(HostileCollector, what_is_too_large_or_unsigned_for_a_policy_stays_here) 
     ASSERT_TRUE(message);
     EXPECT_TRUE(std::holds_alternative<wire::UplinkBeat>(*message));
   }
+}
+
+// Something that this version has no name for, in each kind of message.
+template <class Message>
+Message& with_news(Message& message) {
+  message.GetReflection()->MutableUnknownFields(&message)->AddLengthDelimited(1'000, "news");
+  return message;
+}
+
+constexpr auto kNewLane = static_cast<v1::Lane::Value>(9);
+
+void add_position(google::protobuf::RepeatedPtrField<v1::LanePosition>& to, v1::Lane::Value lane,
+                  std::uint64_t epoch, std::uint64_t sequence) {
+  v1::LanePosition& position = with_news(*to.Add());
+  position.set_lane(lane);
+  position.set_epoch(epoch);
+  position.set_sequence(sequence);
+}
+
+TEST_F(HostileCollector, a_newer_one_is_understood_in_what_is_known_and_its_news_change_nothing) {
+  desk->report(SpoolLane::alert, 5);
+  const std::uint64_t epoch = desk->writer->last()[0].epoch;
+  collector->script = [&](Wire& wire) {
+    auto say = [&wire](auto fill) {
+      v1::ConnectResponse response;
+      fill(response);
+      wire.Write(response);
+    };
+    auto news = [](v1::ConnectResponse& response) { with_news(response); };
+    say(news);  // before the Welcome, too: a message that is none of those known
+    say([&](v1::ConnectResponse& response) {
+      v1::Welcome& welcome = with_news(*response.mutable_welcome());
+      welcome.set_max_batch_records(3);
+      welcome.set_max_batch_bytes(1u << 20);
+      add_position(*welcome.mutable_stored(), kNewLane, epoch, 1'000);
+    });
+    say(news);
+    say([](v1::ConnectResponse& response) {
+      v1::Throttle& throttle = with_news(*response.mutable_throttle());
+      throttle.set_lane(kNewLane);
+      throttle.set_wait_ms(60'000);
+    });
+    v1::ConnectRequest request;
+    while (!request.has_batch() && wire.Read(&request)) collector->hear(request);
+    say([&](v1::ConnectResponse& response) {
+      auto& stored = *with_news(*response.mutable_acknowledgement()).mutable_stored();
+      add_position(stored, kNewLane, epoch, 5);
+      add_position(stored, v1::Lane::alert, epoch, 3);
+    });
+    say([](v1::ConnectResponse& response) {  // a command's own words are the guard's to refuse
+      v1::Command& command = with_news(*response.mutable_command());
+      command.set_id("new-fashioned");
+      command.set_body("undo");
+    });
+    say([](v1::ConnectResponse& response) {
+      with_news(*response.mutable_policy()).set_envelope("an envelope");
+    });
+  };
+  desk->start();
+  EXPECT_TRUE(soon([&] { return desk->acknowledged(SpoolLane::alert) == 3; }))
+      << content(desk->log());
+  EXPECT_TRUE(soon([&] { return collector->count(v1::ConnectRequest::kCommandResult) == 1; }));
+  EXPECT_TRUE(soon([&] { return collector->count(v1::ConnectRequest::kBatch) == 2; }))
+      << "what is beyond is still sent, three at a time";
+  desk->report(SpoolLane::audit, 1);
+  EXPECT_TRUE(soon([&] { return collector->count(v1::ConnectRequest::kBatch) == 3; }));
+  EXPECT_EQ(desk->acknowledged(SpoolLane::alert), 3u);
+  EXPECT_EQ(desk->acknowledged(SpoolLane::audit), 0u);
+  EXPECT_EQ(desk->acknowledged(SpoolLane::telemetry), 0u);
+  EXPECT_EQ(collector->streams, 1) << "the stream lives on";
+  EXPECT_EQ(offered_envelopes(), std::vector<std::string>{"an envelope"}) << "as it came";
 }
 
 TEST_F(HostileCollector, a_flood_of_answers_costs_no_memory) {
