@@ -248,8 +248,9 @@ fleet_is_killed() {
   holds "what desk 2's people sent beside its dead agent is bounded ($(($(wire2_bytes) - before)))" \
     between $(($(wire2_bytes) - before)) 1 $((4 * LIMIT))
   once=no
-  # Desks that hold none have nothing to wait for, and nothing to show.
-  if [[ -s $LAB/state/fleet1/reports.jsonl ]] && lab_wait_for $CAUGHT_UP_S each_is_there_once; then once=yes; fi
+  # Desks that hold none, or were never enrolled, have nothing to wait for, and nothing to show.
+  if [[ -s $LAB/state/fleet1/reports.jsonl && -s $LAB/state/fleet1/identity/host.json ]] &&
+    lab_wait_for $CAUGHT_UP_S each_is_there_once; then once=yes; fi
   holds "every report of the desks is listed once ($(lines_of held) held, $(lines_of listed) listed)" same $once yes
 }
 

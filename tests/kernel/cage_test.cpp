@@ -21,10 +21,11 @@ class Cage : public KernelTest {
   // What arrived of a thousand bytes sent there, beside what arrived before.
   std::uint64_t arrives(const char* address, bool udp, const std::string& place = "a") {
     const std::uint64_t before = k->desk.received();
-    std::vector<std::string> arguments{"--to", address, "--bytes", "1000", "--ms", "400"};
+    std::vector<std::string> arguments{"--to", address, "--bytes",
+                                       "1000", "--ms",  std::to_string(400 * scale())};
     if (udp) arguments.insert(arguments.end(), {"--udp", "--size", "500"});
     k->desk.finish(k->desk.start(arguments, place));
-    return k->desk.settled(milliseconds(150), within(1000)) - before;
+    return k->desk.settled(milliseconds(150), milliseconds(1000)) - before;
   }
   std::optional<UplinkCage> cage;
 };

@@ -16,6 +16,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -29,7 +30,10 @@ constexpr std::size_t kFile = 1 << 20;
 constexpr std::size_t kDatagram = 1000;
 char bytes[65536];
 
+volatile std::sig_atomic_t told_to_end = 0;
+
 bool is_over(const Target& to) {
+  if (told_to_end) return true;
   timespec t{};
   clock_gettime(CLOCK_MONOTONIC, &t);
   return t.tv_sec * 1000 + t.tv_nsec / 1'000'000 >= to.until_ms;
@@ -325,6 +329,9 @@ int without_memory(const Target& to) {
 }  // namespace
 
 int send_by(const std::string& way, const Target& to) {
+  struct sigaction end {};
+  end.sa_handler = [](int) { told_to_end = 1; };
+  sigaction(SIGTERM, &end, nullptr);
   std::memset(bytes, 'w', sizeof bytes);
   if (way == "sendfile") return by_sendfile(to);
   if (way == "splice") return by_splice(to);
