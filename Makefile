@@ -1,6 +1,8 @@
 # Thin: everything real is CMake. `make help` lists the targets.
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
+# Halves of processors: in these a test says what it takes (weir_tests in cmake/weir.cmake).
+HALVES = $$((2 * $(JOBS)))
 export WEIR_CORPUS ?= $(shell ../shared/corpus/unpack 2>/dev/null)
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
@@ -19,7 +21,7 @@ dev: setup ## sanitized build in build/dev
 	@cmake --preset dev -Wno-dev >/dev/null && cmake --build --preset dev -j $(JOBS)
 
 test: dev build ## every test (unit, scenario, kernel, lab, e2e, tidy)
-	@ctest --test-dir build/dev --output-on-failure --no-tests=error -j $(JOBS)
+	@ctest --test-dir build/dev --output-on-failure --no-tests=error -j $(HALVES)
 
 kernels: dev ## the kernel tests on this kernel, and on Debian's 6.1 and 6.12 in an emulator
 	@ctest --test-dir build/dev -L kernel --output-on-failure --no-tests=error
@@ -53,7 +55,7 @@ soak: build dev fuzzers ## the storms, kills, power cuts, replays and fuzzers of
 	@tests/soak/run --self-test && tests/soak/run
 
 tsan: setup ## unit tests under the thread sanitizer
-	@cmake --preset tsan -Wno-dev >/dev/null && cmake --build --preset tsan --target unit_tests -j $(JOBS) && ctest --test-dir build/tsan -L unit --output-on-failure --no-tests=error -j $(JOBS)
+	@cmake --preset tsan -Wno-dev >/dev/null && cmake --build --preset tsan --target unit_tests -j $(JOBS) && ctest --test-dir build/tsan -L unit --output-on-failure --no-tests=error -j $(HALVES)
 
 fresh: ## tries `make demo` from a clone in a new Debian 12 (TARGET=test …)
 	@installers/dev/fresh "$(DIR)" $(or $(TARGET),demo)

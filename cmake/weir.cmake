@@ -91,12 +91,15 @@ function(weir_static name)
     LINK_DEPENDS ${CMAKE_SOURCE_DIR}/cmake/static_link)
 endfunction()
 
-# weir_tests(FOLDER LABEL … DEPS …): one executable for tests/FOLDER/*_test.cpp; a test's CTest name is its path with dots.
+# weir_tests(FOLDER LABEL … [WAITS] [TIMEOUT …] [COST …] DEPS …): one executable for tests/FOLDER/*_test.cpp; a test's
+# CTest name is its path with dots. PROCESSORS are halves (`make test` gives two for each that the machine has): a test
+# that computes takes a whole one, one that WAITS for others or for time a half. COST: about the seconds of the longest
+# one; the largest start first, so that the short ones fill the end.
 include(GoogleTest)
 find_package(GTest REQUIRED)
 add_custom_target(unit_tests) # all with that label: `make tsan` builds nothing else
 function(weir_tests folder)
-  cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "WAITS" "LABEL;TIMEOUT;COST" "DEPS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/*_test.cpp)
   if(NOT sources)
     return()
@@ -112,6 +115,13 @@ function(weir_tests folder)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
+  if(NOT ARG_COST)
+    set(ARG_COST 0) # what the last run took
+  endif()
+  set(halves 2)
+  if(ARG_WAITS)
+    set(halves 1)
+  endif()
   gtest_discover_tests(${target} TEST_PREFIX ${dotted}. DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
+    PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT} PROCESSORS ${halves} COST ${ARG_COST})
 endfunction()
