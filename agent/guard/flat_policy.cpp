@@ -65,7 +65,7 @@ Result<FlatPolicy> read_flat_policy(Bytes bytes) {
   if (header->layout != WEIR_LAYOUT)
     return fail(
         fmt::format("flat policy: layout {}, this guard has {}", header->layout, WEIR_LAYOUT));
-  if (header->limits > WEIR_LIMITS || header->prefixes > WEIR_PREFIXES)
+  if (header->limits > WEIR_POLICY_LIMITS || header->prefixes > WEIR_PREFIXES)
     return fail("flat policy: more rows than the kernel part holds");
   std::size_t size = sizeof(FlatHeader) + header->prefixes * sizeof(FlatPrefix);
   if (header->size != size || bytes.size() != size)

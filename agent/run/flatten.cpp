@@ -115,7 +115,7 @@ std::vector<std::uint8_t> flatten(const Policy& policy, const std::vector<IpAddr
   header.no_hold_rows = header.enforce != 0 ? rows_without_hold(policy) : 0;
   header.state.first_flight = policy.defaults.first_flight;
   header.state.verdict_wait_ns = kVerdictWaitNs;
-  if (header.limits > 0 && header.limits < WEIR_LIMITS) {
+  if (header.limits > 0 && header.limits < WEIR_POLICY_LIMITS) {
     std::uint32_t flags = WEIR_LIMIT_FIXED | (header.enforce != 0 ? 0 : WEIR_LIMIT_OBSERVE);
     header.table[header.limits] =
         limit_row(kAcknowledgementBytes, kDayNs, WEIR_PER_PERSON, flags, 0);
@@ -123,7 +123,7 @@ std::vector<std::uint8_t> flatten(const Policy& policy, const std::vector<IpAddr
     header.state.acknowledgements = 1ull << header.limits++;
   }
   // After the one above: its number says which row it is (answers_row).
-  if (header.state.acknowledgements != 0 && header.limits < WEIR_LIMITS &&
+  if (header.state.acknowledgements != 0 && header.limits < WEIR_POLICY_LIMITS &&
       policy.defaults.answers > 0) {
     weir_limit& row = header.table[header.limits] = row_of(answers_limit(policy), policy.mode);
     row.name = kAnswersName;

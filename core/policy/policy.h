@@ -13,7 +13,8 @@
 
 namespace weir {
 
-inline constexpr std::size_t kMaxLimits = 64;  // rows the kernel part holds; one bit each in a u64
+// Rows of a policy that the kernel part holds; one bit each in a u64. The 64th is for exceptions.
+inline constexpr std::size_t kMaxLimits = 63;
 
 // The key of one account. A pair is keyed by (that, destination).
 enum class Per : std::uint8_t {

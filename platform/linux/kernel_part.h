@@ -77,6 +77,18 @@ struct KernelPolicy {
   weir_state state{};  // as set_state() takes it, but for the generation
 };
 
+// What a person may send although rows of the policy are set aside (WEIR_LIMIT_GRANTED).
+struct KernelException {
+  std::uint32_t number = 0;  // of this one alone while it lasts; never 0
+  std::uint32_t person = 0;
+  std::uint64_t bytes = 0;  // at most WEIR_MOST_GRANTED
+  std::uint64_t until_boot_ns = 0;
+};
+// The row that every table has after the policy's.
+weir_limit exceptions_row();
+// How much of a granted account is left.
+std::uint64_t left_of(const weir_account& granted);
+
 // The destination key that the kernel uses where neither verdict nor prefix gives one: the /24 or
 // /48.
 std::uint64_t default_destination(const IpAddress& address);
@@ -124,9 +136,10 @@ class KernelPart {
   Result<void> put_prefix(const Prefix& prefix, const weir_prefix& value);
   Result<void> remove_prefix(const Prefix& prefix);
   // `via`: index of the interface that the verdict rests on, 0: none. Once a packet of the socket
-  // leaves by another, the verdict is over for good and the address decides.
+  // leaves by another, the verdict is over for good and the address decides. `exception`: whose
+  // account row WEIR_EXCEPTIONS of `limits` is; 0 without that row.
   Result<void> put_verdict(std::uint64_t cookie, std::uint64_t limits, std::uint64_t destination,
-                           std::uint32_t via = 0);
+                           std::uint32_t via = 0, std::uint32_t exception = 0);
   // After a batch of verdicts: streams of this network namespace that waited for one of them send
   // at once, where this kernel can. Nothing to do if none waited. Elsewhere TCP's next try does it.
   void wake();
@@ -135,6 +148,13 @@ class KernelPart {
   Result<void> put_block(std::uint64_t tree, std::uint64_t target, std::uint64_t until_boot_ns);
   Result<void> remove_block(std::uint64_t tree, std::uint64_t target);
   std::size_t expire_blocks(std::uint64_t now_boot_ns);  // removes rows that ended; how many
+
+  // Opens the account of an exception: `bytes` of row WEIR_EXCEPTIONS for that person's flows whose
+  // verdict names it. An Error if it is there already: what was spent stays spent.
+  Result<void> grant(const KernelException& exception);
+  Result<void> end_grant(std::uint32_t person, std::uint32_t exception);
+  // What is left of it; nothing: there is none.
+  std::optional<std::uint64_t> left_of_grant(std::uint32_t person, std::uint32_t exception) const;
 
   // Starts a tree at a process (0 for a field that is to be found out). Returns the tree's id.
   Result<std::uint64_t> put_task(std::uint32_t pid, std::uint32_t person = 0xffffffff,

@@ -129,7 +129,7 @@ class Swap {
 
   // Accounts of no row any more.
   void forget(std::span<const weir_limit> rows) {
-    std::set<std::uint32_t> used{WEIR_LIMITS};
+    std::set<std::uint32_t> used{WEIR_LIMITS, WEIR_EXCEPTIONS};
     for (std::uint32_t i = 0; i < rows.size(); i++)
       if (rows[i].per != WEIR_PER_NONE) used.insert(account_number(rows[i], i));
     for (const weir_account_key& key : keys_of<weir_account_key>(accounts_))

@@ -102,11 +102,13 @@ Result<void> KernelState::write_state() {
 }
 
 Result<void> KernelState::write_limits(std::span<const weir_limit> rows) {
-  if (rows.size() > WEIR_LIMITS)
-    return fail(fmt::format("{} limits: the kernel part holds {}", rows.size(), WEIR_LIMITS));
+  if (rows.size() > WEIR_POLICY_LIMITS)
+    return fail(
+        fmt::format("{} limits: the kernel part holds {}", rows.size(), WEIR_POLICY_LIMITS));
   std::array<std::uint32_t, WEIR_LIMITS> keys{};
   std::array<weir_limit, WEIR_LIMITS> all{};
   std::copy(rows.begin(), rows.end(), all.begin());
+  all[WEIR_EXCEPTIONS] = exceptions_row();
   values.fixed = 0;
   for (std::uint32_t i = 0; i < WEIR_LIMITS; i++) {
     keys[i] = i;
@@ -170,8 +172,9 @@ Result<void> KernelPart::remove_prefix(const Prefix& prefix) {
 }
 
 Result<void> KernelPart::put_verdict(std::uint64_t cookie, std::uint64_t limits,
-                                     std::uint64_t destination, std::uint32_t via) {
-  weir_verdict v{limits, destination, state_->values.generation, via};
+                                     std::uint64_t destination, std::uint32_t via,
+                                     std::uint32_t exception) {
+  weir_verdict v{limits, destination, state_->values.generation, via, exception, 0};
   if (bpf_map_update_elem(state_->map("verdicts"), &cookie, &v, BPF_ANY))
     return fail_with(fmt::format("cannot write the verdict of socket {}", cookie), errno);
   state_->values.verdicts++;

@@ -12,7 +12,8 @@
 struct charge { /* one packet, or the first flight of a flow */
   u64 tree, dest, bytes, now;
   u32 person, labels;
-  u32 unnamed, pad; /* of a flow that waits for its name: another account per destination */
+  u32 unnamed;   /* of a flow that waits for its name: another account per destination */
+  u32 exception; /* see weir_socket */
 };
 
 struct trail { /* what a charge has done so far; in memory, where the verifier follows no values */
@@ -53,7 +54,7 @@ static __always_inline void make_key(struct weir_account_key* key, u32 row,
   key->who = per == WEIR_PER_TREE || per == WEIR_PER_TREE_DEST       ? c->tree
              : per == WEIR_PER_PERSON || per == WEIR_PER_PERSON_DEST ? c->person
                                                                      : 0;
-  key->dest = per_destination(per) ? c->dest : 0;
+  key->dest = limit->flags & WEIR_LIMIT_GRANTED ? c->exception : per_destination(per) ? c->dest : 0;
 }
 
 /* What `bytes` move a windowed word. Never more than the burst, so that nothing overflows. */
@@ -78,6 +79,13 @@ static __always_inline struct weir_account* open_account(const struct weir_accou
   return a;
 }
 
+/* One that the guard made, while it lasts. */
+static __always_inline struct weir_account* granted_account(const struct weir_account_key* key,
+                                                            u64 now) {
+  struct weir_account* a = bpf_map_lookup_elem(&accounts, key);
+  return a && now < a->until_ns ? a : 0;
+}
+
 static __always_inline int no_account(struct trail* t, u32 row, int observe) {
   if (!observe) t->refused = 1 + row;
   return 0;
@@ -91,7 +99,8 @@ __attribute__((noinline)) int charge_row(struct charge* c, u32 row, struct trail
   struct weir_account_key key = {};
   make_key(&key, row, limit, c);
   int observe = limit->flags & WEIR_LIMIT_OBSERVE;
-  struct weir_account* account = open_account(&key);
+  struct weir_account* account =
+      limit->flags & WEIR_LIMIT_GRANTED ? granted_account(&key, c->now) : open_account(&key);
   if (!account) return no_account(t, row, observe);
 
   u64 q4 = q4_of(limit, c);

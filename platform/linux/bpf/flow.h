@@ -60,6 +60,7 @@ __attribute__((noinline)) int settle(struct weir_socket* s, u64 rows, u64 dest) 
                      .person = s->person,
                      .labels = s->labels,
                      .dest = dest,
+                     .exception = s->exception,
                      .now = bpf_ktime_get_boot_ns()};
   c.bytes = __sync_lock_test_and_set(&s->first_flight, 0);
   u64 old = s->limits, enters = rows & ~old, leaves = old & ~rows, left = old & rows;
@@ -105,6 +106,7 @@ static __always_inline int take_verdict(struct weir_socket* s, u32 via,
   }
   u64 rows = v->limits | (s->limits & now->fixed);
   u64 dest = v->dest ? v->dest : s->dest;
+  s->exception = v->exception; /* before its row: another processor may be looking at both */
   if (!settle(s, rows, dest)) return 0;
   s->via = v->via;
   __sync_fetch_and_or(&s->flags, WEIR_SOCKET_CLASSIFIED);
@@ -121,6 +123,7 @@ static __always_inline void look_up(struct weir_socket* s, const struct packet* 
   s->stopped = 0;
   s->limits = r->limits;
   s->dest = r->dest;
+  s->exception = 0;
   s->via = 0;
   s->generation = now->generation;
   s->verdicts = now->verdicts - 1; /* so that the next look finds a verdict that is there already */

@@ -294,6 +294,7 @@ static __always_inline int pay(struct weir_socket* s, struct packet* p, const st
                      .person = s->person,
                      .labels = s->labels,
                      .dest = r->dest,
+                     .exception = s->exception,
                      .bytes = bytes,
                      .now = time,
                      .unnamed = r->unnamed};

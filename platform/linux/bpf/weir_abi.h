@@ -18,9 +18,11 @@ typedef unsigned int w_u32;
 typedef unsigned long long w_u64;
 #endif
 
-#define WEIR_LAYOUT 5u
+#define WEIR_LAYOUT 6u
 
-#define WEIR_LIMITS 64u /* rows of the limit table: one bit each in a u64 (kMaxLimits) */
+#define WEIR_LIMITS 64u        /* rows of the limit table: one bit each in a u64 (kMaxLimits) */
+#define WEIR_POLICY_LIMITS 63u /* a policy's; the one after them is WEIR_EXCEPTIONS */
+#define WEIR_EXCEPTIONS 63u    /* what persons may send by exceptions: WEIR_LIMIT_GRANTED */
 #define WEIR_CHARGES \
   8u /* accounts that one packet may touch; with more it is refused and counted */
 #define WEIR_TASKS 65536u
@@ -45,6 +47,11 @@ enum weir_per {
 #define WEIR_PER_UNNAMED 8u   /* or'ed to an account's `per`: its flows wait for their name */
 #define WEIR_LIMIT_OBSERVE 1u /* count and tell, never refuse */
 #define WEIR_LIMIT_FIXED 2u   /* no verdict may take a socket off this row */
+/* Its accounts are made by the guard alone, one an exception: keyed by person and, in `dest`, the
+ * exception's number, which the verdict brings. A total of WEIR_MOST_GRANTED whose word begins at
+ * what was not granted. Absent, or past until_ns: no room. */
+#define WEIR_LIMIT_GRANTED 4u
+#define WEIR_MOST_GRANTED (1ull << 40) /* 1 TiB: far above what the guard lets pass */
 
 struct weir_limit {
   w_u64 bytes; /* total limits: all of it; windowed: the burst (half of the policy's number) */
@@ -65,15 +72,15 @@ struct weir_account_key {
   w_u32 limit; /* row, or weir_limit.account; WEIR_LIMITS: a lease row (block). In records: row */
   w_u32 per;
   w_u64 who;  /* tree id, person, 0 for the host */
-  w_u64 dest; /* destination key, 0 where the limit has none */
+  w_u64 dest; /* destination key, 0 where the limit has none; row WEIR_EXCEPTIONS: the exception */
 };
 struct weir_account {
   w_u64 word;     /* the one atomic word: total: bytes spent; windowed: theoretical arrival time in
                      1/16 ns since boot, so that a charge and its undo are the same whole number */
   w_u64 charged;  /* bytes charged for ever, added only after every level agreed */
   w_u64 refused;  /* bytes refused */
-  w_u64 until_ns; /* lease rows: boot time at which the row ends; their dest: 0 everything, 53 DNS,
-                     else a key */
+  w_u64 until_ns; /* lease rows, exceptions: boot time at which it ends; a lease row's dest: 0
+                     everything, 53 DNS, else a key */
   w_u64 told_ns;  /* last time a refusal of this row was put into the ring */
 };
 
@@ -126,6 +133,8 @@ struct weir_socket {
   w_u32 stopped; /* 1 + the row of its verdict that has no room for its first flight; 0: it goes */
   w_u32 via;     /* its verdict holds over this interface alone; 0: over any */
   w_u32 first_via; /* interface of its first flight; WEIR_SEVERAL: it left by more than one */
+  w_u32 exception; /* whose account its row WEIR_EXCEPTIONS charges; 0: none */
+  w_u32 pad;
 };
 #define WEIR_SOCKET_CLASSIFIED 1u
 #define WEIR_SOCKET_SEQ 2u       /* max_seq is valid */
@@ -146,7 +155,9 @@ struct weir_socket {
 struct weir_verdict {
   w_u64 limits, dest;
   w_u32 generation;
-  w_u32 via; /* index of the interface that the verdict rests on; 0: it holds over any */
+  w_u32 via;       /* index of the interface that the verdict rests on; 0: it holds over any */
+  w_u32 exception; /* with row WEIR_EXCEPTIONS; else 0 */
+  w_u32 pad;
 };
 
 /* ---- prefix: LPM over the 128-bit form ------------------------------------------------------ */

@@ -22,7 +22,7 @@ TEST(limit_table, speaks_the_numbers_of_the_kernel_part) {
   EXPECT_EQ(kRowObserve, WEIR_LIMIT_OBSERVE);
   EXPECT_EQ(kRowFixed, WEIR_LIMIT_FIXED);
   EXPECT_EQ(static_cast<unsigned>(kMaxCharges), WEIR_CHARGES);
-  EXPECT_EQ(kMaxLimits, WEIR_LIMITS);
+  EXPECT_EQ(kMaxLimits, WEIR_POLICY_LIMITS);
 }
 
 TEST(limit_table, has_a_row_for_each_limit_in_bytes) {
