@@ -39,6 +39,8 @@ int cmd_doctor(int argc, char** argv);
 int cmd_release(int argc, char** argv);
 int cmd_status(int argc, char** argv);
 int cmd_why(int argc, char** argv);
+int cmd_my_events(int argc, char** argv);
+int cmd_request(int argc, char** argv);
 int cmd_replay(int argc, char** argv);
 
 }  // namespace weir

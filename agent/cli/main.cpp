@@ -26,13 +26,15 @@ constexpr Command kCommands[] = {
     {"replay", cmd_replay, "tell from captures and event logs what left, and why it matters"},
     {"status", cmd_status, "say what is tight, why, until when"},
     {"why", cmd_why, "print the path of a decision"},
+    {"my-events", cmd_my_events, "list your own reports, and what became of your requests"},
+    {"request", cmd_request, "ask for an exception"},
     {"enroll", cmd_enroll, "make this host one of a collector's"},
     {"doctor", cmd_doctor, "try every control on this host"},
     {"release", cmd_release, "remove what holds without a program"},
 };
 
 // Commands that scripts may expect one day: said plainly rather than taken for a mistake.
-constexpr std::string_view kLater[] = {"inspect", "my-events", "request"};
+constexpr std::string_view kLater[] = {"inspect"};
 
 void print_help(std::FILE* to) {
   fmt::print(to,

@@ -99,6 +99,24 @@ std::vector<std::uint8_t> compile_envelope(Bytes bytes, const std::vector<IpAddr
   return answer_of(header, flatten(*policy, resolvers), bytes_of(envelope->policy));
 }
 
+namespace {
+
+void put_exception(const ExceptionTerms& terms, ExceptionReading& out) {
+  out.person = terms.what.person;
+  out.bytes = terms.what.bytes;
+  out.until_wall_s = terms.until_wall_s;
+  put_text(out.request, terms.request_id);
+  put_text(out.domain, terms.what.domain);
+  if (terms.what.domain.empty() && !terms.what.sets_aside.empty()) {
+    out.address = terms.what.prefix.address.bytes;
+    out.length = terms.what.prefix.length;
+  }
+  for (const std::string& rule : terms.what.sets_aside)
+    if (out.rules < out.rule.size()) put_text(out.rule[out.rules++], rule);
+}
+
+}  // namespace
+
 std::vector<std::uint8_t> read_command(Bytes body) {
   CommandReading reading;
   reading.magic = kCommandReadingMagic;
@@ -108,6 +126,8 @@ std::vector<std::uint8_t> read_command(Bytes body) {
     reading.not_before_wall_s = command->not_before_wall_s;
     reading.expires_wall_s = command->expires_wall_s;
     reading.id = command->id;
+    if (command->lease) reading.lease = *command->lease;
+    if (command->exception) put_exception(*command->exception, reading.exception);
     put_text(reading.host_id, command->host_id);
     put_text(reading.asked, command->asked);
   } else {

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "agent/guard/exceptions.h"
 #include "agent/guard/messages.h"
 #include "core/policy/policy.h"
 #include "platform/files/passing.h"
@@ -157,6 +158,10 @@ bool Engine::read_guard() {
     if (std::holds_alternative<wire::Stop>(*message)) return false;
     if (const auto* given = std::get_if<wire::PolicyGiven>(&*message))
       if (!take_policy(*given, passed)) return false;
+    if (const auto* held = std::get_if<wire::ExceptionsGiven>(&*message))
+      if (!take_exceptions(*held, passed)) return false;
+    if (const auto* asked = std::get_if<wire::RequestGiven>(&*message))
+      if (!take_request(*asked, passed)) return false;
     if (const auto* found = std::get_if<wire::Process>(&*message))
       feed(event_of(found->exec, boot_to_wall_ns_));
     if (const auto* told = std::get_if<wire::CommandTold>(&*message)) outlet_.command(*told, now());
@@ -182,6 +187,29 @@ bool Engine::take_policy(const wire::PolicyGiven& given, const Fd& memory) {
   taken.number = given.number;
   guard_line_.tell(taken);
   feed({now(), PolicyChanged{std::make_shared<const Policy>(std::move(*policy))}});
+  return true;
+}
+
+// All that hold from now on: open flows that one is about are judged again.
+bool Engine::take_exceptions(const wire::ExceptionsGiven& given, const Fd& memory) {
+  std::vector<std::uint8_t> bytes(given.size);
+  if (!memory || given.size != sizeof(ExceptionTable) ||
+      ::pread(memory.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    return false;
+  Result<ExceptionTable> table = ExceptionTable::read(bytes);
+  if (!table) return false;
+  if (sources_.ring != nullptr) read_ring();
+  feed({now(),
+        ExceptionsChanged{std::make_shared<const std::vector<Exception>>(exceptions_of(*table))}});
+  return true;
+}
+
+bool Engine::take_request(const wire::RequestGiven& given, const Fd& memory) {
+  std::vector<std::uint8_t> bytes(given.size);
+  if (!memory ||
+      ::pread(memory.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    return false;
+  outlet_.request(bytes);
   return true;
 }
 

@@ -47,6 +47,8 @@ class Engine {
   void read_packets();
   bool read_guard();                                                   // false: stop
   bool take_policy(const wire::PolicyGiven& given, const Fd& memory);  // false: stop
+  bool take_exceptions(const wire::ExceptionsGiven& given, const Fd& memory);
+  bool take_request(const wire::RequestGiven& given, const Fd& memory);
   void each_second();
   void read_logins();
   Stamp now() const;

@@ -79,6 +79,7 @@ void EngineOutlet::order(const Classify& given) {
   message.destination = given.destination;
   message.trust = static_cast<std::uint32_t>(given.trust);
   message.via = given.via;
+  message.exception = given.exception;
   guard_.tell(message);
   if (classified_.size() < kMaxClassified) classified_.insert(given.cookie);
 }
@@ -128,6 +129,12 @@ void EngineOutlet::audit(const Event& event) {
 
 void EngineOutlet::command(const wire::CommandTold& told, const Stamp& at) {
   if (spooler_ != nullptr) spooler_->offer(SpoolLane::audit, record_of(told, at));
+}
+
+void EngineOutlet::request(Bytes bytes) {
+  if (spooler_ == nullptr) return;
+  if (std::optional<std::string> record = request_record_of(bytes))
+    spooler_->offer(SpoolLane::audit, std::move(*record));
 }
 
 void EngineOutlet::tell_spool_losses() {

@@ -56,6 +56,7 @@ class EngineOutlet : public Outlet {
   // From now on; `spooler` outlives this.
   void use(Spooler* spooler) { spooler_ = spooler; }
   void audit(const Event& event);  // the collector gets it if it is one of the audit lane
+  void request(Bytes bytes);       // weir.v1.ExceptionRequest; what is none is dropped
   void command(const wire::CommandTold& told, const Stamp& at);  // likewise
   void tell_spool_losses();  // what found no room since it was last called, as a gap
   void session(const Session& session, const Stamp& at);

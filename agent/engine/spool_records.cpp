@@ -52,6 +52,15 @@ std::string record_of(const wire::CommandTold& told, const Stamp& at) {
   return record.SerializeAsString();
 }
 
+std::optional<std::string> request_record_of(Bytes bytes) {
+  v1::Record record;
+  v1::ExceptionRequest& request = *record.mutable_exception_request();
+  if (!request.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) ||
+      request.id().empty() || !request.has_person())
+    return std::nullopt;
+  return record.SerializeAsString();
+}
+
 std::optional<std::string> audit_record_of(const Event& event) {
   if (const Gap* gap = std::get_if<Gap>(&event.body)) return record_of(*gap);
   if (!std::holds_alternative<Session>(event.body) &&

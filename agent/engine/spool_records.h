@@ -11,6 +11,9 @@
 
 namespace weir {
 
+// Of serialized weir.v1.ExceptionRequest; nothing: it is none.
+std::optional<std::string> request_record_of(Bytes bytes);
+
 std::string record_of(const Report& report);  // without texts: the collector renders reasons
 std::string record_of(const UsageRow& row);
 std::string record_of(const Gap& gap);

@@ -25,12 +25,12 @@ struct VerbRow {
 constexpr std::array<VerbRow, 9> kVerbs{{{"", Doer::nobody},
                                          {"block_destination", Doer::nobody},
                                          {"isolate", Doer::nobody},
-                                         {"undo", Doer::nobody},
-                                         {"except", Doer::nobody},
+                                         {"undo", Doer::guard},
+                                         {"except", Doer::guard},
                                          {"send_health", Doer::uplink},
                                          {"renew_certificate", Doer::uplink},
                                          {"forget_person", Doer::nobody},
-                                         {"deny_request", Doer::nobody}}};
+                                         {"deny_request", Doer::guard}}};
 
 }  // namespace
 
@@ -42,6 +42,7 @@ std::string_view name_of_verb(std::uint32_t verb) {
 }
 
 CommandEnded Commands::refused(CommandRefusal why, std::string words) {
+  now_.exceptions.reset();
   now_.why = why;
   now_.words = std::move(words);
   now_.outcome = why == CommandRefusal::expired ? CommandOutcome::expired : CommandOutcome::refused;
@@ -85,7 +86,7 @@ bool Commands::is_late(std::uint64_t now_ns) const {
 }
 
 std::optional<CommandEnded> Commands::read(int status, const PolicyTrust& trust, std::int64_t wall,
-                                           std::uint64_t now_ns) {
+                                           std::uint64_t now_ns, const Next& next) {
   const int fd = std::exchange(answer_, -1);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
     ::close(fd);
@@ -112,6 +113,11 @@ std::optional<CommandEnded> Commands::read(int status, const PolicyTrust& trust,
     return count(now_);
   }
   const bool built = doer_of(now_.verb) != Doer::nobody;
+  if (doer_of(now_.verb) == Doer::guard) {
+    NextTable table = next(*read);
+    if (table.why != CommandRefusal::none) return refused(table.why, std::move(table.words));
+    now_.exceptions = std::move(table.table);
+  }
   now_.outcome = built ? CommandOutcome::done : CommandOutcome::refused;
   now_.why = built ? CommandRefusal::none : CommandRefusal::not_built;
   if (!built) now_.words = name_of_verb(now_.verb);
@@ -120,7 +126,17 @@ std::optional<CommandEnded> Commands::read(int status, const PolicyTrust& trust,
            static_cast<std::uint32_t>(now_.why), 0},
           wall))
     return refused(CommandRefusal::too_many);
-  if (line_.ask(KeptFile::done_commands, done_.bytes(), now_ns)) return std::nullopt;
+  table_first_ = now_.exceptions.has_value();
+  return remember(now_ns);
+}
+
+// What is to hold first: with an id that was taken and nothing that holds it would be lost, the
+// other way round it is done again, to the same end.
+std::optional<CommandEnded> Commands::remember(std::uint64_t now_ns) {
+  const bool asked = table_first_
+                         ? line_.ask(KeptFile::exceptions, now_.exceptions->bytes(), now_ns)
+                         : line_.ask(KeptFile::done_commands, done_.bytes(), now_ns);
+  if (asked) return std::nullopt;
   done_.remove(now_.id);
   return refused(CommandRefusal::failed, "it could not be handed over to be remembered");
 }
@@ -128,6 +144,7 @@ std::optional<CommandEnded> Commands::read(int status, const PolicyTrust& trust,
 std::optional<CommandEnded> Commands::kept(std::uint64_t now_ns) {
   std::optional<bool> kept = line_.hear(now_ns);
   if (!kept) return std::nullopt;
+  if (*kept && std::exchange(table_first_, false)) return remember(now_ns);
   if (*kept) return count(now_);
   done_.remove(now_.id);
   return refused(CommandRefusal::failed, "it could not be remembered on the disk");

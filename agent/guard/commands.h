@@ -5,10 +5,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
 #include "agent/guard/done_commands.h"
+#include "agent/guard/exceptions.h"
 #include "agent/guard/keeping.h"
 #include "agent/guard/sealed_memory.h"
 #include "agent/guard/signed_reading.h"
@@ -18,7 +20,7 @@ namespace weir {
 
 // Who does what a verb says. A verb that this version knows and nobody does is refused by its name.
 // To add one: its line in commands.cpp, and what it does in Guard::carry_out().
-enum class Doer : std::uint8_t { nobody, uplink };
+enum class Doer : std::uint8_t { nobody, uplink, guard };
 Doer doer_of(std::uint32_t verb);  // CommandBody.Verb
 std::string_view name_of_verb(std::uint32_t verb);
 
@@ -31,6 +33,7 @@ struct CommandEnded {
   std::string asked;  // who asks and why, as was signed
   CountedKeys keys;   // who has signed
   bool again = false;
+  std::optional<ExceptionTable> exceptions;  // that are to hold, of a verb that is the guard's
 };
 
 struct CommandCounters {
@@ -48,20 +51,24 @@ class Commands {
   bool reads() const { return answer_ >= 0; }
   bool busy() const { return reads() || line_.waits(); }
   bool is_late(std::uint64_t now_ns) const;  // the child
-  // Something: it ended. Nothing: kept() will say when it is on the disk.
+  // Something: it ended. Nothing: kept() will say when it is on the disk. `next`: what a verb that
+  // is the guard's would come to.
+  using Next = std::function<NextTable(const CommandReading&)>;
   std::optional<CommandEnded> read(int status, const PolicyTrust& trust, std::int64_t wall_s,
-                                   std::uint64_t now_ns);
+                                   std::uint64_t now_ns, const Next& next);
   std::optional<CommandEnded> kept(std::uint64_t now_ns);
   const CommandCounters& counters() const { return counters_; }
 
  private:
   CommandEnded refused(wire::CommandRefusal why, std::string words = "");
+  std::optional<CommandEnded> remember(std::uint64_t now_ns);
   CommandEnded count(CommandEnded ended);
 
   DoneCommands done_;
   KeepLine line_;
-  CommandEnded now_;  // the one that is under way
-  int answer_ = -1;   // memory that the child writes to
+  CommandEnded now_;          // the one that is under way
+  bool table_first_ = false;  // its table of exceptions is on the way to the disk, before its id
+  int answer_ = -1;           // memory that the child writes to
   std::uint64_t began_ns_ = 0;
   CommandCounters counters_;
 };

@@ -32,7 +32,9 @@ inline constexpr int kSpawnAcknowledged = 18;
 inline constexpr int kSpawnIdentity = 19;
 inline constexpr int kSpawnCgroup = 20;  // cgroup.procs of its own cgroup
 inline constexpr int kDone = 21;         // guard, read only: commands of before, done_commands.h
-inline constexpr int kGuardLast = kDone;
+inline constexpr int kExceptions = 22;   // guard, read only: of before, exceptions.h
+inline constexpr int kRequests = 23;     // socketpair: what persons ask for, from `weir run`
+inline constexpr int kGuardLast = kRequests;
 
 // engine
 inline constexpr int kGuard = 3;  // socketpair

@@ -2,7 +2,9 @@
 #include "agent/guard/flat_policy.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace weir {
@@ -20,6 +22,7 @@ const char* damage_of(const FlatHeader& h) {
     return "a row is named that the table does not have";
   if (h.state.first_flight > kMaxFirstFlight) return "first_flight is above 1 MiB";
   if (h.state.verdict_wait_ns > kMaxVerdictWaitNs) return "the wait for a verdict is above 60 s";
+  if (h.rules > kFlatRules || h.pad != 0) return "more rules are named than there is room for";
   if (h.interfaces > kFlatInterfaces) return "more interfaces are named than there is room for";
   for (std::uint32_t n = 0; n < h.interfaces; ++n)
     if (h.interface[n].front() == '\0' || h.interface[n].back() != '\0')
@@ -56,6 +59,15 @@ std::uint64_t FlatPolicy::fixed_rows() const {
   for (std::uint32_t n = 0; n < header->limits; ++n)
     if ((header->table[n].flags & WEIR_LIMIT_FIXED) != 0) rows |= 1ull << n;
   return rows;
+}
+
+std::uint64_t flat_rule(std::string_view id) {
+  return XXH3_64bits(id.data(), id.size());
+}
+
+bool FlatPolicy::has_rule(std::string_view id) const {
+  const std::uint64_t* const end = header->rule + header->rules;
+  return std::find(header->rule, end, flat_rule(id)) != end;
 }
 
 Result<FlatPolicy> read_flat_policy(Bytes bytes) {

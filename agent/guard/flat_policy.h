@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "core/base/bytes.h"
@@ -24,6 +25,7 @@ struct FlatPrefix {
 // filled up with zeros.
 using FlatInterface = std::array<char, 16>;
 inline constexpr std::size_t kFlatInterfaces = 16;  // kMaxNetworks of core/policy/resolvers.h
+inline constexpr std::size_t kFlatRules = 512;      // kMaxRules of core/policy/compile.h
 
 struct FlatHeader {
   std::uint32_t magic = 0;
@@ -39,7 +41,11 @@ struct FlatHeader {
   weir_state state{};
   weir_limit table[WEIR_LIMITS]{};
   FlatInterface interface[kFlatInterfaces] {};
+  std::uint32_t rules = 0, pad = 0;  // in use, of
+  std::uint64_t rule[kFlatRules]{};  // the policy's rules, by flat_rule() of their ids
 };
+
+std::uint64_t flat_rule(std::string_view id);
 
 inline constexpr std::uint32_t kFlatMagic = 0x50465257;  // "WRFP"
 inline constexpr std::size_t kMaxFlatBytes =
@@ -51,6 +57,7 @@ struct FlatPolicy {  // a checked view; `bytes` stay alive under it
 
   std::uint64_t rows() const;        // bit n: row n is in use
   std::uint64_t fixed_rows() const;  // no verdict takes a socket off these
+  bool has_rule(std::string_view id) const;
 };
 
 // `bytes` must be aligned for FlatHeader (a mapping or an allocation is).

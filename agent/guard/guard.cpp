@@ -86,7 +86,8 @@ Guard::Guard(KernelPart kernel, PolicyInForce policy, std::optional<PolicyTrust>
 }
 
 Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
-                          std::optional<PolicyTrust> trust, const DoneCommands& done) {
+                          std::optional<PolicyTrust> trust, const DoneCommands& done,
+                          const ExceptionTable& exceptions) {
   KernelOptions wanted;
   wanted.cgroup = options.cgroup;
   wanted.pin_dir = options.pin_dir;
@@ -101,7 +102,9 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
   if (!options.uplink_cgroup.empty())
     if (auto set = kernel->set_home(options.uplink_cgroup, 0); !set)
       return tl::unexpected(set.error());
-  return Guard(std::move(*kernel), std::move(policy), std::move(trust), done);
+  Guard guard(std::move(*kernel), std::move(policy), std::move(trust), done);
+  guard.adopt_exceptions(exceptions, now_ns());
+  return guard;
 }
 
 void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
@@ -112,14 +115,15 @@ void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
     if (!running_ && now >= start_at_ns_) start_engine(spawner, now);
     uplink_.tend(spawner, now);
     const bool may_offer = may_hear_offers();
-    pollfd wanted[7] = {{signal_fd, POLLIN, 0},
+    pollfd wanted[8] = {{signal_fd, POLLIN, 0},
                         {kernel_.told_poll_fd(), POLLIN, 0},
                         {spawner.fd(), POLLIN, 0},
                         {engine_, POLLIN, 0},
                         {may_offer ? uplink_.fd() : -1, POLLIN, 0},
                         {interfaces_->fd(), POLLIN, 0},
-                        {waits_for_keeper() ? fds::kKeep : -1, POLLIN, 0}};
-    if (::poll(wanted, 7, wait_ms(now)) < 0 && errno != EINTR) return;
+                        {waits_for_keeper() ? fds::kKeep : -1, POLLIN, 0},
+                        {offers_ ? fds::kRequests : -1, POLLIN, 0}};
+    if (::poll(wanted, 8, wait_ms(now)) < 0 && errno != EINTR) return;
     now = now_ns();
     hear_told(now);
     destroy_due(now);
@@ -130,7 +134,9 @@ void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
     if (wanted[2].revents != 0) hear_spawner(spawner, now);
     if (wanted[4].revents != 0) hear_uplink(spawner, now);
     if (wanted[6].revents != 0) hear_keeper(now);
+    if ((wanted[7].revents & POLLIN) != 0) hear_requests();
     if (to_give_) give_policy();
+    if (to_give_exceptions_) give_exceptions();
     if (now >= second_ns_) each_second(spawner, now);
     if (told_ < to_tell_.size()) tell_processes();
     signalfd_siginfo signal{};
@@ -165,14 +171,17 @@ int Guard::wait_ms(std::uint64_t now) const {
   if (auto due = due_->next_due_ns()) until = std::min(until, *due);
   if (!running_) until = std::min(until, start_at_ns_);
   until = std::min(until, uplink_.due_ns());
-  if (told_ < to_tell_.size() || to_give_) until = std::min(until, now + kSecondNs / 1000);
+  if (told_ < to_tell_.size() || to_give_ || to_give_exceptions_)
+    until = std::min(until, now + kSecondNs / 1000);
   return until <= now ? 0 : static_cast<int>((until - now) / 1'000'000 + 1);
 }
 
 void Guard::hear_told(std::uint64_t now) {
   kernel_.poll_told([this, now](const weir_refused& refused) {
+    const bool enforces = policy_.flat.header->enforce != 0;
     bool destroys = refused.account.limit < WEIR_LIMITS &&
-                    (policy_.flat.header->no_hold_rows >> refused.account.limit & 1) != 0;
+                    ((policy_.flat.header->no_hold_rows >> refused.account.limit & 1) != 0 ||
+                     (enforces && refused.account.limit == WEIR_EXCEPTIONS));
     if (destroys) due_->refused(refused, now);
   });
 }
@@ -246,13 +255,18 @@ void Guard::engine_may_answer(bool may) {
   // A new engine knows nobody: it is told who runs. The one allocation after the start.
   if (Result<std::vector<KernelTask>> tasks = kernel_.tasks()) to_tell_ = std::move(*tasks);
   told_ = 0;
+  to_give_exceptions_ = true;
 }
 
 void Guard::obey(const wire::Classify& m, std::uint64_t) {
   if (!session_->is_taken()) return;  // of rows that are gone
-  bool put =
-      kernel_.put_verdict(m.cookie, allowed_limits(policy_.flat, m.limits), m.destination, m.via)
-          .has_value();
+  std::uint64_t limits = allowed_limits(policy_.flat, m.limits);
+  if (m.exception != 0) {
+    // It has ended, which the engine is about to hear: its rows are none to do without.
+    if (policy_.flat.header->enforce == 0 || !exceptions_->holds(m.exception)) return;
+    limits |= std::uint64_t{1} << WEIR_EXCEPTIONS;
+  }
+  bool put = kernel_.put_verdict(m.cookie, limits, m.destination, m.via, m.exception).has_value();
   ++(put ? counters_.classified : counters_.not_classified);
 }
 
@@ -326,6 +340,7 @@ void Guard::each_second(Spawner& spawner, std::uint64_t now) {
   second_ns_ = now + kSecondNs;
   (void)kernel_.expire_blocks(now);
   (void)kernel_.forget_idle_accounts(now);
+  end_exceptions(now);
   while (std::optional<Prefix> ended = leases_->take_ended(now))
     (void)kernel_.remove_prefix(*ended);
   tell_losses();

@@ -13,6 +13,7 @@
 
 #include "agent/guard/commands.h"
 #include "agent/guard/due_sockets.h"
+#include "agent/guard/exceptions.h"
 #include "agent/guard/flat_policy.h"
 #include "agent/guard/interfaces.h"
 #include "agent/guard/leases.h"
@@ -45,11 +46,13 @@ struct GuardCounters {              // told on standard error at the end, and in
   std::uint64_t classified = 0;
   std::uint64_t not_classified = 0;  // the table of verdicts was full
   std::uint64_t blocks = 0;
-  std::uint64_t engines = 0;                  // started
-  std::uint64_t policies = 0, refusals = 0;   // offered ones that came into force, and not
-  std::uint64_t commands_unrecorded = 0;      // no engine was there to write them down
-  std::uint64_t silent = 0;                   // engines ended because nothing was heard of them
-  std::uint64_t damage[wire::kDamages] = {};  // messages that ended an engine, by kind
+  std::uint64_t engines = 0;                      // started
+  std::uint64_t policies = 0, refusals = 0;       // offered ones that came into force, and not
+  std::uint64_t commands_unrecorded = 0;          // no engine was there to write them down
+  std::uint64_t exceptions = 0;                   // that came into force
+  std::uint64_t requests = 0, requests_lost = 0;  // of persons; lost: no engine was there
+  std::uint64_t silent = 0;                       // engines ended because nothing was heard of them
+  std::uint64_t damage[wire::kDamages] = {};      // messages that ended an engine, by kind
 };
 
 class Guard {
@@ -57,7 +60,8 @@ class Guard {
   // Loads or adopts the kernel part and puts the policy in force. An Error: there is no bound.
   // `trust`: with a collector, whom policies and commands are taken from; `done`: those of before.
   static Result<Guard> load(const GuardOptions& options, PolicyInForce policy,
-                            std::optional<PolicyTrust> trust, const DoneCommands& done);
+                            std::optional<PolicyTrust> trust, const DoneCommands& done,
+                            const ExceptionTable& exceptions);
   Guard(Guard&&) noexcept = default;
 
   // Until SIGTERM. `ready_fd` gets one byte once the engine answers, or is late; then it is closed.
@@ -87,6 +91,11 @@ class Guard {
   void carry_out(const CommandEnded& ended);
   void record(const CommandEnded& ended);
   void tell_commands();
+  void take_exceptions(const ExceptionTable& next);
+  void adopt_exceptions(const ExceptionTable& before, std::uint64_t now);
+  void end_exceptions(std::uint64_t now);
+  void give_exceptions();
+  void hear_requests();
   void tell_host_facts();
   bool waits_for_keeper() const;
   bool may_hear_offers() const;
@@ -127,6 +136,9 @@ class Guard {
   // Commands that no engine has heard of yet: one that starts takes a second.
   static constexpr std::size_t kMaxToRecord = 32;
   std::deque<wire::CommandTold> to_record_;
+  std::unique_ptr<ExceptionTable> exceptions_ =
+      std::make_unique<ExceptionTable>(ExceptionTable::none());
+  bool to_give_exceptions_ = false;  // the engine knows others
   std::int64_t since_wall_s_ = 0;
   bool expired_ = false;
   bool to_give_ = false;  // the engine runs by another policy than the kernel

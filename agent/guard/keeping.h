@@ -8,14 +8,16 @@
 #include <optional>
 
 #include "agent/guard/done_commands.h"
+#include "agent/guard/exceptions.h"
 #include "agent/guard/trust.h"
 #include "core/base/bytes.h"
 
 namespace weir {
 
-enum class KeptFile : std::uint32_t { done_commands = 1, trust = 2 };
-inline constexpr std::array<const char*, 3> kKeptFileNames{"", "commands", "trust"};
-inline constexpr std::size_t kMaxKeptFile = sizeof(DoneCommands) + kMaxTrustBytes;
+enum class KeptFile : std::uint32_t { done_commands = 1, trust = 2, exceptions = 3 };
+inline constexpr std::array<const char*, 4> kKeptFileNames{"", "commands", "trust", "exceptions"};
+inline constexpr std::size_t kMaxKeptFile =
+    sizeof(DoneCommands) + kMaxTrustBytes + sizeof(ExceptionTable);
 
 struct KeepRequest {  // and its content, as sealed memory
   std::uint32_t magic = 0;

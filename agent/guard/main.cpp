@@ -128,6 +128,15 @@ DoneCommands done_before() {
   return done;
 }
 
+ExceptionTable exceptions_before() {
+  auto bytes = read_whole(fds::kExceptions, sizeof(ExceptionTable));
+  if (!bytes) return ExceptionTable::none();
+  Result<ExceptionTable> table = ExceptionTable::read(*bytes);
+  if (table) return *table;
+  fmt::print(stderr, "weir-guard: exceptions of before do not hold: {}\n", table.error().sentence);
+  return ExceptionTable::none();
+}
+
 // The last good policy of the collector comes before the file's and the built-in one.
 void prefer_kept(PolicyInForce& policy, const PolicyTrust& trust, Spawner& spawner) {
   auto bytes = read_whole(fds::kKept, kMaxKeptBytes);
@@ -219,8 +228,8 @@ int run(int argc, char** argv) {
     prefer_kept(in_force, *trust, *spawner);
   }
   const bool enforces = in_force.flat.header->enforce != 0;
-  Result<Guard> guard =
-      Guard::load(arguments.guard, std::move(in_force), std::move(trust), done_before());
+  Result<Guard> guard = Guard::load(arguments.guard, std::move(in_force), std::move(trust),
+                                    done_before(), exceptions_before());
   if (!guard && !kernel_takes_bpf()) {
     if (enforces && policy->header->enforce == 0)
       fmt::print(stderr, "weir-guard: the collector's policy enforces, which this kernel can't\n");

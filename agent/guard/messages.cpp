@@ -19,7 +19,7 @@ constexpr bool plain() {
 static_assert(plain<Ready>() && plain<Beat>() && plain<Classify>() && plain<ClassifyAddress>() &&
               plain<Block>() && plain<Forget>() && plain<Process>() && plain<Lost>() &&
               plain<Stop>() && plain<PolicyTaken>() && plain<PolicyGiven>() && plain<Interface>() &&
-              plain<CommandTold>());
+              plain<CommandTold>() && plain<ExceptionsGiven>() && plain<RequestGiven>());
 
 Received<Header> header_of(Bytes datagram) {
   if (datagram.size() > kMaxMessage) return tl::unexpected(Damage::oversized);
@@ -46,7 +46,7 @@ bool sound(const Beat&) {
   return true;
 }
 bool sound(const Classify& m) {
-  return m.cookie != 0 && m.trust < kTrusts;
+  return m.cookie != 0 && m.trust < kTrusts && m.pad == 0;
 }
 bool sound(const Block& m) {
   return m.tree != 0 && m.target < kTargets && m.pad == 0;
@@ -70,6 +70,12 @@ bool sound(const PolicyTaken& m) {
 }
 bool sound(const PolicyGiven& m) {
   return m.number != 0 && m.size != 0;
+}
+bool sound(const ExceptionsGiven& m) {
+  return m.size != 0 && m.pad == 0;
+}
+bool sound(const RequestGiven& m) {
+  return m.size != 0 && m.size <= kMaxRequestBytes && m.pad == 0;
 }
 bool sound(const Interface& m) {
   return m.pad == 0 && m.name.front() != '\0' && m.name.back() == '\0';
@@ -134,6 +140,8 @@ Received<FromEngine> parse_from_engine(Bytes datagram) {
     case Kind::policy:
     case Kind::interface:
     case Kind::command:
+    case Kind::exceptions:
+    case Kind::request:
       break;  // the other direction
   }
   return tl::unexpected(Damage::unknown_kind);
@@ -155,6 +163,10 @@ Received<FromGuard> parse_from_guard(Bytes datagram) {
       return take<FromGuard, Interface>(datagram, *header);
     case Kind::command:
       return take<FromGuard, CommandTold>(datagram, *header);
+    case Kind::exceptions:
+      return take<FromGuard, ExceptionsGiven>(datagram, *header);
+    case Kind::request:
+      return take<FromGuard, RequestGiven>(datagram, *header);
     case Kind::ready:
     case Kind::beat:
     case Kind::classify:

@@ -17,7 +17,7 @@
 
 namespace weir::wire {
 
-inline constexpr std::uint16_t kMessagesVersion = 3;
+inline constexpr std::uint16_t kMessagesVersion = 4;
 
 enum class Kind : std::uint16_t {
   // engine → guard
@@ -35,6 +35,8 @@ enum class Kind : std::uint16_t {
   policy,        // another is in force: weir.v1.Policy is the one descriptor that comes with it
   interface,     // one that the policy's networks name: its index now
   command,       // a command that was carried out or refused: for the audit lane
+  exceptions,    // all that hold: an ExceptionTable is the one descriptor that comes with it
+  request,       // a person asks for one: weir.v1.ExceptionRequest is the descriptor, likewise
 };
 
 // Starts every message. Both ends run on one host: native byte order.
@@ -65,6 +67,9 @@ struct Classify {
   std::uint64_t destination = 0;
   std::uint32_t trust = 0;
   std::uint32_t via = 0;  // index of the interface that it rests on, 0: none
+  // Exception whose account counts beside `limits`, 0: none. One that has ended voids the verdict.
+  std::uint32_t exception = 0;
+  std::uint32_t pad = 0;
 };
 
 struct ClassifyAddress {
@@ -148,13 +153,29 @@ struct CommandTold {
   std::array<char, 64> words{};  // the reason's argument
 };
 
+struct ExceptionsGiven {
+  static constexpr Kind kKind = Kind::exceptions;
+  Header header;
+  std::uint32_t size = 0;  // of the sealed memory
+  std::uint32_t pad = 0;
+};
+
+struct RequestGiven {
+  static constexpr Kind kKind = Kind::request;
+  Header header;
+  std::uint32_t size = 0;  // likewise
+  std::uint32_t pad = 0;
+};
+inline constexpr std::size_t kMaxRequestBytes = 16384;  // 1000 characters, and names
+
 struct Stop {
   static constexpr Kind kKind = Kind::stop;
   Header header;
 };
 
 using FromEngine = std::variant<Ready, Beat, Classify, ClassifyAddress, Block, Forget, PolicyTaken>;
-using FromGuard = std::variant<Process, Lost, Stop, PolicyGiven, Interface, CommandTold>;
+using FromGuard = std::variant<Process, Lost, Stop, PolicyGiven, Interface, CommandTold,
+                               ExceptionsGiven, RequestGiven>;
 
 // The largest message of the table. A receive buffer has one byte more, so that an oversized
 // datagram is seen and not cut to something that parses.

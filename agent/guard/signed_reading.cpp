@@ -12,7 +12,8 @@ namespace {
 using wire::CommandRefusal;
 using wire::TrustRefusal;
 
-constexpr std::uint32_t kVerbs = 8;  // CommandBody.Verb, 0 among them
+constexpr std::uint32_t kExcept = 4;
+constexpr std::uint32_t kVerbs = 9;  // CommandBody.Verb, 0 among them
 
 template <class T>
 Result<T> block_of(Bytes bytes, std::uint32_t magic) {
@@ -48,14 +49,29 @@ SignatureCount count_signatures(std::string_view purpose, Bytes bytes,
   return count;
 }
 
+bool is_sound(const ExceptionReading& e) {
+  constexpr std::array<std::uint8_t, 12> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  if (e.rules < 1 || e.rules > e.rule.size() || e.bytes == 0 || e.pad != 0) return false;
+  for (std::uint32_t n = 0; n < e.rules; ++n)
+    if (e.rule[n].front() == '\0' || e.rule[n].back() != '\0') return false;
+  if (e.request.back() != '\0' || e.domain.back() != '\0' || e.until_wall_s < 0) return false;
+  if (e.person == 0xffffffff) return false;
+  if (e.domain.front() != '\0') return e.length == 0;
+  const bool v4 = std::equal(kMapped.begin(), kMapped.end(), e.address.begin());
+  return e.length <= 128 && e.length >= (v4 ? 96u + 24u : 48u);
+}
+
 Result<CommandReading> read_command_reading(Bytes bytes) {
   Result<CommandReading> read = block_of<CommandReading>(bytes, kCommandReadingMagic);
   if (!read) return read;
   const auto refusal = static_cast<CommandRefusal>(read->refusal);
   if (refusal == CommandRefusal::damaged || refusal == CommandRefusal::unknown_part) return read;
   if (refusal != CommandRefusal::none || read->verb == 0 || read->verb >= kVerbs ||
-      read->host_id.front() == '\0' || read->host_id.back() != '\0' || read->asked.back() != '\0')
+      read->host_id.front() == '\0' || read->host_id.back() != '\0' || read->asked.back() != '\0' ||
+      read->exception.request.back() != '\0')
     return fail("its reader gave an answer that is none");
+  if (read->verb == kExcept && !is_sound(read->exception))
+    return fail("its reader gave an exception that is none");
   return read;
 }
 

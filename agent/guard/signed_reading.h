@@ -13,6 +13,7 @@
 #include "agent/guard/uplink_messages.h"
 #include "core/base/bytes.h"
 #include "core/base/result.h"
+#include "core/policy/exceptions.h"
 
 namespace weir {
 
@@ -38,6 +39,21 @@ Why refusal_of(const SignatureCount& count, const PolicyTrust& trust) {
   return count.known ? Why::threshold : Why::unknown_key;
 }
 
+// What an exception is for; of `deny_request` only whose request it was. Texts end with a zero.
+struct ExceptionReading {
+  std::uint32_t person = 0;  // uid
+  std::uint32_t rules = 0;   // in use, of `rule`
+  std::uint64_t bytes = 0;
+  std::int64_t until_wall_s = 0;                          // 0: lease_s alone says
+  std::array<std::uint8_t, 16> address{};                 // where `domain` is ""
+  std::uint32_t length = 0, pad = 0;                      // bits of it
+  std::array<char, 40> request{};                         // the id that the person was given
+  std::array<char, 256> domain{};                         // that name, and what is below it
+  std::array<std::array<char, 72>, kMaxSetAside> rule{};  // ids
+};
+// Of `except`.
+bool is_sound(const ExceptionReading& exception);
+
 struct CommandReading {
   std::uint32_t magic = 0;
   std::uint32_t refusal =
@@ -46,6 +62,8 @@ struct CommandReading {
   std::uint32_t lease_s = 0;
   std::int64_t not_before_wall_s = 0, expires_wall_s = 0;
   wire::CommandId id{};
+  wire::CommandId lease{};  // of `undo`
+  ExceptionReading exception;
   std::array<char, kMaxGroup + 8> host_id{};  // NUL-terminated, as the others
   std::array<char, 96> asked{};
   std::array<char, 128> words{};  // the refusal's argument

@@ -120,7 +120,11 @@ std::string_view code_of(CommandRefusal refusal) {
                                                                   "command_too_long",
                                                                   "command_not_built",
                                                                   "command_too_many",
-                                                                  "command_failed"};
+                                                                  "command_failed",
+                                                                  "command_over_ceiling",
+                                                                  "command_unknown_rule",
+                                                                  "command_exceptions_full",
+                                                                  "command_no_lease"};
   return kCodes[static_cast<std::size_t>(refusal)];
 }
 

@@ -112,8 +112,12 @@ enum class CommandRefusal : std::uint32_t {
   not_built,
   too_many,  // ids that may not be forgotten yet
   failed,
+  over_ceiling,  // an exception of more bytes, or for longer, than this host gives
+  unknown_rule,  // it sets a rule aside that the policy in force does not have
+  exceptions_full,
+  no_lease,  // nothing of that id is in force
 };
-inline constexpr std::size_t kCommandRefusals = 14;
+inline constexpr std::size_t kCommandRefusals = 18;
 std::string_view code_of(CommandRefusal refusal);  // "command_unknown_key" …
 
 // Why a set of keys was not taken. Those before stay.

@@ -193,6 +193,10 @@ Result<void> CollectorSide::open_folders() {
     return failed("a line to the guard");
   kept_ = Fd(pair[0]);
   keep = Fd(pair[1]);
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+    return failed("a line for requests");
+  requests_out = Fd(pair[0]);
+  requests = Fd(pair[1]);
   return {};
 }
 
@@ -230,6 +234,10 @@ Fd CollectorSide::open_trust() const {
 
 Fd CollectorSide::open_done() const {
   return Fd(::openat(folder_.get(), kKeptFileNames[1], O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+}
+
+Fd CollectorSide::open_exceptions() const {
+  return Fd(::openat(folder_.get(), kKeptFileNames[3], O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
 }
 
 std::optional<bool> CollectorSide::keeps_on_exit() const {

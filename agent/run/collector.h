@@ -35,10 +35,13 @@ class CollectorSide {
   static Result<CollectorSide> start(const CollectorStart& start);
 
   // For the guard (descriptors.h).
+  Fd requests;      // what persons ask for: from requests_out
+  Fd requests_out;  // a size of 32 bits, with sealed memory: weir.v1.ExceptionRequest
   Fd keep, news, spool, spool_read, acknowledged, acknowledged_read, identity;
-  Fd open_kept() const;   // STATE/policy; none if there was no policy yet
-  Fd open_trust() const;  // STATE/trust as it is now
-  Fd open_done() const;   // STATE/commands; none if there was no command yet
+  Fd open_kept() const;        // STATE/policy; none if there was no policy yet
+  Fd open_trust() const;       // STATE/trust as it is now
+  Fd open_done() const;        // STATE/commands; none if there was no command yet
+  Fd open_exceptions() const;  // STATE/exceptions; none if there was none yet
   int cgroup_procs() const { return cgroup_.fd(); }
   const std::string& cgroup() const { return cgroup_.path(); }
   const std::string& collector() const { return start_.collector; }

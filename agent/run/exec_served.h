@@ -60,7 +60,9 @@ bool runs_only_as(const std::string& proc_status, std::uint32_t uid);
 
 // The agent's side: listens until `weir run` ends. Forks; returns in the caller.
 class Process;
-Result<Process> serve_exec(const std::string& socket, const std::string& cgroup);
+struct AskServer;  // asked.h
+Result<Process> serve_exec(const std::string& socket, const std::string& cgroup,
+                           const AskServer& asked);
 
 // The caller's side: the command's and the summary's exit status.
 struct AskOptions {

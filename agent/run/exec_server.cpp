@@ -1,4 +1,5 @@
-// The agent's listener for `weir exec` of other users: see exec_served.h. A process of its own that
+// The agent's listener for what other users ask: `weir exec` (exec_served.h), and `weir my-events`
+// and `weir request` (asked.h). A process of its own that
 // only accepts, checks sizes and counts; each request is served by a child. Bounded everywhere: who
 // connects more than it may is closed at once.
 #include <fcntl.h>
@@ -16,10 +17,13 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <list>
+#include <optional>
 #include <vector>
 
+#include "agent/run/asked.h"
 #include "agent/run/exec_lease.h"
 #include "agent/run/exec_served.h"
 #include "agent/run/state_dir.h"
@@ -38,7 +42,10 @@ constexpr std::size_t kMostWaiting = 64, kMostWaitingOfOne = 4;
 constexpr std::uint64_t kWaitNs = 2'000'000'000;
 constexpr int kAcceptsAtOnce = 64;  // between two looks at the others
 constexpr int kBacklog = 128;
-constexpr int kListener = STDERR_FILENO + 1;
+constexpr int kListener = STDERR_FILENO + 1, kStateFolder = kListener + 1,
+              kRequestsLine = kStateFolder + 1;
+// Questions: each reads up to 128 MB of reports.
+constexpr std::size_t kMostQuestions = 8, kMostQuestionsOfOne = 2;
 constexpr std::uint64_t kStopNs = 5'000'000'000;  // for the runs to end their commands
 
 struct Waiting {
@@ -51,6 +58,25 @@ struct Serving {
   Process process;
   std::uint32_t uid = 0;
 };
+
+// The first thing that a caller says; only its size and first word tell what it is.
+union Said {
+  ExecRequest exec;
+  AskMessage ask;
+  Said() : ask() {}
+};
+
+// Who the caller is for limits and reports: the login uid of its process, where one is set.
+std::optional<std::uint32_t> person_of(const ExecPeer& peer) {
+  Fd folder(::open(fmt::format("/proc/{}", peer.pid).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  Fd login(::openat(folder.get(), "loginuid", O_RDONLY | O_CLOEXEC));
+  char text[16] = {};
+  const bool read = login && ::read(login.get(), text, sizeof text - 1) > 0;
+  pollfd gone{peer.pidfd.get(), POLLIN, 0};
+  if (!folder || ::poll(&gone, 1, 0) != 0) return std::nullopt;  // the number may be another's
+  const auto uid = static_cast<std::uint32_t>(std::strtoul(text, nullptr, 10));
+  return read && uid != 0xffffffff ? uid : peer.uid;
+}
 
 bool know_peer(int fd, ExecPeer& peer) {
   ucred cred{};
@@ -71,9 +97,10 @@ bool know_peer(int fd, ExecPeer& peer) {
 
 class Server {
  public:
-  Server(Fd listener, std::string cgroup)
+  Server(Fd listener, std::string cgroup, const AskServer& asked)
       : listener_(std::move(listener)),
         cgroup_(std::move(cgroup)),
+        asked_(asked),
         signals_({SIGTERM, SIGINT, SIGHUP, SIGCHLD}) {}
 
   [[noreturn]] void run() {
@@ -120,10 +147,15 @@ class Server {
   // True: the connection is served by a child now, or closed.
   bool hear(Waiting& one, bool readable) {
     if (!readable) return boot_now_ns() > one.until_ns;
-    ExecRequest request;
-    ssize_t got = ::recv(one.fd.get(), &request, sizeof request, MSG_DONTWAIT | MSG_TRUNC);
+    Said said;
+    ssize_t got = ::recv(one.fd.get(), &said, sizeof said, MSG_DONTWAIT | MSG_TRUNC);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
     if (got <= 0) return true;
+    if (said.ask.magic == kAskMagic) {
+      hear_question(one, said.ask, static_cast<std::size_t>(got));
+      return true;
+    }
+    const ExecRequest& request = said.exec;
     const char* refusal = damage_of(request, static_cast<std::size_t>(got));
     if (*refusal == '\0' && of(serving_, one.peer.uid) >= kMostRunsOfOne)
       refusal = "you have four commands under a limit already";
@@ -138,6 +170,32 @@ class Server {
     }
     serve(one, request);
     return true;
+  }
+
+  void hear_question(Waiting& one, const AskMessage& message, std::size_t size) {
+    std::string refusal = damage_of(message, size);
+    if (refusal.empty() && (asked_.state < 0 || answering_.size() >= kMostQuestions ||
+                            of(answering_, one.peer.uid) >= kMostQuestionsOfOne))
+      refusal = "the agent answers as many as it can; try again";
+    const std::optional<std::uint32_t> person = person_of(one.peer);
+    if (!person) return;
+    if (!refusal.empty()) {
+      AskEnd end;
+      end.status = 2;
+      refusal += "\n";
+      (void)::send(one.fd.get(), refusal.data(), refusal.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+      (void)::send(one.fd.get(), &end, sizeof end, MSG_DONTWAIT | MSG_NOSIGNAL);
+      return;
+    }
+    Result<Process> child = Process::fork([&] {
+      ::sigprocmask(SIG_SETMASK, &signals_.before(), nullptr);
+      Fd caller = std::move(one.fd);
+      waiting_.clear();
+      listener_.close();
+      serve_asked(std::move(caller), message, *person, asked_);
+      ::_exit(0);
+    });
+    if (child) answering_.push_back({std::move(*child), one.peer.uid});
   }
 
   void serve(Waiting& one, const ExecRequest& request) {
@@ -155,14 +213,18 @@ class Server {
   }
 
   void reap() {
-    for (auto at = serving_.begin(); at != serving_.end();) {
+    for (std::list<Serving>* table : {&serving_, &answering_}) reap(*table);
+  }
+
+  static void reap(std::list<Serving>& table) {
+    for (auto at = table.begin(); at != table.end();) {
       pollfd gone{at->process.pidfd(), POLLIN, 0};
       if (::poll(&gone, 1, 0) != 1) {
         ++at;
         continue;
       }
       (void)at->process.wait();
-      at = serving_.erase(at);
+      at = table.erase(at);
     }
   }
 
@@ -181,7 +243,8 @@ class Server {
   std::string cgroup_;
   SignalFd signals_;
   std::list<Waiting> waiting_;
-  std::list<Serving> serving_;
+  std::list<Serving> serving_, answering_;
+  AskServer asked_;
 };
 
 // The folder is root's and nobody else writes there, so the name in it is ours.
@@ -208,7 +271,8 @@ Result<Fd> listen_at(const std::string& path) {
 
 }  // namespace
 
-Result<Process> serve_exec(const std::string& socket, const std::string& cgroup) {
+Result<Process> serve_exec(const std::string& socket, const std::string& cgroup,
+                           const AskServer& asked) {
   Result<Fd> listener = listen_at(socket);
   if (!listener) return tl::unexpected(listener.error());
   return Process::fork([&] {
@@ -218,9 +282,15 @@ Result<Process> serve_exec(const std::string& socket, const std::string& cgroup)
     // Nothing else of `weir run` stays open here or in a run: its locks end with it.
     int fd = ::dup2(listener->get(), kListener);
     ::fcntl(fd, F_SETFD, FD_CLOEXEC);
-    ::syscall(SYS_close_range, kListener + 1, ~0u, 0);
+    AskServer ours;
+    const int high[] = {::fcntl(asked.state, F_DUPFD, 64), ::fcntl(asked.requests, F_DUPFD, 64)};
+    if (high[0] >= 0) ours.state = ::dup3(high[0], kStateFolder, O_CLOEXEC);
+    if (high[1] >= 0) ours.requests = ::dup3(high[1], kRequestsLine, O_CLOEXEC);
+    if (ours.state < 0) ::close(kStateFolder);
+    if (ours.requests < 0) ::close(kRequestsLine);
+    ::syscall(SYS_close_range, kRequestsLine + 1, ~0u, 0);
     (void)listener->release();
-    Server(Fd(fd), cgroup).run();
+    Server(Fd(fd), cgroup, ours).run();
   });
 }
 

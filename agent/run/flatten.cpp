@@ -129,6 +129,8 @@ std::vector<std::uint8_t> flatten(const Policy& policy, const std::vector<IpAddr
     row.name = kAnswersName;
     header.state.answers = 1ull << header.limits++;
   }
+  for (const Rule& rule : policy.rules)
+    if (header.rules < kFlatRules) header.rule[header.rules++] = flat_rule(rule.id);
   std::vector<FlatPrefix> prefixes;
   name_interfaces(policy, header);
   const Resolvers known(policy, resolvers);

@@ -73,6 +73,7 @@ std::vector<std::string> guard_command(const GuardStart& options) {
   Fd kept = side != nullptr ? side->open_kept() : Fd();
   Fd trust = side != nullptr ? side->open_trust() : Fd();
   Fd done = side != nullptr ? side->open_done() : Fd();
+  Fd exceptions = side != nullptr ? side->open_exceptions() : Fd();
   auto of_side = [&](const Fd CollectorSide::*one) {
     return side != nullptr ? (side->*one).get() : null;
   };
@@ -95,7 +96,9 @@ std::vector<std::string> guard_command(const GuardStart& options) {
       of_side(&CollectorSide::acknowledged),
       of_side(&CollectorSide::identity),
       side != nullptr ? side->cgroup_procs() : null,
-      or_null(done)};
+      or_null(done),
+      or_null(exceptions),
+      of_side(&CollectorSide::requests)};
   std::array<int, wanted.size()> moved{};
   for (std::size_t n = 0; n < wanted.size(); ++n)  // out of each other's way first
     moved[n] = ::fcntl(wanted[n], F_DUPFD, fds::kGuardLast + 1);

@@ -1,6 +1,7 @@
 // `weir run`: see supervisor.h.
 #include "agent/run/supervisor.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <optional>
 
 #include "agent/engine/seal.h"
+#include "agent/run/asked.h"
 #include "agent/run/collector.h"
 #include "agent/run/exec_served.h"
 #include "agent/run/guard_process.h"
@@ -116,9 +118,12 @@ class Supervisor {
 };
 
 // Without it the agent still bounds everybody; only `weir exec` is root's then.
-std::optional<Process> serve_others(const RunOptions& options) {
+std::optional<Process> serve_others(const RunOptions& options, const CollectorSide* collector) {
   if (options.exec_socket.empty()) return std::nullopt;
-  Result<Process> server = serve_exec(options.exec_socket, options.cgroup);
+  Fd state(::open(options.state_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  Result<Process> server =
+      serve_exec(options.exec_socket, options.cgroup,
+                 {state.get(), collector != nullptr ? collector->requests_out.get() : -1});
   if (server) return std::move(*server);
   fmt::print(stderr, "weir run: `weir exec` is not served to other users: {}\n",
              server.error().sentence);
@@ -182,7 +187,7 @@ int run_agent(const RunOptions& options) {
                        options.policy};
   if (auto written = write_running(options.state_dir, running); !written)
     fmt::print(stderr, "weir run: {}\n", written.error().sentence);
-  std::optional<Process> served = serve_others(options);
+  std::optional<Process> served = serve_others(options, collector ? &*collector : nullptr);
   int status = Supervisor(*all, collector ? &*collector : nullptr, options.restart).run();
   if (collector) collector->end();
   if (served) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "core/base/bytes.h"
 #include "core/event/address.h"
@@ -14,6 +15,7 @@
 namespace weir {
 
 struct Policy;
+struct Exception;
 
 // Time is in the event. `boot_ns` (CLOCK_BOOTTIME) orders and measures; `wall_ns` (UTC since 1970)
 // is for people. A capture file knows only wall time: its source puts the running maximum of it
@@ -76,9 +78,10 @@ struct FlowUsage {
 struct AccountSpent {
   SocketRef socket;
   FlowKey flow;
-  std::uint32_t limit = 0;        // row of Policy::limits
-  std::uint64_t destination = 0;  // destination key of the account, 0 where the limit has none
-  std::uint64_t spent = 0;        // bytes charged to the account so far
+  std::uint32_t limit = 0;  // row of Policy::limits
+  // Destination key of the account, 0 where the limit has none; row kExceptionsRow: the exception.
+  std::uint64_t destination = 0;
+  std::uint64_t spent = 0;  // bytes charged to the account so far
 };
 
 struct ProcessStarted {  // after exec, or found at start
@@ -119,6 +122,10 @@ struct PolicyChanged {
   std::shared_ptr<const Policy> policy;
 };
 
+struct ExceptionsChanged {  // all that hold from now on (core/policy/exceptions.h)
+  std::shared_ptr<const std::vector<Exception>> exceptions;
+};
+
 struct HostStarted {
   std::string_view host;  // name, for people
   std::string_view boot_id;
@@ -137,8 +144,9 @@ struct Gap {  // events that were lost, by the counter that says so
 
 struct Tick {};  // at least once a second; closes windows
 
-using EventBody = std::variant<Packet, FlowUsage, AccountSpent, ProcessStarted, ProcessExited,
-                               Session, PolicyChanged, HostStarted, InterfaceSeen, Gap, Tick>;
+using EventBody =
+    std::variant<Packet, FlowUsage, AccountSpent, ProcessStarted, ProcessExited, Session,
+                 PolicyChanged, ExceptionsChanged, HostStarted, InterfaceSeen, Gap, Tick>;
 
 struct Event {
   Stamp at;

@@ -123,6 +123,8 @@ struct Classify {  // which limits this socket is charged to from now on
   std::uint64_t destination = 0;  // key for `per: destination` accounts
   Trust trust = Trust::unspecified;
   std::uint32_t via = 0;  // index of the interface that this rests on; over another it is void
+  // Exception that the flow is charged to beside `limits`, 0: none.
+  std::uint32_t exception = 0;
 };
 
 // The same for every flow to an address that a DNS answer gave: which rows could still apply there,

@@ -29,7 +29,8 @@ Observation Line::State::enrich(const EventBody& body) {
         } else if constexpr (std::is_same_v<T, ProcessStarted> ||
                              std::is_same_v<T, ProcessExited>) {
           processes.on(event);
-        } else if constexpr (std::is_same_v<T, PolicyChanged>) {
+        } else if constexpr (std::is_same_v<T, PolicyChanged> ||
+                             std::is_same_v<T, ExceptionsChanged>) {
           take(event);
         } else if constexpr (std::is_same_v<T, HostStarted>) {
           live = event.tier >= 1 && event.tier <= kLastEnforcingTier;

@@ -92,6 +92,7 @@ void Line::State::judge_flow(JudgedFlow& flow, const Flow& told_flow, std::uint6
   flow.actor = processes.actor_of(flow.socket, flow.key.client.address);
   Verdict verdict = judge_place(flow, told_flow);
   flow.limits = verdict.limits;
+  flow.found = 0;
   if (live && flow.socket.cookie != 0) {
     if (flow.copy == nullptr || flow.copy.get() != &told_flow)
       flow.copy = std::make_unique<Flow>(told_flow);
@@ -124,7 +125,11 @@ void Line::State::judge_flow(JudgedFlow& flow, const Flow& told_flow, std::uint6
 // none, the names that were answered count as well: a claim brings a flow under a rule, it never
 // takes it off one. An outer name of an encrypted hello is such a claim too.
 Verdict Line::State::judge_place(JudgedFlow& flow, const Flow& told_flow) {
-  Verdict verdict = evaluate(*policy, facts_of(flow.place, flow.actor));
+  Facts facts = facts_of(flow.place, flow.actor);
+  const Exception* exception = exception_for(flow.place, flow.actor);
+  if (exception != nullptr) facts.excepted = &exception->sets_aside;
+  Verdict verdict = evaluate(*policy, facts);
+  flow.exception = verdict.excepted ? exception->number : 0;
   const IpAddress& address = flow.key.server.address;
   const std::vector<std::string> answered = destinations.answers().names_at(address, at);
   const std::string& said = flow.place.destination.name;
@@ -141,7 +146,10 @@ Verdict Line::State::judge_place(JudgedFlow& flow, const Flow& told_flow) {
     place.name_proven = false;  // it did not say this name
     place.via = flow.place.via;
     if (!place.approved) place.destination.trust = place.otherwise;
-    Verdict also = evaluate(*policy, facts_of(place, flow.actor));
+    Facts claimed = facts_of(place, flow.actor);
+    if (exception != nullptr && exception == exception_for(place, flow.actor))
+      claimed.excepted = &exception->sets_aside;
+    Verdict also = evaluate(*policy, claimed);
     const std::uint64_t limits = verdict.limits | also.limits;
     const bool stricter = also.decision.action > verdict.decision.action;
     if (stricter || limits != verdict.limits) flow.place = std::move(place);
@@ -155,6 +163,7 @@ Verdict Line::State::judge_place(JudgedFlow& flow, const Flow& told_flow) {
 void Line::State::classify(const JudgedFlow& flow) {
   if (!live || flow.socket.cookie == 0) return;
   Classify order{flow.socket.cookie, flow.limits, flow.place.key, flow.place.destination.trust};
+  order.exception = flow.exception;
   if (flow.place.via != 0) {
     Place claimed = flow.place;
     claimed.approved = claimed.name_proven = false;
@@ -202,9 +211,10 @@ void Line::State::judge_signal(const Signal& signal, const Observation& seen) {
   facts.burst = signal.burst;
   facts.detector = signal.finding.detector;
   Verdict verdict = evaluate(*policy, facts);
-  if (flow != nullptr && flow->judged && (verdict.limits & ~flow->limits) != 0) {
-    flow->limits |= verdict.limits;  // rows that waited for a finding count from here on
-    classify(*flow);
+  if (flow != nullptr && flow->judged) find_rows(*flow, verdict.limits);
+  if (const Exception* exception = exception_for(place, facts.actor)) {
+    facts.excepted = &exception->sets_aside;
+    verdict = evaluate(*policy, facts);
   }
   // What no rule speaks of is told all the same, unless it went where it may go.
   if (verdict.decision.rule.empty() && place.approved) return;
@@ -254,6 +264,7 @@ void Line::State::judge_spent(const AccountSpent& spent) {
     tell_answers(spent.flow, spent.socket, 0, spent.spent);
     return;
   }
+  if (!simulated() && spent.limit == kExceptionsRow) return judge_exception_spent(spent);
   if (simulated() || spent.limit >= policy->limits.size()) {
     ++counters.spent_unknown;
     return;

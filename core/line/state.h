@@ -19,6 +19,7 @@
 #include "core/line/usage.h"
 #include "core/net/flows.h"
 #include "core/policy/evaluate.h"
+#include "core/policy/exceptions.h"
 #include "core/policy/policy.h"
 
 namespace weir {
@@ -48,6 +49,8 @@ struct JudgedFlow {
   Actor actor;
   Place place;
   std::uint64_t limits = 0;
+  std::uint32_t exception = 0;      // number of the one that it is charged to beside them, 0: none
+  std::uint64_t found = 0;          // rows that findings brought, also those set aside
   std::uint64_t waiting = 0;        // simulated accounts: bytes not yet charged
   std::uint64_t simulated = 0;      // simulated accounts: bytes of the ledger that were charged
   std::uint64_t told_rows = 0;      // simulated accounts: rows whose refusal was told
@@ -58,6 +61,11 @@ struct JudgedFlow {
   FlowBytes bytes, usage;           // totals; how much of them is in usage rows
   bool in_usage = false;
   std::unique_ptr<Flow> copy;  // live flows: judged again when the policy changes
+};
+
+struct HeldException {
+  Exception exception;
+  bool over = false;  // spent, or near its end: ordinary rows count
 };
 
 struct Line::State {
@@ -99,6 +107,14 @@ struct Line::State {
              std::uint64_t destination);
   void judge_again();
 
+  // exceptions.cpp
+  const Exception* exception_for(const Place& place, const Actor& actor) const;
+  void take(const ExceptionsChanged& changed);
+  bool end_exceptions();  // true: one has ended
+  void judge_exception_spent(const AccountSpent& spent);
+  void judge_excepted();
+  void find_rows(JudgedFlow& known, std::uint64_t rows);
+
   void add_usage(JudgedFlow& known);
   void settle(const Flow& flow);
 
@@ -123,6 +139,7 @@ struct Line::State {
   std::unordered_map<IpAddress, std::int64_t, IpAddressHash> resolvers_told;  // when again, boot
   std::unordered_map<IpAddress, std::uint64_t, IpAddressHash> widened;        // rows
   std::unordered_map<std::string, Place> signal_places;
+  std::vector<HeldException> exceptions;  // at most kMaxExceptions
 
   JudgedFlow* current = nullptr;  // of the call in progress, as are these:
   std::vector<Signal> signals;

@@ -188,6 +188,14 @@ std::uint64_t rows_of(const Rule& rule) {
   return rows;
 }
 
+std::uint64_t fixed_rows_of(const Policy& policy, const Rule& rule) {
+  std::uint64_t rows = 0;
+  for (std::uint32_t row : rule.limits)
+    if (row < kMaxLimits && row < policy.limits.size() && !policy.limits[row].liftable)
+      rows |= std::uint64_t{1} << row;
+  return rows;
+}
+
 void explain_rule(const Policy& policy, const Rule& rule, Decision& decision) {
   decision.because.push_back({"rule_matched", {rule.id}});
   for (std::uint32_t row : rule.limits) {
@@ -224,6 +232,14 @@ Verdict evaluate(const Policy& policy, const Facts& facts) {
       verdict.decision.because.push_back(
           {"rule_set_aside",
            {rule.id, policy.rules[static_cast<std::size_t>(outcome.aside[i])].id}});
+      continue;
+    }
+    if (facts.excepted != nullptr && rule.action != Action::allow &&
+        one_of(*facts.excepted, rule.id)) {
+      verdict.set_aside.push_back(rule.id);
+      verdict.excepted = true;
+      verdict.limits |= fixed_rows_of(policy, rule);
+      verdict.decision.because.push_back({"rule_excepted", {rule.id}});
       continue;
     }
     if (rule.action != Action::allow) explain_rule(policy, rule, verdict.decision);

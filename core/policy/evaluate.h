@@ -24,13 +24,17 @@ struct Facts {
   // is one. Without it a name is only a claim: it brings a flow under a rule, and never lets
   // `allow` set one aside.
   bool name_proven = false;
+  // Ids of rules that an exception of the person sets aside here, as an `allow` would; their rows
+  // that are not liftable count all the same. Lives as long as the call.
+  const std::vector<std::string>* excepted = nullptr;
 };
 
 struct Verdict {
   Decision decision;
   std::uint64_t limits = 0;            // bit n: row n of Policy::limits counts this flow
   std::vector<std::string> matched;    // ids, in policy order
-  std::vector<std::string> set_aside;  // by an allow
+  std::vector<std::string> set_aside;  // by an allow, or an exception
+  bool excepted = false;               // one by an exception
   Severity severity = Severity::unspecified;
 };
 

@@ -22,6 +22,8 @@ inline constexpr ReasonText kReasonTexts[] = {
     // evaluate: what the rules say
     {"rule_matched", 1, "Rule {0} applies.", "适用规则 {0}。"},
     {"rule_set_aside", 2, "Rule {0} is set aside by {1}.", "规则 {0} 被 {1} 排除。"},
+    {"rule_excepted", 1, "Rule {0} is set aside by an exception of this person.",
+     "规则 {0} 因此人获批的例外而不适用。"},
     {"limit_window", 4, "Rule {0} lets at most {1:bytes} leave in {3:seconds} for each {2:per}.",
      "规则 {0}：每个{2:per}在 {3:seconds}内最多发出 {1:bytes}。"},
     {"limit_total", 3, "Rule {0} lets at most {1:bytes} leave in all for each {2:per}.",
@@ -42,6 +44,10 @@ inline constexpr ReasonText kReasonTexts[] = {
     {"limit_total_spent", 4,
      "Rule {0} lets {1:bytes} leave in all. That is used up: {3:bytes} went to {2}.",
      "规则 {0} 总共允许发出 {1:bytes}。已用完：已向 {2} 发出 {3:bytes}。"},
+    {"exception_spent", 3,
+     "An exception lets this person send {0:bytes} more to {1}. That is used up: {2:bytes} were "
+     "sent by it; the ordinary limits hold again.",
+     "例外允许此人再向 {1} 发出 {0:bytes}。已用完：已凭此发出 {2:bytes}；普通限额重新生效。"},
     {"answers_spent", 4,
      "Servers of this machine may answer others with {0:bytes} in {1:seconds}, {0:half} of it at "
      "once (defaults.answers of the policy). That is used up, here by answers to {2}; {3:bytes} "
@@ -160,6 +166,14 @@ inline constexpr ReasonText kReasonTexts[] = {
     {"command_not_built", 1, "This is not built in this version: {0}.", "本版本尚未实现：{0}。"},
     {"command_too_many", 0, "This host remembers as many commands as it can; try again later.",
      "本机记录的命令已达上限；请稍后再试。"},
+    {"command_over_ceiling", 1, "It asks for more than a host gives: {0}.",
+     "请求超出本机允许的上限：{0}。"},
+    {"command_unknown_rule", 1, "The policy in force has no rule {0}.", "现行策略中没有规则 {0}。"},
+    {"command_exceptions_full", 0,
+     "As many exceptions hold on this host as it takes; try again when one has ended.",
+     "本机生效的例外已达上限；请在其中之一结束后再试。"},
+    {"command_no_lease", 0, "Nothing of that id is in force on this host.",
+     "本机没有该编号的生效措施。"},
     {"command_failed", 1, "This host could not: {0}.", "本机未能执行：{0}。"},
     {"command_done_before", 0, "It was taken before, and is not done a second time.",
      "该命令此前已被接受，不会重复执行。"},

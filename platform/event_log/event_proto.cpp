@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "core/policy/exceptions.h"
 #include "proto/map/enums.h"
 #include "proto/map/policy_proto.h"
 #include "proto/map/text.h"
@@ -98,6 +99,19 @@ struct Putter {
   void operator()(const PolicyChanged& e) const {
     to_proto(*e.policy, *out.mutable_policy_changed()->mutable_policy());
   }
+  void operator()(const ExceptionsChanged& e) const {
+    v1::ExceptionsChanged* to = out.mutable_exceptions_changed();
+    for (const Exception& exception : *e.exceptions) {
+      v1::ExceptionsChanged::Held* one = to->add_exceptions();
+      one->set_number(exception.number);
+      one->set_person_plus_one(person_plus_one(exception.person));
+      one->set_domain(shown(exception.domain));
+      if (exception.domain.empty()) one->set_prefix(exception.prefix.text());
+      for (const std::string& rule : exception.sets_aside) one->add_sets_aside(shown(rule));
+      one->set_bytes(exception.bytes);
+      one->set_until_boot_ns(exception.until_boot_ns);
+    }
+  }
   void operator()(const HostStarted& e) const {
     v1::HostStarted* to = out.mutable_host_started();
     to->mutable_host()->set_name(shown(e.host));
@@ -148,6 +162,7 @@ class Taker {
   EventBody started(const v1::ProcessStarted& in);
   EventBody session(const v1::Session& in);
   EventBody policy(const v1::PolicyChanged& in);
+  EventBody exceptions(const v1::ExceptionsChanged& in);
 
   std::string wrong_;
 };
@@ -218,6 +233,31 @@ EventBody Taker::policy(const v1::PolicyChanged& in) {
   return PolicyChanged{std::make_shared<const Policy>(std::move(*policy))};
 }
 
+EventBody Taker::exceptions(const v1::ExceptionsChanged& in) {
+  std::vector<Exception> all;
+  if (static_cast<std::size_t>(in.exceptions_size()) > kMaxExceptions)
+    refuse(fmt::format("{} exceptions hold at once", in.exceptions_size()));
+  for (const v1::ExceptionsChanged::Held& held : in.exceptions()) {
+    if (!wrong_.empty()) break;
+    Exception one;
+    one.number = held.number();
+    one.person = person(held.person_plus_one());
+    one.domain = held.domain();
+    one.bytes = held.bytes();
+    one.until_boot_ns = held.until_boot_ns();
+    const Result<Prefix> prefix = Prefix::parse(held.prefix());
+    if (one.domain.empty() == held.prefix().empty() || (one.domain.empty() && !prefix))
+      refuse("an exception is for no destination");
+    if (one.domain.empty() && prefix) one.prefix = *prefix;
+    if (static_cast<std::size_t>(held.sets_aside_size()) > kMaxSetAside)
+      refuse(fmt::format("an exception sets {} rules aside", held.sets_aside_size()));
+    else
+      one.sets_aside.assign(held.sets_aside().begin(), held.sets_aside().end());
+    all.push_back(std::move(one));
+  }
+  return ExceptionsChanged{std::make_shared<const std::vector<Exception>>(std::move(all))};
+}
+
 EventBody Taker::body(const v1::Event& in) {
   switch (in.body_case()) {
     case v1::Event::kPacket:
@@ -240,6 +280,8 @@ EventBody Taker::body(const v1::Event& in) {
       return session(in.session());
     case v1::Event::kPolicyChanged:
       return policy(in.policy_changed());
+    case v1::Event::kExceptionsChanged:
+      return exceptions(in.exceptions_changed());
     case v1::Event::kHostStarted: {
       const v1::HostStarted& h = in.host_started();
       return HostStarted{h.host().name(), h.boot_id(), number<std::uint8_t>(h.tier(), "tier")};

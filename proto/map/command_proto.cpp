@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "core/net/suffix.h"
+#include "core/net/zone.h"
 #include "proto/map/text.h"
 #include "weir/v1/agent.pb.h"
 #include "weir/v1/policy.pb.h"
@@ -93,6 +95,77 @@ std::string asked_text(const v1::Reason& reason) {
   return text.substr(0, end);
 }
 
+constexpr std::size_t kMaxRequestIdText = 32, kMaxRuleId = 64, kMaxDomain = 253;
+
+bool is_request_id(const std::string& id) {
+  return id.size() <= kMaxRequestIdText && std::ranges::all_of(id, [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-';
+         });
+}
+
+bool is_host_name(const std::string& name) {
+  return !name.empty() && name.size() <= kMaxDomain && name.front() != '.' &&
+         name.find("..") == std::string::npos && !IpAddress::parse(name) &&
+         std::ranges::all_of(name, [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-' || c == '.' ||
+                  c == '_';
+         });
+}
+
+// "" or what is wrong with it. The name counts where one stands: the address that a report has
+// beside it is where that name led then.
+std::string take_destination(const v1::Destination& in, Exception& out) {
+  if (in.kind_case() != v1::Destination::KIND_NOT_SET) return "its destination is no host's";
+  out.domain = normal_host(in.name());
+  if (!out.domain.empty()) {
+    if (!is_host_name(out.domain)) return "its destination has no name of a host";
+    return is_icann_suffix(out.domain) ? "its destination is a public suffix" : "";
+  }
+  const Result<Prefix> prefix = Prefix::parse(in.address());
+  if (in.address().empty() || !prefix) return "its destination has neither name nor address";
+  out.prefix = *prefix;
+  if (out.prefix.length < (out.prefix.address.is_v4() ? 120 : 48))
+    return "its destination is wider than a /24 or /48";
+  return "";
+}
+
+std::string take_exception(const v1::Exception& in, ExceptionTerms& out) {
+  if (in.has_customers()) return "an exception in customers is not known here";
+  if (!in.has_person() || in.person().user().id_case() != v1::User::kUid ||
+      in.person().user().uid() == kNoPerson)
+    return "it names no person of this host";
+  out.what.person = in.person().user().uid();
+  if (in.sets_aside().empty() || static_cast<std::size_t>(in.sets_aside_size()) > kMaxSetAside)
+    return "it sets not 1 to 8 rules aside";
+  for (const std::string& rule : in.sets_aside()) {
+    if (rule.empty() || rule.size() > kMaxRuleId || shown(rule) != rule) return "a rule has no id";
+    out.what.sets_aside.push_back(rule);
+  }
+  if (in.bytes() == 0) return "it grants no bytes";
+  out.what.bytes = in.bytes();
+  out.until_wall_s = in.has_until() ? in.until().seconds() : 0;
+  if (in.has_until() && out.until_wall_s <= 0) return "its end is no time";
+  return take_destination(in.destination(), out.what);
+}
+
+// Of the verbs that have an exception or a lease: their own fields. "" or what is wrong.
+std::string take_own(const Body& body, CommandTerms& out) {
+  if (body.verb() == Body::undo) {
+    out.lease.emplace();
+    return command_id_of(body.lease_id(), *out.lease)
+               ? ""
+               : "the id of its lease is not 32 hexadecimal digits";
+  }
+  if (body.verb() != Body::except && body.verb() != Body::deny_request) return "";
+  ExceptionTerms& terms = out.exception.emplace();
+  terms.request_id = body.exception().request_id();
+  if (!is_request_id(terms.request_id)) return "its request has no id that this host gives";
+  if (body.verb() == Body::deny_request)
+    return terms.request_id.empty() ? "it is of no request" : "";
+  if (body.lease_s() == 0 && !body.exception().has_until()) return "it has no end";
+  return take_exception(body.exception(), terms);
+}
+
 tl::unexpected<CommandFault> fault(CommandFault::Kind kind, std::string words) {
   return tl::unexpected(CommandFault{kind, std::move(words)});
 }
@@ -125,6 +198,7 @@ tl::expected<CommandTerms, CommandFault> command_from_bytes(Bytes bytes) {
   out.expires_wall_s = body.expires_wall_s();
   out.lease_s = body.lease_s();
   out.asked = asked_text(body.reason());
+  if (std::string wrong = take_own(body, out); !wrong.empty()) return fault(kDamaged, wrong);
   return out;
 }
 

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,18 +13,26 @@
 #include "core/base/bytes.h"
 #include "core/base/command_id.h"
 #include "core/base/result.h"
+#include "core/policy/exceptions.h"
 #include "core/policy/signature.h"
 
 namespace weir {
 
-// What every command has, whatever its verb.
+struct ExceptionTerms {  // number and boot time are the guard's to give
+  Exception what;
+  std::string request_id;         // "" where nobody asked for it
+  std::int64_t until_wall_s = 0;  // 0: none is said
+};
+
 struct CommandTerms {
   CommandIdBytes id{};
   std::uint32_t verb = 0;  // CommandBody.Verb, never 0
   std::string host_id;
   std::int64_t not_before_wall_s = 0, expires_wall_s = 0;
   std::uint32_t lease_s = 0;
-  std::string asked;  // its reason, as one line that prints
+  std::string asked;                        // its reason, as one line that prints
+  std::optional<ExceptionTerms> exception;  // of except; of deny_request its request_id alone
+  std::optional<CommandIdBytes> lease;      // of undo
 };
 
 struct CommandFault {

@@ -115,6 +115,7 @@ class GuardedHost : public testing::Test {
   }
 
   fs::path state() const { return base_ / "state"; }
+  fs::path socket() const { return base_ / "run" / "exec"; }
   fs::path identity() const { return state() / "identity"; }
 
   void start() {
@@ -126,7 +127,7 @@ class GuardedHost : public testing::Test {
       ::dup2(::open("/dev/null", O_WRONLY), STDOUT_FILENO);
       ::execl((base_ / "weir").c_str(), "weir", "run", "--collector", "127.0.0.1:9", "--state",
               state().c_str(), "--pin", (base_ / "bpf").c_str(), "--cgroup", cgroup_.c_str(),
-              nullptr);
+              "--exec-socket", socket().c_str(), nullptr);
       ::_exit(127);
     }
   }
@@ -197,15 +198,17 @@ class GuardedHost : public testing::Test {
     text << std::ifstream(base_ / "errors").rdbuf();
     return text.str();
   }
-  std::string status() {
+  std::string status() { return weir("status --state " + state().string()).second; }
+  // Exit status, and both outputs, of a command of `weir`.
+  std::pair<int, std::string> weir(const std::string& words) {
     std::string text;
-    std::string command = (base_ / "weir").string() + " status --state " + state().string();
-    if (std::FILE* out = ::popen(command.c_str(), "r"); out != nullptr) {
-      char piece[4096];
-      while (std::fgets(piece, sizeof piece, out) != nullptr) text += piece;
-      ::pclose(out);
-    }
-    return text;
+    const std::string command = "LC_ALL=C " + (base_ / "weir").string() + " " + words + " 2>&1";
+    std::FILE* out = ::popen(command.c_str(), "r");
+    if (out == nullptr) return {-1, text};
+    char piece[4096];
+    while (std::fgets(piece, sizeof piece, out) != nullptr) text += piece;
+    const int status = ::pclose(out);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text};
   }
   // Of the first row that the kernel holds; 0: none.
   std::uint64_t kernel_bytes() {

@@ -223,7 +223,7 @@ TEST(line, replayed_log_charges_answers_to_their_own_number_and_the_rest_to_the_
 
 TEST(line, refusal_by_a_row_that_the_policy_does_not_have_is_counted) {
   Host host(enforced());
-  host.spent(kSocket, {kClient, kServer, Transport::tcp}, 63, 1000);
+  host.spent(kSocket, {kClient, kServer, Transport::tcp}, 62, 1000);
   EXPECT_EQ(host.line.counters().spent_unknown, 1u);
 }
 

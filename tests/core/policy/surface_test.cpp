@@ -346,12 +346,12 @@ std::string many_limits(int count, const std::string& when) {
   return with_rules(rules);
 }
 
-TEST(surface, the_sixty_fifth_limit_is_refused_at_its_rule) {
-  const auto policy = parse_policy(many_limits(65, "{trust: unknown}"), "p.yaml");
+TEST(surface, the_sixty_fourth_limit_is_refused_at_its_rule) {
+  const auto policy = parse_policy(many_limits(64, "{trust: unknown}"), "p.yaml");
   ASSERT_FALSE(policy);
   EXPECT_NE(
-      policy.error().sentence.find("p.yaml:72:5: rules[64]: rule 'r64': this is limit 65 of the "
-                                   "policy; the kernel part holds 64"),
+      policy.error().sentence.find("p.yaml:71:5: rules[63]: rule 'r63': this is limit 64 of the "
+                                   "policy; the kernel part holds 63"),
       std::string::npos)
       << policy.error().sentence;
 }

@@ -4,6 +4,7 @@
 #include <deque>
 
 #include "core/event/event.h"
+#include "core/policy/exceptions.h"
 #include "tests/proto/map/any_policy.h"
 #include "tests/proto/map/same.h"
 
@@ -72,6 +73,17 @@ inline EventBody body(AnyEvent& a) {
       return Gap{a.keep(word()), u64()};
     case 9:
       return InterfaceSeen{a.keep(word()), u32()};
+    case 10: {
+      std::vector<Exception> all;
+      for (int n = *rc::gen::inRange(0, 3); n > 0; --n) {
+        Exception one{u32(), u32(), number<bool>() ? "" : word() + ".example", {}, {}, u64(), 0};
+        if (one.domain.empty()) one.prefix = {address(), 128};
+        one.sets_aside = {word()};
+        one.until_boot_ns = number<std::int64_t>();
+        all.push_back(one);
+      }
+      return ExceptionsChanged{std::make_shared<const std::vector<Exception>>(all)};
+    }
     default:
       return Tick{};
   }
@@ -125,6 +137,15 @@ inline bool same(const Session& a, const Session& b) {
 }
 inline bool same(const PolicyChanged& a, const PolicyChanged& b) {
   return same(*a.policy, *b.policy);
+}
+inline bool same(const ExceptionsChanged& a, const ExceptionsChanged& b) {
+  return std::equal(a.exceptions->begin(), a.exceptions->end(), b.exceptions->begin(),
+                    b.exceptions->end(), [](const Exception& x, const Exception& y) {
+                      const auto& [number, person, domain, prefix, sets_aside, bytes, until] = x;
+                      return number == y.number && person == y.person && domain == y.domain &&
+                             prefix == y.prefix && sets_aside == y.sets_aside && bytes == y.bytes &&
+                             until == y.until_boot_ns;
+                    });
 }
 inline bool same(const HostStarted& a, const HostStarted& b) {
   const auto& [host, boot_id, tier] = a;

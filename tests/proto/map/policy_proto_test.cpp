@@ -77,7 +77,7 @@ TEST(policy_proto, more_rows_than_the_kernel_holds_are_refused) {
   for (std::size_t i = 0; i < kMaxLimits; ++i) message.add_limits();
   EXPECT_EQ(why_refused(message), "");
   message.add_limits();
-  EXPECT_NE(why_refused(message).find("limits has 65 rows"), std::string::npos);
+  EXPECT_NE(why_refused(message).find("limits has 64 rows"), std::string::npos);
 }
 
 TEST(policy_proto, a_rule_that_names_a_row_which_is_not_there_is_refused) {

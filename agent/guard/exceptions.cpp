@@ -1,0 +1,179 @@
+// Exceptions in force, and what persons are told: see exceptions.h.
+#include "agent/guard/exceptions.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace weir {
+namespace {
+
+using wire::CommandRefusal;
+
+constexpr std::uint32_t kUndo = 3, kExcept = 4, kDeny = 8;  // CommandBody.Verb
+
+NextTable refused(CommandRefusal why, std::string words = "") {
+  return {why, std::move(words), std::nullopt};
+}
+
+bool is_sound(const HeldLease& one) {
+  return one.number != 0 && one.pad == 0 && one.request.back() == '\0' && is_sound(one.what) &&
+         one.what.bytes <= kMostExceptionBytes;
+}
+
+bool is_sound(const RequestAnswer& one) {
+  return one.outcome >= RequestAnswer::approved && one.outcome <= RequestAnswer::denied &&
+         one.pad == 0 && one.request.back() == '\0' && one.words.back() == '\0';
+}
+
+std::string_view unknown_rule(const ExceptionReading& what, const FlatPolicy& policy) {
+  for (std::uint32_t n = 0; n < what.rules; ++n)
+    if (!policy.has_rule(what.rule[n].data())) return what.rule[n].data();
+  return {};
+}
+
+bool is_same_place(const ExceptionReading& a, const ExceptionReading& b) {
+  return a.person == b.person && a.domain == b.domain && a.address == b.address &&
+         a.length == b.length;
+}
+
+std::uint32_t free_number(const ExceptionTable& table) {
+  std::uint32_t number = table.last_number;
+  do {
+    if (++number == 0) ++number;
+  } while (table.holds(number));
+  return number;
+}
+
+NextTable except(const ExceptionTable& now, const CommandReading& command, const FlatPolicy& policy,
+                 const Now& at) {
+  const ExceptionReading& what = command.exception;
+  std::int64_t until = what.until_wall_s != 0 ? what.until_wall_s : at.wall_s + command.lease_s;
+  if (command.lease_s != 0) until = std::min(until, at.wall_s + command.lease_s);
+  if (until <= at.wall_s) return refused(CommandRefusal::expired);
+  if (until - at.wall_s > kLongestExceptionS)
+    return refused(CommandRefusal::over_ceiling, "an exception ends within 24 h");
+  if (what.bytes > kMostExceptionBytes)
+    return refused(CommandRefusal::over_ceiling, "an exception is for at most 4 GiB");
+  if (policy.header->enforce == 0)
+    return refused(CommandRefusal::failed, "its policy only observes: nothing is to be set aside");
+  if (std::string_view rule = unknown_rule(what, policy); !rule.empty())
+    return refused(CommandRefusal::unknown_rule, std::string(rule));
+  NextTable next{CommandRefusal::none, "", now};
+  ExceptionTable& table = *next.table;
+  // One for the same person and place takes the place of the one before.
+  for (const HeldLease& lease : now.in_force())
+    if (is_same_place(lease.what, what) || lease.id == command.id) table.remove(lease.number);
+  if (table.leases >= table.lease.size()) return refused(CommandRefusal::exceptions_full);
+  HeldLease& lease = table.lease[table.leases];
+  lease = HeldLease();
+  lease.number = table.last_number = free_number(table);
+  ++table.leases;
+  lease.id = command.id;
+  lease.request = what.request;
+  lease.until_wall_s = until;
+  lease.until_boot_ns = at.boot_ns + static_cast<std::uint64_t>(until - at.wall_s) * 1'000'000'000;
+  lease.what = what;
+  if (what.request.front() == '\0') return next;
+  RequestAnswer answer{what.request, RequestAnswer::approved, 0, at.wall_s, until, what.bytes, {}};
+  answer.words = command.asked;
+  table.tell(answer);
+  return next;
+}
+
+NextTable undo(const ExceptionTable& now, const CommandReading& command) {
+  const auto held = std::ranges::find(now.in_force(), command.lease, &HeldLease::id);
+  if (held == now.in_force().end()) return refused(CommandRefusal::no_lease);
+  NextTable next{CommandRefusal::none, "", now};
+  next.table->remove(held->number);
+  for (RequestAnswer& answer : next.table->answer)
+    if (answer.request == held->request && answer.outcome == RequestAnswer::approved)
+      answer.until_wall_s = std::min(answer.until_wall_s, answer.at_wall_s);
+  return next;
+}
+
+NextTable deny(const ExceptionTable& now, const CommandReading& command, const Now& at) {
+  NextTable next{CommandRefusal::none, "", now};
+  RequestAnswer answer{command.exception.request, RequestAnswer::denied, 0, at.wall_s, 0, 0, {}};
+  answer.words = command.asked;
+  next.table->tell(answer);
+  return next;
+}
+
+}  // namespace
+
+ExceptionTable ExceptionTable::none() {
+  ExceptionTable table;
+  table.magic = kExceptionMagic;
+  return table;
+}
+
+Result<ExceptionTable> ExceptionTable::read(Bytes bytes) {
+  ExceptionTable table;
+  if (bytes.size() != sizeof table) return fail("a table of exceptions of another size");
+  std::memcpy(&table, bytes.data(), sizeof table);
+  if (table.magic != kExceptionMagic || table.leases > kMaxExceptions ||
+      table.answers > kMaxAnswers)
+    return fail("no table of exceptions");
+  for (const HeldLease& one : table.in_force())
+    if (!is_sound(one)) return fail("an exception that is none");
+  for (const RequestAnswer& one : table.told())
+    if (!is_sound(one)) return fail("an answer to a request that is none");
+  return table;
+}
+
+Bytes ExceptionTable::bytes() const {
+  return {reinterpret_cast<const std::uint8_t*>(this), sizeof *this};
+}
+
+bool ExceptionTable::holds(std::uint32_t number) const {
+  return std::ranges::find(in_force(), number, &HeldLease::number) != in_force().end();
+}
+
+bool ExceptionTable::remove(std::uint32_t number) {
+  for (std::uint32_t n = 0; n < leases; ++n)
+    if (lease[n].number == number) {
+      lease[n] = lease[--leases];
+      lease[leases] = {};
+      return true;
+    }
+  return false;
+}
+
+void ExceptionTable::tell(const RequestAnswer& one) {
+  std::uint32_t n = 0;
+  while (n < answers && answer[n].request != one.request) ++n;
+  if (n == answers) n = std::min<std::uint32_t>(answers++, kMaxAnswers - 1);
+  answers = std::min<std::uint32_t>(answers, kMaxAnswers);
+  std::copy_backward(answer.begin(), answer.begin() + n, answer.begin() + n + 1);
+  answer[0] = one;
+}
+
+NextTable next_exceptions(const ExceptionTable& now, const CommandReading& command,
+                          const FlatPolicy& policy, const Now& at) {
+  if (command.verb == kExcept) return except(now, command, policy, at);
+  if (command.verb == kUndo) return undo(now, command);
+  if (command.verb == kDeny) return deny(now, command, at);
+  return refused(CommandRefusal::not_built);
+}
+
+std::vector<Exception> exceptions_of(const ExceptionTable& table) {
+  std::vector<Exception> all;
+  for (const HeldLease& lease : table.in_force()) {
+    Exception one;
+    one.number = lease.number;
+    one.person = lease.what.person;
+    one.domain = lease.what.domain.data();
+    one.prefix.address.bytes = lease.what.address;
+    one.prefix.length = static_cast<std::uint8_t>(lease.what.length);
+    for (std::uint32_t n = 0; n < lease.what.rules; ++n)
+      one.sets_aside.emplace_back(lease.what.rule[n].data());
+    one.bytes = lease.what.bytes;
+    one.until_boot_ns = static_cast<std::int64_t>(lease.until_boot_ns);
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+}  // namespace weir

@@ -1,0 +1,89 @@
+// Exceptions in force on this host, and what persons are told of their requests: a fixed table that
+// `weir run` keeps as STATE/exceptions before any of it counts, that the engine gets as sealed
+// memory, and that `weir my-events` and `weir status` read. Pure; native byte order (it never
+// leaves its host).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/guard/flat_policy.h"
+#include "agent/guard/signed_reading.h"
+#include "core/base/bytes.h"
+#include "core/base/result.h"
+#include "core/policy/exceptions.h"
+
+namespace weir {
+
+// The guard's own ceilings, whatever was signed. A day, because an exception outlives no boot and
+// its reason seldom a shift; 4 GiB, because what is larger deserves an approved destination.
+inline constexpr std::uint64_t kMostExceptionBytes = 4ull << 30;
+inline constexpr std::int64_t kLongestExceptionS = 24 * 3600;
+inline constexpr std::size_t kMaxRequestId = 32;
+// Shorter prefixes would be half a provider; the same as for what the engine may name.
+inline constexpr std::uint32_t kShortestException = 48, kShortestExceptionV4 = 96 + 24;
+// What persons are told stands this many answers long; a desk gets a few a week.
+inline constexpr std::size_t kMaxAnswers = 64;
+
+struct HeldLease {
+  wire::CommandId id{};  // of its command: the lease's id
+  std::array<char, kMaxRequestId + 8> request{};
+  std::uint32_t number = 0;  // of its account in the kernel
+  std::uint32_t pad = 0;
+  std::int64_t until_wall_s = 0;
+  std::uint64_t until_boot_ns = 0;
+  ExceptionReading what;
+};
+
+struct RequestAnswer {
+  enum Outcome : std::uint32_t { approved = 1, denied = 2 };
+  std::array<char, kMaxRequestId + 8> request{};
+  std::uint32_t outcome = 0;
+  std::uint32_t pad = 0;
+  std::int64_t at_wall_s = 0, until_wall_s = 0;
+  std::uint64_t bytes = 0;
+  std::array<char, 96> words{};  // who, and why
+};
+
+struct ExceptionTable {
+  std::uint32_t magic = 0, leases = 0, answers = 0;
+  std::uint32_t last_number = 0;
+  std::array<HeldLease, kMaxExceptions> lease{};
+  std::array<RequestAnswer, kMaxAnswers> answer{};  // newest first
+
+  static ExceptionTable none();
+  // An Error: it is not whole. Every field was checked then.
+  static Result<ExceptionTable> read(Bytes bytes);
+  Bytes bytes() const;
+  std::span<const HeldLease> in_force() const { return std::span(lease).first(leases); }
+  std::span<const RequestAnswer> told() const { return std::span(answer).first(answers); }
+  bool holds(std::uint32_t number) const;
+  bool remove(std::uint32_t number);
+  void tell(const RequestAnswer& one);  // the oldest gives way
+};
+inline constexpr std::uint32_t kExceptionMagic = 0x31584557;  // "WEX1"
+
+struct Now {
+  std::int64_t wall_s = 0;
+  std::uint64_t boot_ns = 0;
+};
+
+// The table after a command that the guard does itself (except, undo, deny_request), or why it is
+// not done. Signature, host and times of the command were checked before.
+struct NextTable {
+  wire::CommandRefusal why = wire::CommandRefusal::none;
+  std::string words;
+  std::optional<ExceptionTable> table;
+};
+NextTable next_exceptions(const ExceptionTable& now, const CommandReading& command,
+                          const FlatPolicy& policy, const Now& at);
+
+// As the line takes them.
+std::vector<Exception> exceptions_of(const ExceptionTable& table);
+
+}  // namespace weir

@@ -1,0 +1,102 @@
+// The guard: exceptions come into force, outlive it and end; what persons ask for goes on to the
+// engine unread. See guard.h.
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include <cstdio>
+#include <ctime>
+
+#include "agent/guard/descriptors.h"
+#include "agent/guard/guard.h"
+#include "platform/files/fd.h"
+#include "platform/files/passing.h"
+
+namespace weir {
+namespace {
+
+constexpr int kSend = MSG_DONTWAIT | MSG_NOSIGNAL;
+constexpr std::uint32_t kRequestsAtOnce = 16;
+
+}  // namespace
+
+// The kernel's accounts become those of `next`: first what ends, then what begins.
+void Guard::take_exceptions(const ExceptionTable& next) {
+  for (const HeldLease& lease : exceptions_->in_force())
+    if (!next.holds(lease.number)) (void)kernel_.end_grant(lease.what.person, lease.number);
+  ExceptionTable taken = next;
+  for (const HeldLease& lease : next.in_force()) {
+    if (exceptions_->holds(lease.number)) continue;
+    KernelException granted;
+    granted.number = lease.number;
+    granted.person = lease.what.person;
+    granted.bytes = lease.what.bytes;
+    granted.until_boot_ns = lease.until_boot_ns;
+    if (auto granting = kernel_.grant(granted); !granting) {
+      fmt::print(stderr, "weir-guard: {}\n", granting.error().sentence);
+      taken.remove(lease.number);
+      continue;
+    }
+    ++counters_.exceptions;
+  }
+  *exceptions_ = taken;
+  to_give_exceptions_ = true;
+}
+
+// Of a former guard: one goes on only with its account, which says what was spent of it. So none
+// outlives a boot, or pins that were released.
+void Guard::adopt_exceptions(const ExceptionTable& before, std::uint64_t now) {
+  *exceptions_ = before;
+  for (const HeldLease& lease : before.in_force())
+    if (lease.until_boot_ns <= now || !kernel_.left_of_grant(lease.what.person, lease.number))
+      exceptions_->remove(lease.number);
+  Result<std::vector<KernelAccount>> accounts = kernel_.accounts();
+  if (!accounts) return;
+  for (const KernelAccount& account : *accounts)
+    if (account.key.limit == WEIR_EXCEPTIONS &&
+        !exceptions_->holds(static_cast<std::uint32_t>(account.key.dest)))
+      (void)kernel_.end_grant(static_cast<std::uint32_t>(account.key.who),
+                              static_cast<std::uint32_t>(account.key.dest));
+}
+
+void Guard::end_exceptions(std::uint64_t now) {
+  const ExceptionTable before = *exceptions_;
+  for (const HeldLease& lease : before.in_force()) {
+    if (lease.until_boot_ns > now) continue;
+    (void)kernel_.end_grant(lease.what.person, lease.number);
+    exceptions_->remove(lease.number);
+    to_give_exceptions_ = true;
+  }
+}
+
+void Guard::give_exceptions() {
+  if (engine_ < 0 || !session_ || !session_->ready() || to_give_) return;
+  Result<SealedMemory> memory = SealedMemory::make("weir-exceptions", exceptions_->bytes());
+  if (!memory) return;
+  wire::ExceptionsGiven message;
+  message.size = static_cast<std::uint32_t>(memory->bytes().size());
+  Bytes bytes = wire::seal(message, sequence_);
+  to_give_exceptions_ = !send_with(engine_, bytes, memory->fd(), kSend);
+  if (to_give_exceptions_) --sequence_;  // its queue is full: in a moment
+}
+
+// `weir run` made sure that it is sealed; the engine reads it.
+void Guard::hear_requests() {
+  for (std::uint32_t n = 0; n < kRequestsAtOnce; ++n) {
+    Fd passed;
+    std::uint32_t size = 0;
+    if (receive_with(fds::kRequests, &size, sizeof size, passed) != sizeof size) return;
+    if (!passed || size == 0 || size > wire::kMaxRequestBytes) continue;
+    ++counters_.requests;
+    const bool listens = engine_ >= 0 && session_ && session_->ready();
+    if (listens) {
+      wire::RequestGiven message;
+      message.size = size;
+      Bytes bytes = wire::seal(message, sequence_);
+      if (send_with(engine_, bytes, passed.get(), kSend)) continue;
+      --sequence_;
+    }
+    ++counters_.requests_lost;
+  }
+}
+
+}  // namespace weir

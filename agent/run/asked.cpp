@@ -1,0 +1,65 @@
+// What persons ask the agent, checked and remembered: see asked.h.
+#include "agent/run/asked.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace weir {
+namespace {
+
+constexpr std::int64_t kDayS = 24 * 3600;
+
+}  // namespace
+
+const char* damage_of(const AskMessage& message, std::size_t size) {
+  if (size != sizeof message || message.magic != kAskMagic)
+    return "this agent speaks another version";
+  if ((message.flags & ~(kAskJson | kAskChinese)) != 0) return "an unknown flag";
+  if (message.kind == AskKind::events)
+    return message.days >= 1 && message.days <= kMaxEventDays ? "" : "between 1 and 90 days";
+  if (message.kind != AskKind::request) return "an unknown question";
+  if (message.report.front() == '\0' || message.report.back() != '\0')
+    return "that is no report's id";
+  if (message.reason_size == 0) return "say why: --because TEXT";
+  if (message.reason_size > message.reason.size()) return "the reason is too long";
+  if (message.bytes > kMostExceptionBytes) return "an exception is for at most 4 GiB";
+  if (message.duration_s > kLongestExceptionS) return "an exception lasts at most 24 hours";
+  return "";
+}
+
+AskedTable AskedTable::none() {
+  AskedTable table;
+  table.magic = kAskedMagic;
+  return table;
+}
+
+AskedTable AskedTable::read(Bytes bytes) {
+  AskedTable table;
+  if (bytes.size() != sizeof table) return none();
+  std::memcpy(&table, bytes.data(), sizeof table);
+  bool whole = table.magic == kAskedMagic && table.count <= kMaxAsked;
+  for (const AskedRequest& one : std::span(table.request).first(whole ? table.count : 0))
+    whole = whole && one.id.back() == '\0' && one.report.back() == '\0';
+  return whole ? table : none();
+}
+
+Bytes AskedTable::bytes() const {
+  return {reinterpret_cast<const std::uint8_t*>(this), sizeof *this};
+}
+
+void AskedTable::add(const AskedRequest& one) {
+  if (count == kMaxAsked) {
+    std::copy(request.begin() + 1, request.end(), request.begin());
+    --count;
+  }
+  request[count++] = one;
+}
+
+std::size_t AskedTable::of_day(std::uint32_t person, std::int64_t now_wall_s) const {
+  return static_cast<std::size_t>(std::ranges::count_if(all(), [&](const AskedRequest& one) {
+    return one.person == person && one.at_wall_s > now_wall_s - kDayS &&
+           one.at_wall_s <= now_wall_s + kDayS;
+  }));
+}
+
+}  // namespace weir

@@ -1,0 +1,102 @@
+// `weir my-events` and `weir request`: what a person may ask the running agent beside `weir exec`,
+// over the same socket. The caller's process connects, the kernel says who it is, and only that
+// person's own reports are looked at, by a child without rights. STATE/requests is what was asked.
+//
+//   caller → agent   AskMessage                agent → caller   text in pieces, then AskEnd
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "agent/guard/exceptions.h"
+#include "agent/run/process.h"
+#include "core/base/bytes.h"
+#include "core/base/result.h"
+
+namespace weir {
+
+inline constexpr std::uint32_t kAskMagic = 0x31534157;  // "WAS1": changes with the layout
+enum class AskKind : std::uint32_t { events = 1, request = 2 };
+inline constexpr std::uint32_t kAskJson = 1, kAskChinese = 2;
+inline constexpr std::size_t kMaxReason = 1000;     // characters, of at most four bytes each
+inline constexpr std::uint32_t kMaxEventDays = 90;  // reports are kept as long
+// Of one person: what a collector keeps open of one. Who needs more should talk to somebody.
+inline constexpr std::size_t kMaxRequestsADay = 8;
+inline constexpr std::size_t kMaxAskText = 4u << 20;  // of an answer
+
+struct AskMessage {
+  std::uint32_t magic = kAskMagic;
+  AskKind kind = AskKind::events;
+  std::uint32_t flags = 0;
+  std::uint32_t days = 0;        // of events
+  std::uint64_t bytes = 0;       // asked for; 0: as much as the rule's limit again
+  std::uint32_t duration_s = 0;  // asked for
+  std::uint32_t reason_size = 0;
+  std::array<char, 40> report{};
+  std::array<char, 4 * kMaxReason> reason{};
+};
+
+struct AskEnd {
+  std::uint32_t magic = kAskMagic;
+  std::uint32_t status = 0;  // exit status, see agent/cli/commands.h
+};
+
+// What is wrong with a message, "" for nothing. Pure.
+const char* damage_of(const AskMessage& message, std::size_t size);
+
+// STATE/requests, newest last.
+struct AskedRequest {
+  std::array<char, 40> id{}, report{};
+  std::uint32_t person = 0, duration_s = 0;
+  std::int64_t at_wall_s = 0;
+  std::uint64_t bytes = 0;
+};
+inline constexpr std::size_t kMaxAsked = 256;  // of all persons; the oldest are forgotten
+struct AskedTable {
+  std::uint32_t magic = 0, count = 0;
+  std::array<AskedRequest, kMaxAsked> request{};
+
+  static AskedTable none();
+  static AskedTable read(Bytes bytes);  // what is not whole is none
+  Bytes bytes() const;
+  std::span<const AskedRequest> all() const { return std::span(request).first(count); }
+  void add(const AskedRequest& one);
+  std::size_t of_day(std::uint32_t person, std::int64_t now_wall_s) const;
+};
+inline constexpr std::uint32_t kAskedMagic = 0x31515257;  // "WRQ1"
+
+// What the child without rights makes of it.
+struct AskAnswer {
+  std::uint32_t status = 0;
+  std::string text;    // for the caller
+  std::string record;  // weir.v1.ExceptionRequest, of a request that may go on
+};
+struct AskFacts {
+  AskMessage message;
+  std::uint32_t person = 0;
+  std::int64_t now_wall_s = 0;
+  std::string id;  // that a request gets
+  AskedTable asked;
+  ExceptionTable exceptions;
+};
+// `reports`: descriptors of files of reports, older first; -1: none. Parses them: without rights.
+AskAnswer answer_asked(const AskFacts& facts, std::span<const int> reports);
+
+// Where the agent's server finds what it needs.
+struct AskServer {
+  int state = -1;     // folder
+  int requests = -1;  // to the guard; -1: there is no collector
+};
+// One caller, in a child of the server's. `login`: its login uid where one is set, else its uid.
+void serve_asked(Fd caller, const AskMessage& message, std::uint32_t login,
+                 const AskServer& server);
+
+// The caller's side: the exit status; text goes to standard output, sentences to standard error.
+int ask_agent(const AskMessage& message, const std::string& socket);
+
+}  // namespace weir

@@ -1,0 +1,196 @@
+// The agent's side of what persons ask: see asked.h. Opens files and hands on what a child without
+// rights has made; parses nothing but tables of its own.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "agent/engine/seal.h"
+#include "agent/guard/descriptors.h"
+#include "agent/guard/keeping.h"
+#include "agent/guard/messages.h"
+#include "agent/run/asked.h"
+#include "agent/run/exec_served.h"
+#include "core/base/command_id.h"
+#include "platform/files/passing.h"
+#include "platform/files/small_file.h"
+
+namespace weir {
+namespace {
+
+constexpr std::uint32_t kFailed = 1, kUsage = 2, kNotAllowed = 4;
+constexpr int kSendMs = 2000;      // a caller that does not read loses its answer
+constexpr int kAnswerMs = 20'000;  // 128 MB of reports are read in a few seconds
+
+struct Head {  // of what the child writes, then both texts
+  std::uint32_t status = 0, text = 0, record = 0;
+};
+
+Fd open_at(int folder, const char* name) {
+  return Fd(::openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+}
+
+std::vector<std::uint8_t> read_table(const Fd& file, std::size_t size) {
+  std::vector<std::uint8_t> bytes(size + 1);
+  const ssize_t got = file ? ::pread(file.get(), bytes.data(), bytes.size(), 0) : 0;
+  bytes.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+  return bytes;
+}
+
+bool write_all(int fd, const void* data, std::size_t size) {
+  const char* at = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t put = ::write(fd, at, size);
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) return false;
+    at += put;
+    size -= static_cast<std::size_t>(put);
+  }
+  return true;
+}
+
+[[noreturn]] void read_and_exit(const AskFacts& facts, std::array<Fd, 2>& reports, int answer) {
+  ::dup2(answer, fds::kRecord);  // a number that the seal lets it write to
+  std::array<int, 2> files{};
+  for (std::size_t n = 0; n < files.size(); ++n) {
+    files[n] = reports[n] ? fds::kRecord + 1 + static_cast<int>(n) : -1;
+    if (reports[n]) files[n] = ::fcntl(reports[n].get(), F_DUPFD, 64);
+  }
+  for (std::size_t n = 0; n < files.size(); ++n)
+    if (files[n] >= 0) files[n] = ::dup2(files[n], fds::kRecord + 1 + static_cast<int>(n));
+  ::syscall(SYS_close_range, 0, fds::kRecord - 1, 0);
+  ::syscall(SYS_close_range, fds::kRecord + 3, ~0u, 0);
+  if (!seal_engine(kEngineUser)) ::_exit(1);
+  AskAnswer made = answer_asked(facts, files);
+  made.text.resize(std::min(made.text.size(), kMaxAskText));
+  const Head head{made.status, static_cast<std::uint32_t>(made.text.size()),
+                  static_cast<std::uint32_t>(made.record.size())};
+  const bool written = made.record.size() <= wire::kMaxRequestBytes &&
+                       write_all(fds::kRecord, &head, sizeof head) &&
+                       write_all(fds::kRecord, made.text.data(), made.text.size()) &&
+                       write_all(fds::kRecord, made.record.data(), made.record.size());
+  ::_exit(written ? 0 : 1);
+}
+
+Result<AskAnswer> read_apart(const AskFacts& facts, int state) {
+  std::array<Fd, 2> reports{open_at(state, "reports.jsonl.1"), open_at(state, "reports.jsonl")};
+  Result<Pipe> pipe = Pipe::make();
+  if (!pipe) return tl::unexpected(pipe.error());
+  Result<Process> child = Process::fork([&] { read_and_exit(facts, reports, pipe->writer()); });
+  if (!child) return tl::unexpected(child.error());
+  pipe->close_writer();
+  std::string all;
+  char piece[65536];
+  for (pollfd more{pipe->reader(), POLLIN, 0}; ::poll(&more, 1, kAnswerMs) == 1;) {
+    const ssize_t got = ::read(pipe->reader(), piece, sizeof piece);
+    if (got <= 0 || all.size() > sizeof(Head) + kMaxAskText + wire::kMaxRequestBytes) break;
+    all.append(piece, static_cast<std::size_t>(got));
+  }
+  child->send(SIGKILL);
+  (void)child->wait();
+  Head head;
+  if (all.size() < sizeof head) return fail("the reports could not be read");
+  std::memcpy(&head, all.data(), sizeof head);
+  if (all.size() != sizeof head + head.text + head.record || head.record > wire::kMaxRequestBytes)
+    return fail("the reports could not be read whole");
+  return AskAnswer{head.status, all.substr(sizeof head, head.text),
+                   all.substr(sizeof head + head.text)};
+}
+
+bool send_all(int fd, const void* data, std::size_t size) {
+  pollfd room{fd, POLLOUT, 0};
+  if (::poll(&room, 1, kSendMs) != 1) return false;
+  return ::send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL) == static_cast<ssize_t>(size);
+}
+
+void tell(int caller, std::uint32_t status, std::string_view text) {
+  for (std::size_t at = 0; at < text.size(); at += kMostPiece)
+    if (!send_all(caller, text.data() + at, std::min(kMostPiece, text.size() - at))) return;
+  AskEnd end;
+  end.status = status;
+  (void)send_all(caller, &end, sizeof end);
+}
+
+std::string new_id() {
+  CommandIdBytes id{};
+  if (::getrandom(id.data(), id.size(), 0) != static_cast<ssize_t>(id.size())) return "";
+  return text_of_command_id(id);
+}
+
+// To the guard, which does not read it.
+bool hand_on(const std::string& record, int requests) {
+  Fd memory(::memfd_create("weir-request", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!memory || !write_all(memory.get(), record.data(), record.size()) ||
+      ::fcntl(memory.get(), F_ADD_SEALS,
+              F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
+    return false;
+  const auto size = static_cast<std::uint32_t>(record.size());
+  return send_with(requests, {reinterpret_cast<const std::uint8_t*>(&size), sizeof size},
+                   memory.get(), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+template <std::size_t N>
+void put(std::array<char, N>& out, std::string_view text) {
+  out.fill(0);
+  std::copy_n(text.begin(), std::min(text.size(), N - 1), out.begin());
+}
+
+}  // namespace
+
+void serve_asked(Fd caller, const AskMessage& message, std::uint32_t person,
+                 const AskServer& server) {
+  const bool asks = message.kind == AskKind::request;
+  if (asks && server.requests < 0)
+    return tell(caller.get(), kNotAllowed,
+                "this host reports to no collector: there is nobody who could approve it\n");
+  AskFacts facts;
+  facts.message = message;
+  facts.person = person;
+  facts.now_wall_s = wall_now_ns() / 1'000'000'000;
+  facts.id = new_id();
+  // One request at a time: what is read here is what is written below.
+  Fd lock(asks ? ::openat(server.state, "requests.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+                          0600)
+               : -1);
+  if (asks && (!lock || ::flock(lock.get(), LOCK_EX) != 0))
+    return tell(caller.get(), kFailed, "the agent can't write to its folder\n");
+  facts.asked = AskedTable::read(read_table(open_at(server.state, "requests"), sizeof(AskedTable)));
+  Result<ExceptionTable> held = ExceptionTable::read(
+      read_table(open_at(server.state, kKeptFileNames[3]), sizeof(ExceptionTable)));
+  facts.exceptions = held ? *held : ExceptionTable::none();
+  if (asks && facts.asked.of_day(person, facts.now_wall_s) >= kMaxRequestsADay)
+    return tell(caller.get(), kNotAllowed,
+                fmt::format("you have asked {} times in a day, which is as often as one may\n",
+                            kMaxRequestsADay));
+  Result<AskAnswer> answer = read_apart(facts, server.state);
+  if (!answer) return tell(caller.get(), kFailed, answer.error().sentence + "\n");
+  if (answer->record.empty()) return tell(caller.get(), answer->status, answer->text);
+  AskedRequest one;
+  put(one.id, facts.id);
+  put(one.report, message.report.data());
+  one.person = person;
+  one.duration_s = message.duration_s;
+  one.bytes = message.bytes;
+  one.at_wall_s = facts.now_wall_s;
+  facts.asked.add(one);
+  if (Result<void> kept =
+          replace_file(server.state, "requests", std::string(text_of(facts.asked.bytes())));
+      !kept)
+    return tell(caller.get(), kFailed, kept.error().sentence + "\n");
+  if (!hand_on(answer->record, server.requests))
+    return tell(caller.get(), kFailed, "the agent takes no request now; try again\n");
+  tell(caller.get(), answer->status, answer->text);
+}
+
+}  // namespace weir

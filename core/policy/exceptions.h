@@ -1,0 +1,35 @@
+// Exceptions that hold on this host: what a person may send to one destination although rules of
+// the policy speak against it. Asked for, signed, and taken by the guard; the line applies them
+// where the destination is proven.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/event/address.h"
+#include "core/event/event.h"
+
+namespace weir {
+
+// A desk has a handful of people, each with one or two at a time.
+inline constexpr std::size_t kMaxExceptions = 32;
+inline constexpr std::size_t kMaxSetAside = 8;  // rules of one
+
+struct Exception {
+  std::uint32_t number = 0;  // of its account in the kernel; never 0
+  PersonId person = kNoPerson;
+  std::string domain;                   // that name and what is below it; "": by the address
+  Prefix prefix;                        // where `domain` is ""
+  std::vector<std::string> sets_aside;  // ids of rules
+  std::uint64_t bytes = 0;              // granted
+  std::int64_t until_boot_ns = 0;
+};
+
+// The kernel's row of exceptions, after all rows that a policy may have (WEIR_EXCEPTIONS).
+inline constexpr std::uint32_t kExceptionsRow = 63;
+// Its name in reports: no rule can have it, a rule's id has no '.'.
+inline constexpr const char* kExceptionsRule = "person.exception";
+
+}  // namespace weir

@@ -1,0 +1,197 @@
+// What the guard makes of commands about exceptions: its own ceilings, the table as it is kept, and
+// what persons are told.
+#include "agent/guard/exceptions.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+
+namespace weir {
+namespace {
+
+using wire::CommandRefusal;
+
+constexpr Now kNow{1'800'000'000, 5'000'000'000'000};
+
+struct Flat {
+  Flat() {
+    header.enforce = 1;
+    header.rules = 2;
+    header.rule[0] = flat_rule("uploads");
+    header.rule[1] = flat_rule("daily");
+    policy.header = &header;
+  }
+  FlatHeader header;
+  FlatPolicy policy;
+};
+
+CommandReading except(std::uint8_t id = 1, const char* domain = "files.example") {
+  CommandReading reading;
+  reading.magic = kCommandReadingMagic;
+  reading.verb = 4;
+  reading.lease_s = 3600;
+  reading.id.fill(id);
+  put_text(reading.host_id, "host-1");
+  put_text(reading.asked, "ops: monthly report");
+  ExceptionReading& what = reading.exception;
+  what.person = 1000;
+  what.bytes = 1 << 20;
+  what.rules = 1;
+  put_text(what.rule[0], "uploads");
+  put_text(what.domain, domain);
+  put_text(what.request, "0123");
+  return reading;
+}
+
+template <class T>
+Bytes bytes_of_block(const T& block) {
+  return {reinterpret_cast<const std::uint8_t*>(&block), sizeof block};
+}
+
+class ExceptionCommands : public testing::Test {
+ protected:
+  CommandRefusal next(const CommandReading& command) {
+    NextTable made = next_exceptions(*table, command, flat.policy, kNow);
+    if (made.table) *table = *made.table;
+    EXPECT_EQ(made.table.has_value(), made.why == CommandRefusal::none);
+    EXPECT_TRUE(ExceptionTable::read(table->bytes())) << "every table that is made can be read";
+    return made.why;
+  }
+  Flat flat;
+  std::unique_ptr<ExceptionTable> table = std::make_unique<ExceptionTable>(ExceptionTable::none());
+};
+
+TEST_F(ExceptionCommands, one_within_the_ceilings_holds_and_its_person_is_told) {
+  EXPECT_EQ(next(except()), CommandRefusal::none);
+  ASSERT_EQ(table->leases, 1u);
+  const HeldLease& lease = table->lease[0];
+  EXPECT_EQ(lease.until_wall_s, kNow.wall_s + 3600);
+  EXPECT_EQ(lease.until_boot_ns, kNow.boot_ns + 3600ull * 1'000'000'000);
+  EXPECT_NE(lease.number, 0u);
+  ASSERT_EQ(table->answers, 1u);
+  EXPECT_EQ(table->answer[0].outcome, RequestAnswer::approved);
+  EXPECT_STREQ(table->answer[0].words.data(), "ops: monthly report");
+  const std::vector<Exception> all = exceptions_of(*table);
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_EQ(all[0].person, 1000u);
+  EXPECT_EQ(all[0].domain, "files.example");
+  EXPECT_EQ(all[0].sets_aside, std::vector<std::string>{"uploads"});
+}
+
+TEST_F(ExceptionCommands, above_the_ceilings_or_of_a_rule_that_is_none_are_refused) {
+  CommandReading reading = except();
+  reading.exception.bytes = kMostExceptionBytes + 1;
+  EXPECT_EQ(next(reading), CommandRefusal::over_ceiling);
+  reading = except();
+  reading.lease_s = kLongestExceptionS + 1;
+  EXPECT_EQ(next(reading), CommandRefusal::over_ceiling);
+  reading = except();
+  reading.lease_s = 0;
+  reading.exception.until_wall_s = kNow.wall_s + kLongestExceptionS + 1;
+  EXPECT_EQ(next(reading), CommandRefusal::over_ceiling);
+  reading.exception.until_wall_s = kNow.wall_s - 1;
+  EXPECT_EQ(next(reading), CommandRefusal::expired);
+  reading = except();
+  put_text(reading.exception.rule[0], "upload");
+  EXPECT_EQ(next(reading), CommandRefusal::unknown_rule);
+  flat.header.enforce = 0;
+  EXPECT_EQ(next(except()), CommandRefusal::failed) << "nothing is bounded";
+  EXPECT_EQ(table->leases, 0u);
+}
+
+TEST_F(ExceptionCommands, the_earlier_of_its_two_ends_counts) {
+  CommandReading reading = except();
+  reading.exception.until_wall_s = kNow.wall_s + 60;
+  EXPECT_EQ(next(reading), CommandRefusal::none);
+  EXPECT_EQ(table->lease[0].until_wall_s, kNow.wall_s + 60);
+}
+
+TEST_F(ExceptionCommands, one_for_the_same_person_and_place_replaces_the_one_before) {
+  EXPECT_EQ(next(except(1)), CommandRefusal::none);
+  const std::uint32_t first = table->lease[0].number;
+  EXPECT_EQ(next(except(2)), CommandRefusal::none);
+  ASSERT_EQ(table->leases, 1u);
+  EXPECT_NE(table->lease[0].number, first) << "an account of its own";
+  EXPECT_EQ(next(except(3, "other.example")), CommandRefusal::none);
+  EXPECT_EQ(table->leases, 2u);
+}
+
+TEST_F(ExceptionCommands, a_full_table_takes_no_more_and_loses_none) {
+  for (std::size_t n = 0; n < kMaxExceptions; ++n)
+    ASSERT_EQ(next(except(static_cast<std::uint8_t>(n + 1),
+                          ("a" + std::to_string(n) + ".example").c_str())),
+              CommandRefusal::none);
+  EXPECT_EQ(next(except(99, "b.example")), CommandRefusal::exceptions_full);
+  EXPECT_EQ(table->leases, kMaxExceptions);
+}
+
+TEST_F(ExceptionCommands, undo_ends_the_lease_of_that_id_alone) {
+  next(except(1));
+  next(except(2, "other.example"));
+  CommandReading undo;
+  undo.verb = 3;
+  undo.lease.fill(9);
+  EXPECT_EQ(next(undo), CommandRefusal::no_lease);
+  undo.lease.fill(1);
+  EXPECT_EQ(next(undo), CommandRefusal::none);
+  ASSERT_EQ(table->leases, 1u);
+  EXPECT_STREQ(table->lease[0].what.domain.data(), "other.example");
+  EXPECT_EQ(next(undo), CommandRefusal::no_lease);
+}
+
+TEST_F(ExceptionCommands, a_denial_is_told_and_of_many_answers_the_newest_stay) {
+  CommandReading deny = except();
+  deny.verb = 8;
+  for (int n = 0; n < 70; ++n) {
+    put_text(deny.exception.request, "request-" + std::to_string(n));
+    EXPECT_EQ(next(deny), CommandRefusal::none);
+  }
+  EXPECT_EQ(table->answers, kMaxAnswers);
+  EXPECT_STREQ(table->answer[0].request.data(), "request-69");
+  EXPECT_EQ(table->answer[0].outcome, RequestAnswer::denied);
+  put_text(deny.exception.request, "request-60");
+  next(deny);
+  EXPECT_EQ(table->answers, kMaxAnswers) << "of one request the newest answer";
+  EXPECT_STREQ(table->answer[0].request.data(), "request-60");
+  EXPECT_STREQ(table->answer[1].request.data(), "request-69");
+}
+
+TEST_F(ExceptionCommands, a_table_that_is_not_whole_is_none) {
+  next(except());
+  EXPECT_FALSE(ExceptionTable::read(table->bytes().first(100)));
+  ExceptionTable bad = *table;
+  bad.leases = kMaxExceptions + 1;
+  EXPECT_FALSE(ExceptionTable::read(bad.bytes()));
+  bad = *table;
+  bad.lease[0].what.rules = 0;
+  EXPECT_FALSE(ExceptionTable::read(bad.bytes()));
+  bad = *table;
+  bad.lease[0].what.domain.back() = 'x';
+  EXPECT_FALSE(ExceptionTable::read(bad.bytes()));
+  bad = *table;
+  bad.lease[0].what.bytes = kMostExceptionBytes + 1;
+  EXPECT_FALSE(ExceptionTable::read(bad.bytes()));
+}
+
+TEST(exception_reading, each_field_out_of_its_bounds_makes_the_readers_answer_none) {
+  EXPECT_TRUE(read_command_reading(bytes_of_block(except())));
+  const auto refused = [](auto change) {
+    CommandReading reading = except();
+    change(reading.exception);
+    return !read_command_reading(bytes_of_block(reading));
+  };
+  EXPECT_TRUE(refused([](ExceptionReading& e) { e.rules = 0; }));
+  EXPECT_TRUE(refused([](ExceptionReading& e) { e.rules = 9; }));
+  EXPECT_TRUE(refused([](ExceptionReading& e) { e.rules = 2; })) << "the second has no name";
+  EXPECT_TRUE(refused([](ExceptionReading& e) { e.bytes = 0; }));
+  EXPECT_TRUE(refused([](ExceptionReading& e) { e.person = 0xffffffff; }));
+  EXPECT_TRUE(refused([](ExceptionReading& e) { e.domain.fill('a'); }));
+  EXPECT_TRUE(refused([](ExceptionReading& e) { e.request.fill('a'); }));
+  EXPECT_TRUE(refused([](ExceptionReading& e) { e.length = 128; })) << "name and address";
+  EXPECT_TRUE(refused([](ExceptionReading& e) { e.domain.fill(0), e.length = 32; }))
+      << "wider than a network of one provider";
+}
+
+}  // namespace
+}  // namespace weir
