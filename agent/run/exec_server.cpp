@@ -241,10 +241,10 @@ class Server {
 
   Fd listener_;
   std::string cgroup_;
+  AskServer asked_;
   SignalFd signals_;
   std::list<Waiting> waiting_;
   std::list<Serving> serving_, answering_;
-  AskServer asked_;
 };
 
 // The folder is root's and nobody else writes there, so the name in it is ours.
