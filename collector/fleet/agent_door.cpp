@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <grpcpp/server.h>
+#include <grpcpp/support/byte_buffer.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -26,7 +27,10 @@ constexpr std::chrono::milliseconds kTick{50};
 constexpr std::int64_t kLookMs = 250;  // after streams that say nothing
 constexpr std::int64_t kFlushMs = 1'000;
 constexpr std::int64_t kAskAgainMs = 30'000;     // a command without an answer, on the same stream
+constexpr std::int64_t kWriteWithinMs = 60'000;  // the largest policy takes 17 KB/s
 constexpr std::int64_t kFinishWithinMs = 2'000;  // then the stream is cancelled
+
+using Reactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 
 }  // namespace
 
@@ -37,7 +41,8 @@ struct AgentDoor::Link {
   Service* service = nullptr;  // null: closed
 };
 
-class AgentDoor::Service final : public v1::AgentService::CallbackService {
+class AgentDoor::Service final
+    : public v1::AgentService::WithRawCallbackMethod_Connect<v1::AgentService::Service> {
  public:
   Service(AgentDoorOptions options, Parts parts) : options_(std::move(options)), parts_(parts) {
     link_->service = this;
@@ -55,8 +60,7 @@ class AgentDoor::Service final : public v1::AgentService::CallbackService {
  private:
   class Stream;
 
-  grpc::ServerBidiReactor<v1::ConnectRequest, v1::ConnectResponse>* Connect(
-      grpc::CallbackServerContext* context) override;
+  Reactor* Connect(grpc::CallbackServerContext* context) override;
 
   void stored(std::uint64_t stream, const Appended& appended);
   void greet(Stream& stream, const v1::Hello& hello);
@@ -83,17 +87,18 @@ class AgentDoor::Service final : public v1::AgentService::CallbackService {
   std::thread keeper_;
 };
 
-class AgentDoor::Service::Stream final
-    : public grpc::ServerBidiReactor<v1::ConnectRequest, v1::ConnectResponse> {
+class AgentDoor::Service::Stream final : public Reactor {
  public:
   Stream(Service& service, grpc::CallbackServerContext* context)
       : service_(service), context_(context), opened_ms_(steady_ms()) {}
 
   // All but the three callbacks are called with the service's lock held.
-  void read() { StartRead(&request_); }
   void pump() {
-    if (writing_ || finishing_ms_ != 0 || !outbox_.next(response_)) return;
-    writing_ = true;
+    if (writing_ms_ != 0 || finishing_ms_ != 0) return;
+    std::optional<Outgoing> next = outbox_.next();
+    if (!next) return;
+    writing_ms_ = steady_ms();
+    response_ = buffer_of(std::move(*next));
     StartWrite(&response_);
   }
   void finish(grpc::StatusCode code, const std::string& sentence) {
@@ -129,13 +134,14 @@ class AgentDoor::Service::Stream final
   void read_on() {
     if (reading_ || held_ || in_flight_ >= kMaxInFlight || finishing_ms_ != 0) return;
     reading_ = true;
-    read();
+    StartRead(&request_);
   }
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override {
     std::lock_guard lock(service_.mutex_);
-    writing_ = false;
+    writing_ms_ = 0;
+    response_.Clear();
     if (!ok) finish(grpc::StatusCode::CANCELLED, "");
     pump();
   }
@@ -143,7 +149,6 @@ class AgentDoor::Service::Stream final
 
  private:
   friend class Service;
-  void handle(v1::ConnectRequest& request);
 
   Service& service_;
   grpc::CallbackServerContext* context_;
@@ -153,7 +158,8 @@ class AgentDoor::Service::Stream final
   std::uint32_t host_ = 0;
   std::string host_id_;
   std::int64_t certificate_ends_s_ = 0;
-  bool greeted_ = false, reading_ = false, writing_ = false;
+  bool greeted_ = false, reading_ = false;
+  std::int64_t writing_ms_ = 0;    // since when; 0: not
   std::int64_t finishing_ms_ = 0;  // since when; 0: not
   std::int64_t suspect_ms_ = 0;    // since when another one speaks for this host; 0: none
   std::uint32_t policy_sent_ = 0;
@@ -163,14 +169,10 @@ class AgentDoor::Service::Stream final
   std::optional<Append> held_;
   std::int64_t retry_ms_ = 0;
   Outbox outbox_;
-  v1::ConnectRequest request_;
-  v1::ConnectResponse response_;
+  grpc::ByteBuffer request_, response_;
 };
 
-// ---- opening ------------------------------------------------------------------------------------
-
-grpc::ServerBidiReactor<v1::ConnectRequest, v1::ConnectResponse>* AgentDoor::Service::Connect(
-    grpc::CallbackServerContext* context) {
+Reactor* AgentDoor::Service::Connect(grpc::CallbackServerContext* context) {
   auto* stream = new Stream(*this, context);  // deletes itself in OnDone
   const std::string peer = context->peer();
   std::optional<HostCertificate> certificate =
@@ -235,15 +237,12 @@ void AgentDoor::Service::Stream::OnReadDone(bool ok) {
   if (!ok) {
     std::lock_guard lock(service_.mutex_);
     reading_ = false;
-    finish(grpc::StatusCode::OK, "");
-    return;
+    return finish(grpc::StatusCode::OK, "");
   }
-  handle(request_);
-}
-
-void AgentDoor::Service::Stream::handle(v1::ConnectRequest& request) {
   // Parsing and hashing need no lock: only one read is under way, and only it changes these.
-  visitor_->brought(request.ByteSizeLong());
+  visitor_->brought(request_.Length());
+  v1::ConnectRequest request;
+  const bool read = read_from(request_, request);
   std::optional<Result<Append>> batch;
   if (request.has_batch()) batch = read_batch(*request.mutable_batch(), host_, host_id_);
   if (batch && *batch) pack(**batch);
@@ -258,6 +257,7 @@ void AgentDoor::Service::Stream::handle(v1::ConnectRequest& request) {
   std::lock_guard lock(service_.mutex_);
   reading_ = false;
   if (finishing_ms_ != 0) return;
+  if (!read) return finish(grpc::StatusCode::INVALID_ARGUMENT, "a message can't be read");
   if (greeted_ == request.has_hello())
     return finish(grpc::StatusCode::INVALID_ARGUMENT, "the first message is Hello, and only that");
   if (request.has_hello()) service_.greet(*this, request.hello());
@@ -368,8 +368,6 @@ AgentDoorCounters AgentDoor::Service::counters() const {
   return counters;
 }
 
-// ---- looking after ------------------------------------------------------------------------------
-
 void AgentDoor::Service::look_after() {
   std::int64_t flushed_ms = steady_ms(), looked_ms = 0;
   std::unique_lock lock(mutex_);
@@ -401,6 +399,8 @@ void AgentDoor::Service::look_after(Stream& stream, std::int64_t now_ms, std::in
   if (stream.certificate_ends_s_ <= now_s)
     return stream.finish(grpc::StatusCode::UNAUTHENTICATED,
                          "the certificate has expired: renew it");
+  if (stream.writing_ms_ != 0 && now_ms - stream.writing_ms_ > kWriteWithinMs)
+    return stream.finish(grpc::StatusCode::DEADLINE_EXCEEDED, "what was sent is not read");
   if (stream.held_ && now_ms >= stream.retry_ms_) stream.take(*stream.let_go());
   if (stream.suspect_ms_ == 0 || now_ms - stream.suspect_ms_ < options_.clone_proof_ms) return;
   int alive = 0, proven = 0;

@@ -12,8 +12,10 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <mutex>
@@ -138,6 +140,27 @@ Result<AgentServer> open_agent_server(const AgentServerOptions& options, grpc::S
   if (!opened.server)
     return fail(fmt::format("{}: the agents' door can't be opened", options.address));
   return opened;
+}
+
+grpc::ByteBuffer buffer_of(Outgoing outgoing) {
+  std::array<grpc::Slice, 2> slices{grpc::Slice(outgoing.bytes), grpc::Slice()};
+  if (!outgoing.shared) return {slices.data(), 1};
+  using Held = std::shared_ptr<const std::string>;
+  auto held = std::make_unique<Held>(std::move(outgoing.shared));
+  auto* bytes = const_cast<char*>((*held)->data());  // nobody writes into a slice
+  const std::size_t size = (*held)->size();
+  slices[1] = grpc::Slice(
+      bytes, size, [](void* user) { delete static_cast<Held*>(user); }, held.release());
+  return {slices.data(), 2};
+}
+
+bool read_from(grpc::ByteBuffer& buffer, v1::ConnectRequest& request) {
+  grpc::Slice whole;
+  const bool read =
+      buffer.DumpToSingleSlice(&whole).ok() &&
+      read_request({reinterpret_cast<const char*>(whole.begin()), whole.size()}, request);
+  buffer.Clear();
+  return read;
 }
 
 std::optional<HostCertificate> peer_certificate(const grpc::CallbackServerContext& context) {

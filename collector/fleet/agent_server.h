@@ -9,10 +9,12 @@
 
 #include "collector/fleet/certificates.h"
 #include "collector/fleet/hosts.h"
+#include "collector/fleet/outbox.h"
 #include "core/base/result.h"
 #include "platform/doorman/doorman.h"
 
 namespace grpc {
+class ByteBuffer;
 class CallbackServerContext;
 class Server;
 class Service;
@@ -20,6 +22,10 @@ class Status;
 }  // namespace grpc
 
 namespace weir {
+
+namespace v1 {
+class ConnectRequest;
+}
 
 struct AgentServerOptions {
   std::string address;               // HOST:PORT; port 0: any free one
@@ -37,6 +43,11 @@ struct AgentServer {
 
 // `service` outlives it.
 Result<AgentServer> open_agent_server(const AgentServerOptions& options, grpc::Service& service);
+
+// What is sent, without a copy of what streams share.
+grpc::ByteBuffer buffer_of(Outgoing outgoing);
+// What came, read; lets go of the buffer. False: see read_request().
+bool read_from(grpc::ByteBuffer& buffer, v1::ConnectRequest& request);
 
 // Of the verified peer; nothing: it is no host of ours.
 std::optional<HostCertificate> peer_certificate(const grpc::CallbackServerContext& context);

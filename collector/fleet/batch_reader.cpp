@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <google/protobuf/arena.h>
 #include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
 
 #include <algorithm>
 #include <array>
@@ -15,11 +16,34 @@
 namespace weir {
 namespace {
 
+namespace pb_io = google::protobuf::io;
+using WireFormat = google::protobuf::internal::WireFormatLite;
+
 constexpr int kMaxNesting = 32;
 constexpr std::size_t kMaxColumn =
     256;  // of a text that is searched by; the whole one stays in the record
 constexpr std::size_t kArenaBytes = 8 << 10;  // a report's messages have 2 KiB
 constexpr std::size_t kMaxKeyBytes = 64, kMaxNonceBytes = 64;
+
+// Fields of the batches in a message; nothing: it is damaged.
+std::optional<int> parts_of_batch(pb_io::CodedInputStream& in) {
+  int parts = 0;
+  while (const std::uint32_t tag = in.ReadTag()) {
+    int size = 0;
+    if (tag != WireFormat::MakeTag(v1::ConnectRequest::kBatchFieldNumber,
+                                   WireFormat::WIRETYPE_LENGTH_DELIMITED)) {
+      if (!WireFormat::SkipField(&in, tag)) return std::nullopt;
+      continue;
+    }
+    if (!in.ReadVarintSizeAsInt(&size)) return std::nullopt;
+    const auto limit = in.PushLimit(size);
+    while (const std::uint32_t inner = in.ReadTag())
+      if (++parts > kMaxBatchParts || !WireFormat::SkipField(&in, inner)) return std::nullopt;
+    if (in.BytesUntilLimit() != 0) return std::nullopt;
+    in.PopLimit(limit);
+  }
+  return parts;
+}
 
 bool parse_record(const std::string& bytes, v1::Record& record) {
   google::protobuf::io::CodedInputStream stream(reinterpret_cast<const std::uint8_t*>(bytes.data()),
@@ -123,6 +147,17 @@ bool read_record(v1::SealedRecord& sealed, const std::string& host_id,
 
 Digest chain_hash(Bytes previous_hash, Bytes ciphertext, Bytes key_id, Bytes nonce) {
   return sha256_of({previous_hash, ciphertext, key_id, nonce});
+}
+
+bool read_request(std::string_view bytes, v1::ConnectRequest& request) {
+  const auto* data = reinterpret_cast<const std::uint8_t*>(bytes.data());
+  const int size = static_cast<int>(std::min(bytes.size(), kMaxMessageBytes + 1));
+  pb_io::CodedInputStream look(data, size), in(data, size);
+  const std::optional<int> parts = parts_of_batch(look);
+  if (!parts || (*parts == 0 && bytes.size() > kMaxSmallBytes) || bytes.size() > kMaxMessageBytes)
+    return false;
+  in.SetRecursionLimit(kMaxNesting);
+  return request.ParseFromCodedStream(&in) && in.ConsumedEntireMessage();
 }
 
 Result<Append> read_batch(v1::Batch& batch, std::uint32_t host, const std::string& host_id) {

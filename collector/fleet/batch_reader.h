@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "collector/store/record_store.h"
 #include "core/base/result.h"
@@ -12,6 +13,7 @@ namespace weir {
 
 namespace v1 {
 class Batch;
+class ConnectRequest;
 class Record;
 class Report;
 }  // namespace v1
@@ -23,6 +25,13 @@ inline constexpr std::size_t kMaxMessageBytes = 1 << 20;  // a record (256 KiB) 
 inline constexpr std::uint64_t kMaxSequence = std::uint64_t{1} << 62;
 inline constexpr std::size_t kMaxReportId = 64, kMaxRequestId = 64;
 inline constexpr std::size_t kMaxAskedBytes = 8 << 10;  // 1000 characters of a person, and places
+
+inline constexpr std::size_t kMaxSmallBytes = 64 << 10;  // of a message that is no batch
+inline constexpr int kMaxBatchParts = kMaxBatchRecords + 16;
+
+// A message as it came. False: it is none, or is made of so many tiny parts that it would take
+// forty times its bytes once it is read.
+bool read_request(std::string_view bytes, v1::ConnectRequest& request);
 
 // The sentence: why the stream ends. Takes the batch's bytes out of it.
 Result<Append> read_batch(v1::Batch& batch, std::uint32_t host, const std::string& host_id);

@@ -16,9 +16,12 @@
 
 namespace weir {
 
-namespace v1 {
-class ConnectResponse;
-}
+// A serialized ConnectResponse: `bytes`, then `shared`, which all streams have in common. A policy
+// of a megabyte that thousands don't read is there once.
+struct Outgoing {
+  std::string bytes;
+  std::shared_ptr<const std::string> shared;
+};
 
 class Outbox {
  public:
@@ -27,12 +30,12 @@ class Outbox {
   void policy(std::shared_ptr<const std::string> signed_policy);
   // In this order, each once; the owner bounds how many.
   void trust(std::shared_ptr<const std::string> signed_trust);
-  void command(std::shared_ptr<const std::string> command);
+  void command(const std::shared_ptr<const std::string>& command);  // once until it is sent
   void throttle(StoreLane lane, std::uint32_t wait_ms);
 
   // Welcome first, then acknowledgements, so that a host never waits for a policy to forget; keys
   // before the policy that they sign.
-  bool next(v1::ConnectResponse& message);
+  std::optional<Outgoing> next();
 
  private:
   std::optional<std::int64_t> welcome_ns_;

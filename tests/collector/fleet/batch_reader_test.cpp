@@ -123,6 +123,14 @@ TEST(BatchReader, malformed_batches_end_the_stream) {
   }));
 }
 
+std::size_t shared_ = 0;  // bytes of the last message that streams have in common
+
+bool take(Outbox& outbox, v1::ConnectResponse& message) {
+  std::optional<Outgoing> next = outbox.next();
+  shared_ = next && next->shared ? next->shared->size() : 0;
+  return next && message.ParseFromString(next->bytes + (next->shared ? *next->shared : ""));
+}
+
 TEST(Outbox, a_slow_reader_gets_one_acknowledgement_a_lane_and_the_newest_policy) {
   Outbox outbox;
   auto policy = [](const std::string& envelope) {
@@ -135,12 +143,49 @@ TEST(Outbox, a_slow_reader_gets_one_acknowledgement_a_lane_and_the_newest_policy
     outbox.acknowledge({.lane = StoreLane::alert, .epoch = 1, .sequence = n});
   outbox.policy(policy("new"));
   v1::ConnectResponse message;
-  ASSERT_TRUE(outbox.next(message));
+  ASSERT_TRUE(take(outbox, message));
   ASSERT_EQ(message.acknowledgement().stored_size(), 1);
   EXPECT_EQ(message.acknowledgement().stored(0).sequence(), 1'000u);
-  ASSERT_TRUE(outbox.next(message));
+  ASSERT_TRUE(take(outbox, message));
   EXPECT_EQ(message.policy().envelope(), "new");
-  EXPECT_FALSE(outbox.next(message));
+  EXPECT_EQ(shared_, message.policy().ByteSizeLong()) << "it is there once, whoever reads it";
+  EXPECT_FALSE(take(outbox, message));
+}
+
+TEST(Outbox, a_command_that_waits_is_not_added_again) {
+  Outbox outbox;
+  v1::Command command;
+  command.set_body("body");
+  const auto bytes = std::make_shared<const std::string>(command.SerializeAsString());
+  for (int n = 0; n < 100; ++n) outbox.command(bytes);
+  v1::ConnectResponse message;
+  ASSERT_TRUE(take(outbox, message));
+  EXPECT_EQ(message.command().body(), "body");
+  EXPECT_FALSE(take(outbox, message));
+}
+
+TEST(read_request, a_message_that_would_unfold_is_refused_before_it_is_read) {
+  auto read = [](const v1::ConnectRequest& request) {
+    v1::ConnectRequest again;
+    return read_request(request.SerializeAsString(), again) &&
+           again.SerializeAsString() == request.SerializeAsString();
+  };
+  v1::ConnectRequest request;
+  EXPECT_TRUE(read(request));
+  v1::Batch& batch = *request.mutable_batch();
+  for (std::uint32_t n = 0; n < kMaxBatchRecords; ++n)
+    batch.add_records()->set_ciphertext(std::string(1'000, 'x'));
+  EXPECT_TRUE(read(request));
+  for (int n = 0; n < 20; ++n) batch.add_records();
+  EXPECT_FALSE(read(request)) << "more records than a batch has";
+  request.mutable_hello()->set_version(std::string(1'000, 'x'));
+  EXPECT_TRUE(read(request));
+  request.mutable_hello()->set_version(std::string(kMaxSmallBytes, 'x'));
+  EXPECT_FALSE(read(request)) << "only a batch may be large";
+  for (const std::string& damaged :
+       {std::string("\x12\x05\x08"), std::string("\x12\xff\xff\xff\xff\xff"), std::string("\x07"),
+        std::string("\x12\x02\x22\x05"), std::string(kMaxMessageBytes + 1, '\x08')})
+    EXPECT_FALSE(read_request(damaged, request));
 }
 
 TEST(Outbox, epochs_without_end_do_not_grow_it) {
@@ -148,7 +193,7 @@ TEST(Outbox, epochs_without_end_do_not_grow_it) {
   for (std::uint64_t n = 1; n <= 10'000; ++n)
     outbox.acknowledge({.lane = StoreLane::alert, .epoch = n, .sequence = 1});
   v1::ConnectResponse message;
-  ASSERT_TRUE(outbox.next(message));
+  ASSERT_TRUE(take(outbox, message));
   EXPECT_LE(message.acknowledgement().stored_size(), 24);
 }
 
