@@ -5,14 +5,18 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <optional>
 
 #include "agent/cli/commands.h"
 #include "agent/cli/policy_file.h"
 #include "agent/cli/printer.h"
+#include "agent/guard/keeping.h"
 #include "agent/run/process.h"
 #include "agent/run/state_dir.h"
 #include "agent/wire/report_proto.h"
+#include "core/base/command_id.h"
 #include "core/policy/default_policy.h"
 #include "core/policy/explain.h"
 #include "core/policy/limit_table.h"
@@ -51,7 +55,7 @@ std::vector<Account> fullest(const PinnedTables& tables, const Policy& policy) {
   std::vector<Account> accounts;
   std::uint64_t now = boot_now_ns();
   for (const KernelAccount& each : tables.accounts) {
-    if (each.key.limit >= WEIR_LIMITS) continue;  // a lease
+    if (each.key.limit >= WEIR_EXCEPTIONS) continue;  // a lease, or an exception: told apart
     Account account{each.key, tables.limits[each.key.limit], each.value.charged, 0,
                     each.value.refused};
     if ((account.key.per & WEIR_PER_UNNAMED) != 0) {  // the row's part for flows without a name
@@ -114,6 +118,38 @@ std::string back_in(const Account& account, Language language) {
                      human_seconds(rounded, language));
 }
 
+struct HeldException {
+  HeldLease lease;
+  std::uint64_t left = 0;
+};
+
+// Those of STATE/exceptions that the kernel holds an account for.
+std::vector<HeldException> exceptions_of(const PinnedTables& tables, const std::string& state_dir) {
+  std::ifstream file(state_dir + "/" + kKeptFileNames[3], std::ios::binary);
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  const Result<ExceptionTable> table = ExceptionTable::read(bytes_of(text));
+  std::vector<HeldException> all;
+  for (const HeldLease& lease : table ? table->in_force() : std::span<const HeldLease>())
+    for (const KernelAccount& account : tables.accounts)
+      if (account.key.limit == WEIR_EXCEPTIONS && account.key.dest == lease.number &&
+          account.key.who == lease.what.person && account.value.until_ns > boot_now_ns())
+        all.push_back({lease, left_of(account.value)});
+  return all;
+}
+
+void print_exceptions(const std::vector<HeldException>& all, Language language) {
+  for (const HeldException& one : all)
+    fmt::print(
+        fmt::runtime(either(language,
+                            "exception {}: uid {} to {} beside rule {}: {} left of {}, ends "
+                            "in {}\n",
+                            "例外 {}：用户 {}，去向 {}，规则 {} 之外：剩余 {} / {}，{}后结束\n")),
+        text_of_command_id(one.lease.id), one.lease.what.person, place_of(one.lease.what),
+        one.lease.what.rule[0].data(), human_bytes(one.left, language),
+        human_bytes(one.lease.what.bytes, language),
+        human_seconds((one.lease.until_boot_ns - boot_now_ns()) / 1'000'000'000, language));
+}
+
 void print_text(const RunningAgent& agent, bool alive, const PinnedTables& tables,
                 const Policy& policy, Language language) {
   std::string running =
@@ -147,6 +183,21 @@ void fill(v1::Account& out, const Account& account, const Policy& policy) {
   out.set_bytes_spent(account.spent);
   out.set_bytes_refused(account.refused);
   out.set_refilled_wall_ns(account.refilled_wall_ns);
+}
+
+void fill(v1::Lease& out, const HeldException& held) {
+  const HeldLease& lease = held.lease;
+  out.set_id(text_of_command_id(lease.id));
+  out.set_action(v1::Action::allow);
+  out.mutable_person()->mutable_user()->set_uid(lease.what.person);
+  if (lease.what.domain.front() != '\0')
+    out.mutable_destination()->set_name(place_of(lease.what));
+  else
+    out.mutable_destination()->set_address(place_of(lease.what));
+  out.mutable_until()->set_seconds(lease.until_wall_s);
+  out.mutable_decision()->set_rule(lease.what.rule[0].data());
+  out.set_bytes(lease.what.bytes);
+  out.set_bytes_left(held.left);
 }
 
 v1::Status message_of(const RunningAgent& agent, bool alive, const PinnedTables& tables,
@@ -191,10 +242,15 @@ int cmd_status(int argc, char** argv) {
   if (pushed) policy = pushed->policy;
   const bool expired = pushed && pushed->expires_wall_s <= wall_now_ns() / 1'000'000'000;
   bool alive = ::kill(static_cast<pid_t>(agent->pid), 0) == 0;
-  if (format == "json")
-    fmt::print("{}\n", json_line(message_of(*agent, alive, *tables, *policy)));
-  else
+  const std::vector<HeldException> exceptions = exceptions_of(*tables, state_dir);
+  if (format == "json") {
+    v1::Status message = message_of(*agent, alive, *tables, *policy);
+    for (const HeldException& one : exceptions) fill(*message.add_leases(), one);
+    fmt::print("{}\n", json_line(message));
+  } else {
     print_text(*agent, alive, *tables, *policy, language_of_caller());
+    print_exceptions(exceptions, language_of_caller());
+  }
   if (expired && format != "json")
     fmt::print("{}\n", either(language_of_caller(),
                               "this policy has expired; it stays in force until the next one",

@@ -158,6 +158,14 @@ NextTable next_exceptions(const ExceptionTable& now, const CommandReading& comma
   return refused(CommandRefusal::not_built);
 }
 
+std::string place_of(const ExceptionReading& what) {
+  if (what.domain.front() != '\0') return what.domain.data();
+  Prefix prefix;
+  prefix.address.bytes = what.address;
+  prefix.length = static_cast<std::uint8_t>(what.length);
+  return prefix.length == 128 ? prefix.address.text() : prefix.text();
+}
+
 std::vector<Exception> exceptions_of(const ExceptionTable& table) {
   std::vector<Exception> all;
   for (const HeldLease& lease : table.in_force()) {

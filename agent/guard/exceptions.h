@@ -83,6 +83,8 @@ struct NextTable {
 NextTable next_exceptions(const ExceptionTable& now, const CommandReading& command,
                           const FlatPolicy& policy, const Now& at);
 
+std::string place_of(const ExceptionReading& what);  // its name, address or range, for people
+
 // As the line takes them.
 std::vector<Exception> exceptions_of(const ExceptionTable& table);
 

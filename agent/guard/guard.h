@@ -95,6 +95,7 @@ class Guard {
   void adopt_exceptions(const ExceptionTable& before, std::uint64_t now);
   void end_exceptions(std::uint64_t now);
   void give_exceptions();
+  void put_leases(wire::HostFactsMessage& facts) const;
   void hear_requests();
   void tell_host_facts();
   bool waits_for_keeper() const;

@@ -163,6 +163,7 @@ void Guard::tell_host_facts() {
     put_text(counter.name, name);
     counter.value = value;
   }
+  put_leases(facts);
   uplink_.tell(facts);
 }
 

@@ -79,6 +79,21 @@ void Guard::give_exceptions() {
   if (to_give_exceptions_) --sequence_;  // its queue is full: in a moment
 }
 
+void Guard::put_leases(wire::HostFactsMessage& facts) const {
+  for (const HeldLease& held : exceptions_->in_force()) {
+    if (facts.leases >= facts.lease.size()) break;
+    wire::HostFactsMessage::Lease& one = facts.lease[facts.leases++];
+    one.id = held.id;
+    one.person = held.what.person;
+    one.bytes = held.what.bytes;
+    one.left = kernel_.left_of_grant(held.what.person, held.number).value_or(0);
+    one.until_wall_s = held.until_wall_s;
+    one.by_name = held.what.domain.front() != '\0' ? 1 : 0;
+    put_text(one.to, place_of(held.what));
+    put_text(one.rule, held.what.rule[0].data());
+  }
+}
+
 // `weir run` made sure that it is sealed; the engine reads it.
 void Guard::hear_requests() {
   for (std::uint32_t n = 0; n < kRequestsAtOnce; ++n) {

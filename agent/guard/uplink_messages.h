@@ -181,12 +181,21 @@ struct HostFactsMessage {
     FactName name{};
     std::uint64_t value = 0;  // since the guard's start
   };
+  struct Lease {  // an exception that holds
+    CommandId id{};
+    std::uint64_t bytes = 0, left = 0;
+    std::int64_t until_wall_s = 0;
+    std::uint32_t person = 0, by_name = 0;  // 1: `to` is a name, else an address or range
+    std::array<char, 256> to{};
+    std::array<char, 72> rule{};  // the first that it sets aside
+  };
   Header header;
   std::uint32_t tier = 0;                    // 1 to 4
   std::uint32_t controls = 0, counters = 0;  // in use, the others are zero
-  std::uint32_t pad = 0;
+  std::uint32_t leases = 0;
   std::array<Control, kMaxFacts> control{};
   std::array<Counter, kMaxFacts> counter{};
+  std::array<Lease, kMaxFacts> lease{};
 };
 
 struct UplinkStop {

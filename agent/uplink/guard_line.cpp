@@ -191,6 +191,21 @@ void to_proto(const wire::HostFactsMessage& facts, v1::HostHealth& out) {
     control.set_state(static_cast<v1::Control::State>(facts.control[n].state));
     control.set_tier(facts.control[n].tier);
   }
+  for (std::uint32_t n = 0; n < facts.leases; ++n) {
+    const wire::HostFactsMessage::Lease& held = facts.lease[n];
+    v1::Lease& lease = *out.add_leases();
+    lease.set_id(text_of_command_id(held.id));
+    lease.set_action(v1::Action::allow);
+    lease.mutable_person()->mutable_user()->set_uid(held.person);
+    if (held.by_name != 0)
+      lease.mutable_destination()->set_name(text_of(held.to));
+    else
+      lease.mutable_destination()->set_address(text_of(held.to));
+    lease.mutable_until()->set_seconds(held.until_wall_s);
+    lease.mutable_decision()->set_rule(text_of(held.rule));
+    lease.set_bytes(held.bytes);
+    lease.set_bytes_left(held.left);
+  }
 }
 
 }  // namespace weir

@@ -41,6 +41,7 @@ Result<PinnedTables> read_pinned(const std::string& pin_dir) {
   }
   // Their numbers become rows; what belongs to no row is of a policy that was replaced.
   for (KernelAccount& account : tables.accounts) {
+    if (account.key.limit == WEIR_EXCEPTIONS) continue;
     std::uint32_t row = 0;
     while (row < WEIR_LIMITS && account_number(tables.limits[row], row) != account.key.limit) row++;
     account.key.limit = row;

@@ -1,6 +1,7 @@
 // Bodies of commands and sets of keys, as the network hands them in, and the blocks that the guard
 // is given of them. First byte: which.
 #include "agent/guard/done_commands.h"
+#include "agent/guard/exceptions.h"
 #include "agent/guard/signed_reading.h"
 #include "proto/map/command_proto.h"
 
@@ -17,6 +18,11 @@ void command(Bytes bytes) {
   CommandIdBytes again{};
   WEIR_CHECK(command_id_of(text_of_command_id(terms->id), again) && again == terms->id);
   WEIR_CHECK(!verb_name(terms->verb).empty() && !terms->host_id.empty());
+  if (terms->exception) {
+    const Exception& what = terms->exception->what;
+    WEIR_CHECK(terms->exception->request_id.size() <= 32 && what.sets_aside.size() <= kMaxSetAside);
+    WEIR_CHECK(what.sets_aside.empty() || (what.bytes > 0 && what.person != kNoPerson));
+  }
   WEIR_CHECK(terms->expires_wall_s > terms->not_before_wall_s && terms->asked.size() <= 90);
 }
 
@@ -39,6 +45,8 @@ void blocks(Bytes bytes) {
     const auto next = next_trust({"desks", 1, {}}, *read, bytes, {}, 1'800'000'000);
     WEIR_CHECK(!next);  // nobody has signed
   }
+  if (auto table = ExceptionTable::read(bytes))
+    WEIR_CHECK(exceptions_of(*table).size() <= kMaxExceptions);
   bool damaged = false;
   const DoneCommands done = DoneCommands::read(bytes, damaged);
   WEIR_CHECK(done.count <= kMaxDoneCommands && (!damaged || done.count == 0));

@@ -94,6 +94,16 @@ class ExceptionOnADesk : public GuardedHost {
     return desk_->received() - before;
   }
 
+  pid_t engine() const {  // in our own cgroup, as the agent is
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+      const std::string pid = entry.path().filename();
+      if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
+      std::error_code gone;
+      if (fs::read_symlink(entry.path() / "exe", gone) == base_ / "weir-engine")
+        return static_cast<pid_t>(std::stol(pid));
+    }
+    return 0;
+  }
   std::pair<int, std::string> ask(const std::string& words) {
     return weir(words + " --socket " + socket().string());
   }
@@ -188,6 +198,9 @@ TEST_F(ExceptionOnADesk, lets_the_stopped_upload_pass_whole_and_stops_where_its_
   EXPECT_LE(kUpload + rest, 2'000'000u);
   EXPECT_GT(kUpload + rest, 2'000'000u - (70u << 10)) << "less than a large packet is left";
   EXPECT_LE(first + upload(kUpload), kLimit) << "and the ordinary limit holds again";
+  EXPECT_TRUE(await([&] {
+    return ask("my-events").second.find("An exception lets this person send") != std::string::npos;
+  })) << ask("my-events").second;
 }
 
 TEST_F(ExceptionOnADesk, is_not_for_others_nor_for_a_name_that_is_not_proven) {
@@ -222,10 +235,25 @@ TEST_F(ExceptionOnADesk, ends_with_its_time_and_when_it_is_undone) {
   EXPECT_EQ(send(undo, 4), "command 2 command_no_lease ");
 }
 
+TEST_F(ExceptionOnADesk, outlives_the_engine) {
+  const std::uint64_t first = upload(kUpload);
+  EXPECT_EQ(grant({}), "command 1  ");
+  const pid_t killed = engine();
+  ASSERT_GT(killed, 0);
+  ::kill(killed, SIGKILL);
+  ASSERT_TRUE(await([&] { return engine() > 0 && engine() != killed; })) << errors();
+  EXPECT_LE(first, kLimit);
+  std::uint64_t passed = 0;  // one that starts takes a second to answer
+  ASSERT_TRUE(await([&] { return (passed = upload(300'000)) == 300'000; })) << passed << errors();
+}
+
 TEST_F(ExceptionOnADesk, and_what_was_spent_of_it_outlive_the_guard) {
   EXPECT_LE(upload(kUpload), kLimit);
   EXPECT_EQ(grant({.id = 1, .bytes = 1'500'000}), "command 1  ");
   EXPECT_EQ(upload(kUpload), kUpload) << errors();
+  const std::string shown = status();
+  EXPECT_NE(shown.find("exception " + id_text(1)), std::string::npos) << shown;
+  EXPECT_NE(shown.find("beside rule pushed"), std::string::npos) << shown;
   const pid_t killed = guard();
   ASSERT_GT(killed, 0);
   ::kill(killed, SIGKILL);

@@ -67,6 +67,90 @@ TEST(command_proto, a_field_of_another_verb_is_refused) {
   EXPECT_EQ(read(body).error().words, "isolate has no exception");
 }
 
+Body except() {
+  Body body = good();
+  body.set_verb(Body::except);
+  body.set_lease_s(60);
+  v1::Exception& exception = *body.mutable_exception();
+  exception.set_request_id("0123abcd");
+  exception.add_sets_aside("uploads");
+  exception.mutable_person()->mutable_user()->set_uid(1000);
+  exception.mutable_destination()->set_name("Files.Example.");
+  exception.mutable_destination()->set_address("192.0.2.1");
+  exception.set_bytes(4096);
+  exception.mutable_until()->set_seconds(300);
+  return body;
+}
+
+TEST(command_proto, an_exception_is_read_as_it_was_made_and_its_name_counts_before_its_address) {
+  auto terms = read(except());
+  ASSERT_TRUE(terms) << terms.error().words;
+  ASSERT_TRUE(terms->exception);
+  EXPECT_EQ(terms->exception->what.domain, "files.example");
+  EXPECT_EQ(terms->exception->what.person, 1000u);
+  EXPECT_EQ(terms->exception->what.bytes, 4096u);
+  EXPECT_EQ(terms->exception->what.sets_aside, std::vector<std::string>{"uploads"});
+  EXPECT_EQ(terms->exception->until_wall_s, 300);
+  EXPECT_EQ(terms->exception->request_id, "0123abcd");
+  Body body = except();
+  body.mutable_exception()->mutable_destination()->clear_name();
+  terms = read(body);
+  ASSERT_TRUE(terms);
+  EXPECT_EQ(terms->exception->what.domain, "");
+  EXPECT_EQ(terms->exception->what.prefix.text(), "192.0.2.1/32");
+}
+
+TEST(command_proto, an_exception_without_a_bound_of_its_own_is_refused) {
+  const auto words = [](auto change) {
+    Body body = except();
+    change(*body.mutable_exception());
+    const auto terms = read(body);
+    return terms ? std::string("taken") : terms.error().words;
+  };
+  using E = v1::Exception;
+  EXPECT_EQ(words([](E& e) { e.clear_bytes(); }), "it grants no bytes");
+  EXPECT_EQ(words([](E& e) { e.set_customers(3); }), "an exception in customers is not known here");
+  EXPECT_EQ(words([](E& e) { e.clear_person(); }), "it names no person of this host");
+  EXPECT_EQ(words([](E& e) { e.mutable_person()->mutable_user()->set_sid("S-1"); }),
+            "it names no person of this host");
+  EXPECT_EQ(words([](E& e) { e.clear_sets_aside(); }), "it sets not 1 to 8 rules aside");
+  EXPECT_EQ(words([](E& e) {
+              for (int n = 0; n < 8; ++n) e.add_sets_aside("more");
+            }),
+            "it sets not 1 to 8 rules aside");
+  EXPECT_EQ(words([](E& e) { e.add_sets_aside(std::string(65, 'a')); }), "a rule has no id");
+  EXPECT_EQ(words([](E& e) { e.mutable_destination()->set_name("com"); }),
+            "its destination is a public suffix");
+  EXPECT_EQ(words([](E& e) { e.mutable_destination()->set_name("a b.example"); }),
+            "its destination has no name of a host");
+  EXPECT_EQ(words([](E& e) { e.mutable_destination()->set_name("*.example"); }),
+            "its destination has no name of a host");
+  EXPECT_EQ(words([](E& e) { e.clear_destination(); }),
+            "its destination has neither name nor address");
+  EXPECT_EQ(words([](E& e) {
+              e.mutable_destination()->clear_name();
+              e.mutable_destination()->set_address("192.0.0.0/16");
+            }),
+            "its destination is wider than a /24 or /48");
+  EXPECT_EQ(words([](E& e) { e.mutable_destination()->mutable_printer(); }),
+            "its destination is no host's");
+  EXPECT_EQ(words([](E& e) { e.set_request_id("../x"); }),
+            "its request has no id that this host gives");
+  Body endless = except();
+  endless.clear_lease_s();
+  EXPECT_TRUE(read(endless));
+  endless.mutable_exception()->clear_until();
+  EXPECT_EQ(read(endless).error().words, "it has no end");
+  Body undo = good();
+  undo.set_verb(Body::undo);
+  EXPECT_FALSE(read(undo));
+  undo.set_lease_id(undo.id());
+  EXPECT_EQ(read(undo)->lease, read(undo)->id);
+  Body deny = good();
+  deny.set_verb(Body::deny_request);
+  EXPECT_EQ(read(deny).error().words, "it is of no request");
+}
+
 TEST(command_proto, what_every_command_has_is_missed) {
   for (const char* id :
        {"", "0001", "000102030405060708090A0B0C0D0E0F", "000102030405060708090a0b0c0d0e0f00",
