@@ -39,10 +39,11 @@ INSTANTIATE_TEST_SUITE_P(kernel, Ways,
 TEST_P(Ways, stay_within_the_limit) {
   k->load({limit_row(kLimit, 0, WEIR_PER_HOST)});
   ASSERT_EQ(std::system("echo 1543 > /proc/sys/net/ipv4/tcp_fastopen"), 0);  // no cookie asked for
-  std::vector<std::string> a = {"--to", kPeer4, "--ms", std::to_string(3000 * scale())};
+  std::vector<std::string> a = {"--to", kPeer4, "--ms", std::to_string(8000 * scale())};
   if (GetParam().udp) a.push_back("--udp");
   a.insert(a.end(), {"--shape", "way", "--", GetParam().way});
   pid_t pid = k->desk.start(a);
+  await([&] { return k->desk.received() >= kLimit - kSlack; }, milliseconds(5000) * scale());
   // TCP tries what was refused again after 0.2 s, 0.6 s and 1.4 s.
   k->desk.settled(milliseconds(800), milliseconds(1600));
   kill(pid, SIGTERM);
