@@ -20,8 +20,9 @@ using Body = v1::CommandBody;
 using State = v1::RequestInfo;
 
 constexpr std::uint32_t kUsual_s = 3'600;  // an exception, where the person named no time
-constexpr std::uint64_t kLongest_s = kMaxCommandLifeS;
-constexpr std::uint64_t kMostBytes = 1ull << 40;  // 1 TiB: more is no exception
+// Hosts grant no more, whoever signs.
+constexpr std::uint64_t kLongest_s = 86'400;
+constexpr std::uint64_t kMostBytes = 4ull << 30;
 
 std::string state_text(const v1::RequestInfo& info) {
   std::string text = v1::RequestInfo::State_Name(info.state());
@@ -108,7 +109,7 @@ Body approval(const v1::RequestInfo& info, const Decided& decision, OrderTerms t
 }
 
 Body denial(const v1::RequestInfo& info, OrderTerms terms, std::int64_t now_s) {
-  terms.lifetime_s = kLongest_s;  // the person is told whenever the host is back
+  terms.lifetime_s = kMaxCommandLifeS;  // the person is told whenever the host is back
   Body body = order_to(terms, Body::deny_request, now_s);
   body.mutable_exception()->set_request_id(info.request().id());
   return body;
@@ -183,11 +184,11 @@ int ctl_requests(int argc, char** argv) {
   CLI::App* approve =
       app.add_subcommand("approve", "sign the exception that was asked for, or another");
   approve->add_option("ID", decision.id)->required();
-  approve->add_option("--bytes", decision.bytes, "so many instead of what was asked")
+  approve->add_option("--bytes", decision.bytes, "so many instead of what was asked, at most 4GiB")
       ->transform(CLI::AsNumberWithUnit(kSizes))
       ->check(CLI::Range(std::uint64_t{1}, kMostBytes).description(""))
       ->type_name("64KiB");
-  approve->add_option("--for", decision.for_s, "so long instead of what was asked, at most 7d")
+  approve->add_option("--for", decision.for_s, "so long instead of what was asked, at most 24h")
       ->transform(CLI::AsNumberWithUnit(
           std::map<std::string, std::uint64_t>{{"s", 1}, {"m", 60}, {"h", 3'600}, {"d", 86'400}}))
       ->check(CLI::Range(std::uint64_t{1}, kLongest_s).description(""))

@@ -23,7 +23,7 @@ inline constexpr std::uint32_t kMaxBatchBytes = 256
                                                 << 10;    // told the host; one record may be larger
 inline constexpr std::size_t kMaxMessageBytes = 1 << 20;  // a record (256 KiB) four times
 inline constexpr std::uint64_t kMaxSequence = std::uint64_t{1} << 62;
-inline constexpr std::size_t kMaxReportId = 64, kMaxRequestId = 64;
+inline constexpr std::size_t kMaxReportId = 64, kMaxRequestId = 32;
 inline constexpr std::size_t kMaxAskedBytes = 8 << 10;  // 1000 characters of a person, and places
 
 inline constexpr std::size_t kMaxSmallBytes = 64 << 10;  // of a message that is no batch

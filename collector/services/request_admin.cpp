@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <algorithm>
 #include <charconv>
 #include <mutex>
 
@@ -18,6 +19,9 @@ namespace weir {
 namespace {
 
 using Kind = Refusal::Kind;
+
+// A request has at most 8 KiB of its host, and what is decided as much: some hundreds of KiB.
+constexpr std::uint32_t kMostInPage = 50;
 
 class RequestAdmin final : public v1::RequestAdminService::CallbackService {
  public:
@@ -66,7 +70,7 @@ class RequestAdmin final : public v1::RequestAdminService::CallbackService {
           read.ec != std::errc() || read.ptr != end)
         return refuse(Kind::invalid, "no page that this collector gave");
     }
-    const std::uint32_t limit = page_limit(request.limit());
+    const std::uint32_t limit = std::min(page_limit(request.limit()), kMostInPage);
     for (const RequestRow& row :
          parts_.store.requests(static_cast<int>(request.state()), before, limit, now_s)) {
       show(row, *response.add_requests());

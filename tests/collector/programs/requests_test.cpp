@@ -102,7 +102,7 @@ TEST_F(RequestsOfPrograms, an_administrator_may_give_more_or_less_and_says_so) {
   EXPECT_EQ(body.exception().bytes(), 1u << 20);
   EXPECT_EQ(body.lease_s(), 7'200u);
   EXPECT_NE(ran.out.find("\"state\":\"approved\""), std::string::npos) << ran.out;
-  EXPECT_EQ(ctl({"requests", "approve", "r-1", "--for", "8d"}).status, 2);
+  EXPECT_EQ(ctl({"requests", "approve", "r-1", "--for", "25h"}).status, 2);
   EXPECT_EQ(ctl({"requests", "approve", "r-1", "--bytes", "-1"}).status, 2);
   const Ran none = ctl({"requests", "approve", "r-7"});
   EXPECT_EQ(none.status, 1);
