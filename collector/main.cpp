@@ -14,6 +14,7 @@
 namespace weir {
 namespace {
 
+constexpr int kMostKeepDays = 36'500;  // a hundred years: beyond, it is a mistake
 constexpr int kExitDone = 0, kExitFailed = 1, kExitUsage = 2;
 
 void say(const std::string& sentence) {
@@ -77,6 +78,11 @@ int run(int argc, char** argv) {
                     "DNS name or address that agents and administrators reach this collector by");
   serve->add_option("--console-cert", options.console_cert,
                     "PEM file with key and certificate chain of the console's door");
+  serve
+      ->add_option("--keep-days", options.keep_days,
+                   "remove records when they are so many days old; 0: never")
+      ->check(CLI::Range(0, kMostKeepDays).description(""))
+      ->capture_default_str();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

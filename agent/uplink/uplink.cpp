@@ -166,6 +166,9 @@ struct Uplink::State {
   UplinkCommands commands;
   std::optional<wire::HostFactsMessage> host_facts;
   SpoolPositions noted{};  // in the acknowledged file
+  // The furthest that a collector ever acknowledged, as far as is known: one that was put back from
+  // an older copy knows less, and `noted` goes back with it.
+  SpoolPositions promised{};
 
   std::int64_t beat_ms = 0, identity_ms = 0, connect_ms = 0, opened_ms = 0, health_ms = 0,
                offered_ms = INT64_MIN / 2, clock_offset_s = 0;
@@ -257,7 +260,7 @@ bool Uplink::State::open_spool() {
   }
   spool.emplace(std::move(*opened));
   sender.emplace(*spool);
-  if (auto positions = read_acknowledged(ends.acknowledged)) noted = *positions;
+  if (auto positions = read_acknowledged(ends.acknowledged)) promised = noted = *positions;
   return true;
 }
 
@@ -353,6 +356,9 @@ void Uplink::State::note_stored() {
   if (auto written = write_acknowledged(ends.acknowledged, sender->stored()); !written)
     return trouble(written.error().sentence);
   noted = sender->stored();
+  for (std::size_t n = 0; n < kSpoolLanes; ++n)
+    if (noted[n].epoch != promised[n].epoch || noted[n].sequence > promised[n].sequence)
+      promised[n] = noted[n];
 }
 
 bool Uplink::State::write_one() {
@@ -404,6 +410,11 @@ void Uplink::State::fill_hello(v1::Hello& hello) {
     position.set_lane(lane_of(static_cast<SpoolLane>(n)));
     position.set_epoch((*spooled)[n].epoch);
     position.set_sequence((*spooled)[n].sequence);
+    if (promised[n].sequence == 0) continue;
+    v1::LanePosition& known = *hello.add_acknowledged();
+    known.set_lane(position.lane());
+    known.set_epoch(promised[n].epoch);
+    known.set_sequence(promised[n].sequence);
   }
 }
 

@@ -7,6 +7,24 @@
 #include "weir/v1/admin.pb.h"
 
 namespace weir {
+namespace {
+
+const char* reason_of(v1::LostRange::Why why) {
+  switch (why) {
+    case v1::LostRange::evicted:
+      return "the host's spool was full";
+    case v1::LostRange::damaged:
+      return "damaged in the host's spool";
+    case v1::LostRange::not_written:
+      return "the host's disk refused them";
+    case v1::LostRange::collector_restored:
+      return "the collector was put back from an older copy";
+    default:
+      return "the host said no reason";
+  }
+}
+
+}  // namespace
 
 int ctl_evidence(int argc, char** argv) {
   CLI::App app("Whether the records of a host are whole and in their order.", "weirctl evidence");
@@ -28,8 +46,11 @@ int ctl_evidence(int argc, char** argv) {
   if (options.output != Output::table) {
     print_message(answer, options.output);
   } else {
-    fmt::print("{} records, {} gaps that the host told, {} breaks\n", answer.records(),
-               answer.gaps(), answer.breaks_size());
+    fmt::print("{} records, {} gaps that were told, {} breaks\n", answer.records(), answer.gaps(),
+               answer.breaks_size());
+    for (const auto& gap : answer.missing())
+      fmt::print("  {} {} to {} are missing: {}\n", v1::Lane::Value_Name(gap.first().lane()),
+                 gap.first().sequence(), gap.last_sequence(), reason_of(gap.why()));
     for (const auto& broken : answer.breaks())
       fmt::print("  {} {}: {}\n", v1::Lane::Value_Name(broken.at().lane()), broken.at().sequence(),
                  broken.sentence());

@@ -88,6 +88,11 @@ int print_status(const v1::GetPolicyStatusResponse& state, Output output) {
   }
   fmt::print("policy {} is desired: effective on {}, refused by {}, pending on {}\n",
              state.desired(), state.effective(), state.refused(), state.pending());
+  if (state.highest() > state.desired())
+    fmt::print(
+        "hosts have a policy {} that this collector does not know: it was put back from an older "
+        "copy. Publish again: they follow a number above that\n",
+        state.highest());
   for (const v1::HostInfo& host : state.differing()) {
     fmt::print("  {} ({}): has {}", host.host().id(), host.host().name(), host.policy().number());
     for (const v1::Reason& why : host.policy().why())
@@ -104,7 +109,7 @@ bool sign_next(CtlSession& session, const Policy& policy, const Publication& wan
                v1::SignedPolicy& out, int& status) {
   v1::GetPolicyStatusResponse now;
   if (!status_of(session, wanted.group, false, now, status)) return false;
-  EnvelopeTerms terms{now.desired() + 1, now_s() - kBackdated_s,
+  EnvelopeTerms terms{std::max(now.desired(), now.highest()) + 1, now_s() - kBackdated_s,
                       now_s() + static_cast<std::int64_t>(wanted.lifetime_s), wanted.group};
   auto made = sign_policy(policy, terms, unhex(session.admin().policy_secret_key), out);
   if (made) return true;

@@ -25,6 +25,9 @@ int list(CtlSession& session, const CtlOptions& options, v1::ListReportsRequest 
         table.add(report_row(report));
       else
         print_message(report, options.output);
+    if (answer.has_removed_before())
+      fmt::print(stderr, "weirctl: what came before {} was removed: the collector keeps no more\n",
+                 time_text(answer.removed_before()));
     seen += static_cast<std::uint32_t>(answer.reports_size());
     request.set_page(answer.next_page());
     if (request.page().empty() || seen >= most) break;

@@ -7,7 +7,7 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <map>
+#include <set>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -15,6 +15,7 @@
 #include "collector/base/clocks.h"
 #include "collector/fleet/agent_server.h"
 #include "collector/fleet/batch_reader.h"
+#include "collector/fleet/forgotten.h"
 #include "collector/fleet/outbox.h"
 #include "weir/v1/agent.grpc.pb.h"
 
@@ -26,12 +27,10 @@ constexpr std::uint32_t kThrottleMs = 1'000;
 constexpr std::chrono::milliseconds kTick{50};
 constexpr std::int64_t kLookMs = 250;  // after streams that say nothing
 constexpr std::int64_t kFlushMs = 1'000;
-constexpr std::int64_t kAskAgainMs = 30'000;     // a command without an answer, on the same stream
 constexpr std::int64_t kWriteWithinMs = 60'000;  // the largest policy takes 17 KB/s
 constexpr std::int64_t kFinishWithinMs = 2'000;  // then the stream is cancelled
 
 using Reactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
-
 }  // namespace
 
 // Between a batch that waits for the disk and the door, which may be closed by then: a full disk
@@ -80,7 +79,8 @@ class AgentDoor::Service final
   std::condition_variable ended_;
   std::unordered_map<std::uint64_t, Stream*> streams_;
   std::unordered_multimap<std::uint32_t, Stream*> of_hosts_;  // those that were taken
-  std::size_t held_ = 0;  // streams with a batch that the store had no room for
+  std::size_t held_ = 0;             // streams with a batch that the store had no room for
+  std::set<std::uint32_t> said_of_;  // hosts that remember more than the store; said once
   std::uint64_t next_stream_ = 1;
   AgentDoorCounters counters_;
   bool stopping_ = false;
@@ -110,6 +110,7 @@ class AgentDoor::Service::Stream final : public Reactor {
   // Hands a batch on; a full store keeps it here, and nothing more is read.
   void take(Append append) {
     const StoreLane lane = append.key.lane;
+    append.forgotten_until = forgotten_.until(append);
     append.done = [link = service_.link_, number = number_](const Appended& appended) {
       std::lock_guard lock(link->mutex);
       if (link->service != nullptr) link->service->stored(number, appended);
@@ -163,8 +164,9 @@ class AgentDoor::Service::Stream final : public Reactor {
   std::int64_t finishing_ms_ = 0;  // since when; 0: not
   std::int64_t suspect_ms_ = 0;    // since when another one speaks for this host; 0: none
   std::uint32_t policy_sent_ = 0;
-  std::uint32_t trust_sent_ = 0;                       // the host has it, or will; 0: it takes none
-  std::map<std::string, std::int64_t> commands_sent_;  // id, when; those that are open
+  std::uint32_t trust_sent_ = 0;  // the host has it, or will; 0: it takes none
+  AskedOnStream asked_;
+  Forgotten forgotten_;
   int in_flight_ = 0;
   std::optional<Append> held_;
   std::int64_t retry_ms_ = 0;
@@ -218,7 +220,11 @@ void AgentDoor::Service::greet(Stream& stream, const v1::Hello& hello) {
   }
   parts_.hosts.connected(stream.host_, hello.version(), hello.hostname(), hello.tier(), wall_s());
   parts_.hosts.set_policy_state(stream.host_, hello.policy().SerializeAsString());
-  stream.outbox_.welcome(wall_ns(), parts_.records.positions(stream.host_));
+  const std::vector<Appended> stored = parts_.records.positions(stream.host_);
+  stream.forgotten_ = Forgotten(hello, stored);
+  if (!stream.forgotten_.empty() && said_of_.insert(stream.host_).second)
+    options_.say(fmt::format("host {} {}", stream.host_id_, stream.forgotten_.sentence()));
+  stream.outbox_.welcome(wall_ns(), stored);
   std::optional<HostView> host = parts_.hosts.find(stream.host_, wall_s());
   stream.trust_sent_ = hello.policy().trust_number();
   send_trust(stream);
@@ -326,15 +332,9 @@ void AgentDoor::Service::push_commands(std::uint32_t number) {
 // Until the host has answered: an answer that was lost is asked for again.
 void AgentDoor::Service::send_commands(Stream& stream, std::int64_t now_ms) {
   if (!stream.greeted_ || stream.finishing_ms_ != 0) return;
-  std::map<std::string, std::int64_t> sent;
-  for (const HostCommands::Open& open : parts_.commands.open_of(stream.host_, wall_s())) {
-    auto before = stream.commands_sent_.find(open.id);
-    const bool due =
-        before == stream.commands_sent_.end() || now_ms - before->second >= kAskAgainMs;
-    sent[open.id] = due ? now_ms : before->second;
-    if (due) stream.outbox_.command(open.command);
-  }
-  stream.commands_sent_ = std::move(sent);
+  for (const HostCommands::Open& open :
+       stream.asked_.due(parts_.commands.open_of(stream.host_, wall_s()), now_ms))
+    stream.outbox_.command(open.command);
   stream.pump();
 }
 

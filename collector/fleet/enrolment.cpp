@@ -97,11 +97,13 @@ Reply<IssuedCertificate> Enrolment::renew(const RenewalRequest& request, std::in
   if (!old) return refuse(Kind::invalid, old.error().sentence);
   if (request.nonce.size() != kNonceBytes)
     return refuse(Kind::invalid, fmt::format("the nonce has {} bytes", kNonceBytes));
-  std::optional<CertificateRow> known;
-  if (authority_.issued(*old)) known = store_.certificate(old->serial());
+  // One that is not entered is a host's too: a collector that was put back from an older copy has
+  // forgotten what it issued since. Who the host is stands in what the authority has signed.
   std::optional<HostView> host;
-  if (known) host = hosts_.find(known->host, now_s);
-  if (!host || old->host_id() != host->row.id || old->key_sha256() != known->key)
+  if (authority_.issued(*old)) host = hosts_.find(old->host_id(), now_s);
+  std::optional<CertificateRow> known;
+  if (host) known = store_.certificate(old->serial());
+  if (!host || (known && (known->host != host->row.number || old->key_sha256() != known->key)))
     return refuse(Kind::denied, "the certificate is not one of this collector's hosts");
   if (host->row.revoked) return refuse(Kind::denied, "the host is revoked");
   if (host->row.cloned)

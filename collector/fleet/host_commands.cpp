@@ -129,4 +129,18 @@ void HostCommands::answered(std::uint32_t host, const v1::CommandResult& answer,
   changed();
 }
 
+std::vector<HostCommands::Open> AskedOnStream::due(const std::vector<HostCommands::Open>& open,
+                                                   std::int64_t now_ms) {
+  std::map<std::string, std::int64_t> sent;
+  std::vector<HostCommands::Open> due;
+  for (const HostCommands::Open& one : open) {
+    auto before = sent_.find(one.id);
+    const bool now = before == sent_.end() || now_ms - before->second >= kAskAgainMs;
+    sent[one.id] = now ? now_ms : before->second;
+    if (now) due.push_back(one);
+  }
+  sent_ = std::move(sent);
+  return due;
+}
+
 }  // namespace weir

@@ -65,4 +65,16 @@ class HostCommands {
   std::map<std::uint32_t, std::vector<Open>> open_;  // by host
 };
 
+// What one stream was asked, and when: a command without an answer is asked again. Thread: one.
+class AskedOnStream {
+ public:
+  static constexpr std::int64_t kAskAgainMs = 30'000;
+  // Of those that are open, the ones whose turn it is.
+  std::vector<HostCommands::Open> due(const std::vector<HostCommands::Open>& open,
+                                      std::int64_t now_ms);
+
+ private:
+  std::map<std::string, std::int64_t> sent_;  // id, when; those that are open
+};
+
 }  // namespace weir

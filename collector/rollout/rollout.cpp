@@ -192,6 +192,8 @@ RolloutStatus Rollout::status(const std::string& group, std::int64_t now_s) cons
   status.desired = wanted ? wanted->number : 0;
   for (HostView& host : hosts_.list(group, std::nullopt, "", kMaxHosts, now_s)) {
     if (host.row.revoked) continue;
+    if (host.policy.number <= status.desired + kMostForgotten)
+      status.highest = std::max(status.highest, host.policy.number);
     bool answered = host.policy.state == 1 || host.policy.state == 3;  // effective, expired
     if (wanted && answered && host.policy.number == wanted->number) {
       ++status.effective;

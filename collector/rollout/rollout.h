@@ -18,7 +18,8 @@
 
 namespace weir {
 
-inline constexpr std::size_t kMaxDiffering = 100;  // hosts that a status names
+inline constexpr std::uint32_t kMostForgotten = 1'000;  // policies between a copy and its return
+inline constexpr std::size_t kMaxDiffering = 100;       // hosts that a status names
 
 struct Desired {
   std::uint32_t number = 0;
@@ -33,6 +34,9 @@ struct TrustLink {
 
 struct RolloutStatus {
   std::uint32_t desired = 0, effective = 0, refused = 0, pending = 0;
+  // That a host has: above what is desired, this collector was put back from an older copy. What is
+  // further ahead than kMostForgotten is not believed: a host would use the numbers up.
+  std::uint32_t highest = 0;
   bool online_pending = false;  // somebody who is online has not answered
   std::vector<HostView> differing;
 };

@@ -67,6 +67,18 @@ AgentDoorOptions agent_door_options(const std::string& listen, const Authority& 
           .say = say};
 }
 
+Result<std::unique_ptr<RecordStore>> open_records(
+    FleetStore& store, ReportReader& reports, const ServeOptions& options,
+    const std::function<void()>& came, const std::function<void(const std::string&)>& say) {
+  return RecordStore::open(store,
+                           {.folder = options.data,
+                            .wall_ns = wall_ns,
+                            .say = say,
+                            .reports_came = came,
+                            .keep_days = options.keep_days,
+                            .forgot = [&reports](std::int64_t before) { reports.forget(before); }});
+}
+
 // A session is a secret: who has it is the principal that its hash is stored with.
 Result<std::unique_ptr<ConsoleDoor>> open_console(
     const std::string& address, const DataFolder& data, grpc::Server& services,
@@ -120,8 +132,7 @@ Result<void> serve(const ServeOptions& options, const std::string& machine,
   const auto poke = [&watchers] {
     if (Services* services = watchers.load()) services->poke();
   };
-  Result<std::unique_ptr<RecordStore>> records = RecordStore::open(
-      store, {.folder = options.data, .wall_ns = wall_ns, .say = say, .reports_came = poke});
+  Result<std::unique_ptr<RecordStore>> records = open_records(store, reports, options, poke, say);
   if (!records) return tl::unexpected(records.error());
   hosts.changed = commands.changed = poke;
 

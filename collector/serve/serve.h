@@ -1,6 +1,7 @@
 // `weir-collector serve`: puts the parts together and keeps them until it is told to end.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -14,6 +15,9 @@ struct ServeOptions {
   std::string console = "0.0.0.0:8443";  // console, API, enrolment, renewal
   std::string name;  // as clients know this collector; "": of the address, else the host's
   std::string console_cert;
+  // Days of records that are kept; 0: all. The default outlives a quarter's questions, and a
+  // policy's signature; what persons did is kept no longer without somebody's decision.
+  std::int64_t keep_days = 90;
 };
 
 // `ready`: both doors are open. `wait`: returns when it is to end. `say`: a sentence for the log.

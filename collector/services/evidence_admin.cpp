@@ -43,6 +43,15 @@ class EvidenceAdmin final : public v1::EvidenceAdminService::CallbackService {
     };
     response.set_records(count(found->records));
     response.set_gaps(count(found->gaps));
+    for (const EvidenceGap& gap : found->missing) {
+      v1::VerifyEvidenceResponse::Missing& out = *response.add_missing();
+      out.mutable_first()->set_lane(static_cast<v1::Lane::Value>(gap.lane));
+      out.mutable_first()->set_epoch(gap.epoch);
+      out.mutable_first()->set_sequence(gap.first);
+      out.set_last_sequence(gap.last);
+      out.set_why(static_cast<v1::LostRange::Why>(gap.why));
+      out.mutable_told()->set_seconds(gap.told_ms / 1'000);
+    }
     for (EvidenceBreak& at : found->breaks) {
       v1::VerifyEvidenceResponse::Break& out = *response.add_breaks();
       out.mutable_at()->set_lane(static_cast<v1::Lane::Value>(at.lane));

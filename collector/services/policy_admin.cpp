@@ -253,6 +253,7 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
     RolloutStatus status = parts_.rollout.status(group, wall_now_s());
     response.Clear();
     response.set_desired(status.desired);
+    response.set_highest(status.highest);
     response.set_effective(status.effective);
     response.set_refused(status.refused);
     response.set_pending(status.pending);

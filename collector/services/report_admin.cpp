@@ -11,6 +11,7 @@
 #include "collector/services/messages.h"
 #include "collector/services/pulse.h"
 #include "collector/services/services.h"
+#include "collector/store/day_file.h"
 #include "weir/v1/admin.grpc.pb.h"
 
 namespace weir {
@@ -41,7 +42,10 @@ class ReportAdmin final : public v1::ReportAdminService::CallbackService {
       v1::Report report;
       if (!*stored || !to_proto(**stored, parts_.hosts, report))
         return refuse(Refusal::Kind::not_found,
-                      fmt::format("there is no report {}", request->id()));
+                      fmt::format("there is no report {}{}", request->id(),
+                                  parts_.store.forgotten_before() == 0
+                                      ? ""
+                                      : "; it may have been removed by its age"));
       add_texts(report);
       explain_path(report, *response->mutable_explanation());
       return {};
@@ -73,7 +77,12 @@ class ReportAdmin final : public v1::ReportAdminService::CallbackService {
       add_texts(report);
       *response.add_reports() = std::move(report);
     }
-    if (ReportReader::is_full(*found, limit)) response.set_next_page(place_text(found->back().at));
+    if (ReportReader::is_full(*found, limit)) {
+      response.set_next_page(place_text(found->back().at));
+    } else if (const std::int64_t before_ns = parts_.store.forgotten_before() * kDayNs;
+               before_ns > (*query)->from_ns && before_ns > 0) {
+      response.mutable_removed_before()->set_seconds(before_ns / 1'000'000'000);
+    }
     return {};
   }
 

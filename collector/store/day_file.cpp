@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <system_error>
 
 #include "collector/store/schema.h"
 
@@ -27,6 +30,31 @@ std::string day_path(const std::string& folder, std::int64_t day) {
   const std::chrono::year_month_day date{std::chrono::sys_days{std::chrono::days{day}}};
   return fmt::format("{}/days/{:04}-{:02}-{:02}.db", folder, static_cast<int>(date.year()),
                      static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
+}
+
+Result<void> remove_days(const std::string& folder, std::int64_t before) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  std::string sentence;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder + "/days", error)) {
+    const std::string name = entry.path().filename();
+    int year = 0;
+    unsigned month = 0, day = 0;
+    if (std::sscanf(name.c_str(), "%4d-%2u-%2u.db", &year, &month, &day) != 3) continue;
+    const std::chrono::year_month_day date{std::chrono::year{year}, std::chrono::month{month},
+                                           std::chrono::day{day}};
+    if (!date.ok()) continue;
+    const std::int64_t number = std::chrono::sys_days{date}.time_since_epoch().count();
+    // Also what SQLite keeps beside it: ….db-wal, ….db-shm.
+    if (number >= before || !entry.path().string().starts_with(day_path(folder, number))) continue;
+    std::error_code failed;
+    fs::remove(entry.path(), failed);
+    if (failed && sentence.empty())
+      sentence = fmt::format("{}: can't be removed: {}", entry.path().string(), failed.message());
+  }
+  if (error) return fail(fmt::format("{}/days: can't be read: {}", folder, error.message()));
+  if (!sentence.empty()) return fail(sentence);
+  return {};
 }
 
 std::int64_t report_key(std::string_view id, std::int64_t time_ns) {

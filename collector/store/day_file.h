@@ -13,6 +13,10 @@ inline constexpr std::int64_t kDayNs = 86'400'000'000'000;
 
 std::string day_path(const std::string& folder, std::int64_t day);  // day: since 1970, UTC
 
+// Removes the files of days before `before` from FOLDER/days. The sentence: of the first that
+// stays.
+Result<void> remove_days(const std::string& folder, std::int64_t before);
+
 // What reports are indexed by: the second of the first event, which all revisions share, and a part
 // of the id's hash. Ids may share a key; a query compares the ids too.
 std::int64_t report_key(std::string_view id, std::int64_t time_ns);

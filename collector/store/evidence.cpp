@@ -24,10 +24,11 @@ class Walk {
  public:
   explicit Walk(const ChainHash& hash) : hash_(hash) {}
 
-  void gap(StoreLane lane, std::uint64_t epoch, std::uint64_t first, std::uint64_t last) {
+  void gap(const EvidenceGap& gap) {
     ++found_.gaps;
-    follow(lane, epoch, first);
-    places_[{lane, epoch}] = {last, std::nullopt};
+    if (found_.missing.size() < kMaxBreaks) found_.missing.push_back(gap);
+    follow(gap.lane, gap.epoch, gap.first);
+    places_[{gap.lane, gap.epoch}] = {gap.last, std::nullopt};
   }
 
   void batch(StoreLane lane, std::uint64_t epoch, std::uint64_t first, std::uint64_t count,
@@ -86,20 +87,22 @@ Result<Evidence> walk_evidence(FleetStore& fleet, const std::string& folder, std
   Walk walk(hash);
   for (std::int64_t day : fleet.days()) {
     Result<Database> db = Database::open(day_path(folder, day), Database::Mode::write);
+    if (!db && day < fleet.forgotten_before()) continue;  // removed meanwhile
     if (!db) return tl::unexpected(db.error());
     if (!db->run("PRAGMA query_only = 1")) return fail(db->error());
     // Both kinds by their place in the lane; `records` is NULL for a gap.
     Statement row(*db, R"sql(
-SELECT lane, epoch, first, count AS last, records
+SELECT lane, epoch, first, count AS last, records, 0, 0
   FROM batches WHERE host = ?1 AND received_ms >= ?2 AND received_ms < ?3
 UNION ALL
-SELECT lane, epoch, first, last, NULL
+SELECT lane, epoch, first, last, NULL, why, received_ms
   FROM gaps WHERE host = ?1 AND received_ms >= ?2 AND received_ms < ?3
 ORDER BY 1, 2, 3)sql");
     for (row.bind(host, from_ms, to_ms); row.next();) {
       const auto lane = static_cast<StoreLane>(row.integer(0));
       if (row.null(4)) {
-        walk.gap(lane, row.bits(1), row.bits(2), row.bits(3));
+        walk.gap({lane, row.bits(1), row.bits(2), row.bits(3), static_cast<int>(row.integer(5)),
+                  row.integer(6)});
       } else {
         const std::string records = row.text(4);
         walk.batch(lane, row.bits(1), row.bits(2), row.bits(3), bytes_of(records));

@@ -11,7 +11,8 @@
 
 namespace weir {
 
-inline constexpr std::size_t kMaxBreaks = 100;  // told; the walk goes on and counts
+// Told, of each kind; the walk goes on and counts.
+inline constexpr std::size_t kMaxBreaks = 100;
 
 struct EvidenceBreak {
   StoreLane lane = StoreLane::alert;
@@ -19,8 +20,16 @@ struct EvidenceBreak {
   std::string sentence;
 };
 
+struct EvidenceGap {
+  StoreLane lane = StoreLane::alert;
+  std::uint64_t epoch = 0, first = 0, last = 0;
+  int why = 0;  // LostRange.Why
+  std::int64_t told_ms = 0;
+};
+
 struct Evidence {
-  std::uint64_t records = 0, gaps = 0;  // gaps: that the host itself told
+  std::uint64_t records = 0, gaps = 0;  // gaps: that were told
+  std::vector<EvidenceGap> missing;     // these gaps
   std::vector<EvidenceBreak> breaks;
 };
 

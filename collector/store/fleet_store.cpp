@@ -88,6 +88,26 @@ bool FleetStore::add_day(std::int64_t day) {
   return wrote(insert.bind(day).run());
 }
 
+bool FleetStore::forget_days(std::int64_t before) {
+  std::lock_guard lock(mutex_);
+  Transaction transaction(db_);
+  // The note first: it says what is left out of `days` from now on.
+  Statement note(
+      db_,
+      "INSERT OR REPLACE INTO meta SELECT 'forgotten_before', max(min(?1, (SELECT "
+      "max(day) FROM days)), coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE "
+      "name = 'forgotten_before'), 0)) WHERE EXISTS (SELECT 1 FROM days WHERE day < ?1)");
+  Statement forget(db_, "DELETE FROM days WHERE day < ?1 AND day < (SELECT max(day) FROM days)");
+  return wrote(transaction.ok() && note.bind(before).run() && forget.bind(before).run() &&
+               transaction.commit());
+}
+
+std::int64_t FleetStore::forgotten_before() {
+  std::lock_guard lock(mutex_);
+  Statement select(db_, "SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'forgotten_before'");
+  return select.next() ? select.integer(0) : 0;
+}
+
 bool FleetStore::add_token(const TokenRow& token, const Digest& secret, std::int64_t now_s) {
   std::lock_guard lock(mutex_);
   Transaction transaction(db_);

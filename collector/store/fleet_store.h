@@ -133,6 +133,10 @@ class FleetStore {
   // Days (since 1970) that have a file of records.
   std::vector<std::int64_t> days();
   bool add_day(std::int64_t day);
+  // Takes those before `before` out, but never the newest, which says what is stored. Their files
+  // may go then, and only then.
+  bool forget_days(std::int64_t before);
+  std::int64_t forgotten_before();  // what came before this day was removed; 0: nothing was
 
   bool add_token(const TokenRow& token, const Digest& secret, std::int64_t now_s);
   std::vector<TokenRow> tokens(std::string_view after_id, std::uint32_t limit);

@@ -103,7 +103,10 @@ class RecordStore::Writer {
         file_(std::move(file)),
         day_(day),
         marks_(std::move(marks)),
-        thread_([this] { run(); }) {}
+        thread_([this] {
+          forget_old(day_, options_.wall_ns() / kDayNs);
+          run();
+        }) {}
 
   ~Writer() {
     {
@@ -166,9 +169,11 @@ class RecordStore::Writer {
   std::vector<Waiting> take();
   bool write(std::vector<Waiting>& batches, Group& group);
   bool write_one(Append& append, Group& group, std::int64_t now_ms);
+  bool write_gaps(const Append& append, Watermark& mark, Group& group, std::int64_t now_ms);
   bool write_records(Append& append, Watermark& mark, Group& group, std::int64_t now_ms);
   bool keep_requests(Group& group, std::int64_t now_s);
   bool turn_day(std::int64_t now_ns);
+  void forget_old(std::int64_t newest, std::int64_t today);
   void publish(std::vector<Waiting>& batches, Group& group);
   void refuse(const std::string& sentence);
 
@@ -257,18 +262,29 @@ bool RecordStore::Writer::write_one(Append& append, Group& group, std::int64_t n
     answer.outcome = AppendOutcome::hole;
     ++group.counters.holes;
   } else if (append.lost_until > mark->sequence) {
-    if (!file_->add_gap(append.key, append.epoch, mark->sequence + 1, append.lost_until,
-                        append.lost_why, now_ms))
-      return false;
-    ++group.counters.gaps;
-    group.counters.lost += append.lost_until - mark->sequence;
-    mark->sequence = append.lost_until;
-    mark->chain.reset();
+    if (!write_gaps(append, *mark, group, now_ms)) return false;
   } else if (!write_records(append, *mark, group, now_ms)) {
     return false;
   }
   if (mark != nullptr) answer.sequence = mark->sequence;
   group.answers.push_back(answer);
+  return true;
+}
+
+// Two, where a part of it is the collector's own doing.
+bool RecordStore::Writer::write_gaps(const Append& append, Watermark& mark, Group& group,
+                                     std::int64_t now_ms) {
+  const std::uint64_t forgotten = std::min(append.forgotten_until, append.lost_until);
+  for (auto [last, why] :
+       {std::pair{forgotten, kWhyRestored}, std::pair{append.lost_until, append.lost_why}}) {
+    if (last <= mark.sequence) continue;
+    if (!file_->add_gap(append.key, append.epoch, mark.sequence + 1, last, why, now_ms))
+      return false;
+    ++group.counters.gaps;
+    group.counters.lost += last - mark.sequence;
+    mark.sequence = last;
+    mark.chain.reset();
+  }
   return true;
 }
 
@@ -325,8 +341,24 @@ bool RecordStore::Writer::turn_day(std::int64_t now_ns) {
     return false;
   }
   file_ = std::move(*file);
-  day_ = day;
+  forget_old(std::exchange(day_, day), day);
   return true;
+}
+
+// Files go after store.db has forgotten them: what a kill leaves between the two goes at the next
+// look. A clock that has leapt, or a collector that was off for long, removes nothing on that day.
+void RecordStore::Writer::forget_old(std::int64_t newest, std::int64_t today) {
+  const std::int64_t keep = options_.keep_days;
+  if (keep > 0 && today - newest > keep) {
+    options_.say(fmt::format("the last records are {} days old: nothing is removed before tomorrow",
+                             today - newest));
+  } else if (keep > 0 && !fleet_.forget_days(today - keep)) {
+    options_.say(fmt::format("{}; old records are not removed", fleet_.sentence()));
+  }
+  const std::int64_t before = fleet_.forgotten_before();
+  options_.forgot(before);
+  if (Result<void> removed = remove_days(options_.folder, before); !removed)
+    options_.say(removed.error().sentence);
 }
 
 void RecordStore::Writer::publish(std::vector<Waiting>& batches, Group& group) {

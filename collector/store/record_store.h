@@ -81,6 +81,7 @@ struct Append {
   std::vector<NewRequest> requests{};
   std::uint64_t lost_until = 0;  // with no records: first_sequence … lost_until are gone; 0: none
   int lost_why = 0;              // LostRange.Why
+  std::uint64_t forgotten_until = 0;            // of the lost: up to here this store had them once
   std::function<void(const Appended&)> done{};  // on the writer's thread, after the commit
   PackedBatch packed{};                         // what pack() made of `records`
 };
@@ -88,6 +89,8 @@ struct Append {
 // Empties `append.records` into its row. append() does it where the caller has not: a caller who
 // holds a lock then does it before.
 void pack(Append& append);
+
+inline constexpr int kWhyRestored = 4;  // LostRange.collector_restored
 
 struct StoreCounters {
   std::uint64_t records = 0, duplicates = 0, gaps = 0, lost = 0, holes = 0, chain_breaks = 0;
@@ -104,6 +107,10 @@ struct RecordStoreOptions {
   std::function<std::int64_t()> wall_ns;        // the day that a record is filed under
   std::function<void(const std::string&)> say;  // a sentence for the log; on the writer's thread
   std::function<void()> reports_came = [] {};   // after a commit that holds reports; likewise
+  // Days of records are removed whole when they are so many days old; 0: never.
+  std::int64_t keep_days = 0;
+  std::function<void(std::int64_t)> forgot = [](std::int64_t) {
+  };  // before their files go; likewise
 };
 
 class RecordStore {

@@ -64,12 +64,18 @@ ReportReader::ReportReader(FleetStore& fleet, std::string folder)
 
 ReportReader::~ReportReader() = default;
 
+void ReportReader::forget(std::int64_t before) {
+  std::lock_guard lock(mutex_);
+  std::erase_if(open_, [&](const auto& day) { return day.first < before; });
+}
+
 Result<ReportReader::Day*> ReportReader::open(std::int64_t day, bool over) {
   if (auto found = open_.find(day); found != open_.end()) {
     if (found->second->over == over) return found->second.get();
     open_.erase(found);
   }
   Result<Database> db = Database::open(day_path(folder_, day), Database::Mode::write);
+  if (!db && day < fleet_.forgotten_before()) return nullptr;
   if (!db) return tl::unexpected(db.error());
   // Once: what refuses it (a full disk) makes a search slow, not wrong.
   if (over) (void)db->run("CREATE INDEX IF NOT EXISTS reports_id ON reports (id)");
@@ -85,6 +91,7 @@ Result<std::optional<StoredReport>> ReportReader::newest(std::string_view id) {
   for (std::int64_t number : days) {
     Result<Day*> day = open(number, number < days.back());
     if (!day) return tl::unexpected(day.error());
+    if (*day == nullptr) continue;
     Statement& row = (*day)->by_id;
     for (row.bind(id); row.next();) {
       StoredReport report = report_of(number, row);
@@ -102,6 +109,7 @@ Result<bool> ReportReader::superseded(const StoredReport& report,
   for (auto number = days.rbegin(); number != days.rend() && *number > report.at.day; ++number) {
     Result<Day*> day = open(*number, *number < days.back());
     if (!day) return tl::unexpected(day.error());
+    if (*day == nullptr) continue;
     bool newer = (*day)->newer.bind(report.key, report.id, report.host, report.revision).next();
     (*day)->newer.reset();
     if (newer) return true;
@@ -127,6 +135,7 @@ Result<std::vector<StoredReport>> ReportReader::list(const ReportQuery& query,
       Result<Day*> day =
           open(*number, *number < days.back());  // anew: superseded() may have closed it
       if (!day) return tl::unexpected(day.error());
+      if (*day == nullptr) break;
       Statement& row = (*day)->newest_first;
       std::vector<StoredReport> found;
       for (bind_query(row, query, place, limit); !is_full(found, limit) && row.next();)
@@ -155,6 +164,7 @@ Result<std::vector<StoredReport>> ReportReader::after(const ReportQuery& query,
     if (number < after.day || is_full(reports, limit)) continue;
     Result<Day*> day = open(number, number < days.back());
     if (!day) return tl::unexpected(day.error());
+    if (*day == nullptr) continue;
     Statement& row = (*day)->as_they_came;
     auto left = static_cast<std::uint32_t>(limit - reports.size());
     for (bind_query(row, query, number == after.day ? after.record : 0, left);
@@ -172,6 +182,7 @@ Result<RecordPosition> ReportReader::last() {
   for (auto number = days.rbegin(); number != days.rend(); ++number) {
     Result<Day*> day = open(*number, *number < days.back());
     if (!day) return tl::unexpected(day.error());
+    if (*day == nullptr) continue;
     Statement& row = (*day)->last;
     std::int64_t record = row.bind().next() ? row.integer(0) : 0;
     row.reset();

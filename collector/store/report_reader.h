@@ -60,9 +60,11 @@ class ReportReader {
   static bool is_full(const std::vector<StoredReport>& page, std::uint32_t limit);
   Result<RecordPosition> last();  // of the last report that is stored
 
+  void forget(std::int64_t before);  // lets go of the files of earlier days, which are removed
+
  private:
   struct Day;
-  Result<Day*> open(std::int64_t day, bool over);
+  Result<Day*> open(std::int64_t day, bool over);  // null: it was removed meanwhile
   Result<bool> superseded(const StoredReport& report, const std::vector<std::int64_t>& days);
 
   FleetStore& fleet_;

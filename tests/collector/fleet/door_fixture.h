@@ -57,6 +57,28 @@ class Client {
     request.mutable_hello()->mutable_policy()->set_number(policy);
     return send(request);
   }
+  // What this host remembers of an earlier stream, in the alert lane.
+  bool greet_remembering(std::uint64_t acknowledged, std::uint32_t policy) {
+    v1::ConnectRequest request;
+    request.mutable_hello()->set_boot_id("boot-1");
+    request.mutable_hello()->mutable_policy()->set_number(policy);
+    v1::LanePosition& known = *request.mutable_hello()->add_acknowledged();
+    known.set_lane(v1::Lane::alert);
+    known.set_epoch(1);
+    known.set_sequence(acknowledged);
+    v1::ConnectResponse response;
+    return send(request) && read(response) && response.has_welcome();
+  }
+  bool lost(std::uint64_t first, std::uint64_t last) {
+    v1::ConnectRequest request;
+    v1::Batch& batch = *request.mutable_batch();
+    batch.set_lane(v1::Lane::alert);
+    batch.set_epoch(1);
+    batch.set_first_sequence(first);
+    batch.mutable_lost()->set_last_sequence(last);
+    batch.mutable_lost()->set_why(v1::LostRange::evicted);
+    return send(request);
+  }
   bool read(v1::ConnectResponse& response) { return stream_->Read(&response); }
   // Hello, and the Welcome that it gets.
   bool greet(const std::string& boot_id = "boot-1", std::uint32_t policy = 0) {

@@ -149,16 +149,26 @@ TEST_F(EnrolmentTest, a_certificate_that_we_did_not_issue_renews_nothing) {
   PrivateKey key = PrivateKey::generate();
   auto csr = CertificateRequest::from_der(bytes_of(new_request(key)));
   Validity life{kNow - 60, kNow + 3'600};
-  // Of a foreign authority that bears the same name; and one by ours that was never handed out.
+  // Of a foreign authority that bears the same name; and one by ours for a host that is not there.
   Authority foreign = Authority::create(life);
-  for (const Authority* by : {&foreign, &authority}) {
-    X509Certificate made = by->issue_host(*csr, agent.issued.host_id, life);
+  for (const X509Certificate& made : {foreign.issue_host(*csr, agent.issued.host_id, life),
+                                      authority.issue_host(*csr, "no-such-host", life)}) {
     auto answer = enrolment->renew(renewal(key, made.der(), key), kNow);
     ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().kind, Kind::denied);
   }
   EXPECT_FALSE(enrolment->renew(renewal(key, authority.certificate().der(), key), kNow));
   EXPECT_FALSE(enrolment->renew(renewal(key, std::string(9'000, 'x'), key), kNow));
+}
+
+TEST_F(EnrolmentTest, a_certificate_that_a_restored_store_does_not_know_still_renews) {
+  Agent agent = enrol();
+  auto db = Database::open(folder.path() + "/store.db", Database::Mode::write);
+  ASSERT_TRUE(db && db->run("DELETE FROM certificates"));
+  auto renewed =
+      enrolment->renew(renewal(agent.key, agent.issued.chain[0], PrivateKey::generate()), kNow);
+  ASSERT_TRUE(renewed) << renewed.error().sentence;
+  EXPECT_EQ(renewed->host_id, agent.issued.host_id);
 }
 
 TEST_F(EnrolmentTest, a_revoked_host_renews_nothing) {

@@ -307,6 +307,33 @@ TEST_F(ServicesTest, evidence_is_walked_and_a_changed_row_is_named) {
   EXPECT_EQ(response.breaks(2).at().sequence(), 9u) << "9 was cut short";
 }
 
+TEST_F(ServicesTest, a_list_over_a_time_that_was_removed_says_so) {
+  Agent agent = enrol();
+  Client client = knock(identity_of(agent));
+  ASSERT_TRUE(client.greet());
+  for (std::uint64_t n = 1; n <= 3; ++n, now_ns += kDayNs) {
+    ASSERT_TRUE(client.reports(n, 1));
+    ASSERT_TRUE(client.acknowledged(n));
+  }
+  auto admin = stub<v1::ReportAdminService>();
+  v1::ListReportsRequest request;
+  v1::ListReportsResponse response;
+  ASSERT_TRUE(call(&v1::ReportAdminService::Stub::ListReports, *admin, request, response).ok());
+  EXPECT_EQ(response.reports_size(), 3);
+  EXPECT_FALSE(response.has_removed_before());
+  ASSERT_TRUE(fleet->forget_days(20'001));
+  ASSERT_TRUE(call(&v1::ReportAdminService::Stub::ListReports, *admin, request, response).ok());
+  EXPECT_EQ(response.reports_size(), 2);
+  EXPECT_EQ(response.removed_before().seconds(), 20'001 * 86'400);
+  request.mutable_filter()->mutable_from()->set_seconds(20'001 * 86'400);
+  ASSERT_TRUE(call(&v1::ReportAdminService::Stub::ListReports, *admin, request, response).ok());
+  EXPECT_FALSE(response.has_removed_before()) << "nobody asked for what was before";
+  request.clear_filter();
+  request.set_limit(1);
+  ASSERT_TRUE(call(&v1::ReportAdminService::Stub::ListReports, *admin, request, response).ok());
+  EXPECT_FALSE(response.has_removed_before()) << "there is more that was not";
+}
+
 TEST_F(ServicesTest, the_services_end_with_watches_open) {
   auto admin = stub<v1::ReportAdminService>();
   grpc::ClientContext context;

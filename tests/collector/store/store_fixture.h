@@ -74,18 +74,21 @@ class StandingWriter {
 class StoreTest : public ::testing::Test {
  protected:
   void open() {
-    reader.reset();
     records.reset();
+    reader.reset();
     fleet.reset();
     auto opened = FleetStore::open(folder.path());
     ASSERT_TRUE(opened) << opened.error().sentence;
     fleet = std::move(*opened);
-    auto store = RecordStore::open(*fleet, {.folder = folder.path(),
-                                            .wall_ns = [this] { return now_ns.load(); },
-                                            .say = [this](const std::string& s) { said(s); }});
+    reader = std::make_unique<ReportReader>(*fleet, folder.path());
+    auto store =
+        RecordStore::open(*fleet, {.folder = folder.path(),
+                                   .wall_ns = [this] { return now_ns.load(); },
+                                   .say = [this](const std::string& s) { said(s); },
+                                   .keep_days = keep_days,
+                                   .forgot = [this](std::int64_t day) { reader->forget(day); }});
     ASSERT_TRUE(store) << store.error().sentence;
     records = std::move(*store);
-    reader = std::make_unique<ReportReader>(*fleet, folder.path());
   }
 
   void said(const std::string& sentence) {
@@ -115,11 +118,12 @@ class StoreTest : public ::testing::Test {
 
   Folder folder;
   std::atomic<std::int64_t> now_ns = 20'000 * kDayNs + 1;
+  std::int64_t keep_days = 0;
   std::mutex mutex;
   std::vector<std::string> sentences;
   std::unique_ptr<FleetStore> fleet;
-  std::unique_ptr<RecordStore> records;
   std::unique_ptr<ReportReader> reader;
+  std::unique_ptr<RecordStore> records;
 };
 
 }  // namespace weir
