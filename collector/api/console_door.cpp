@@ -478,9 +478,9 @@ DoormanLimits console_limits() {
       .flooder_waits_ms = 10'000,  // it may be a program of the administrator's
       // Who enrols, renews or has a session gets them back.
       .handshakes = 512,
-      .handshakes_per_s = 100,
+      .handshakes_per_s = 200,
       .handshakes_of_address = 128,
-      .handshakes_of_address_per_s = 25,
+      .handshakes_of_address_per_s = 50,
   };
 }
 

@@ -316,6 +316,8 @@ void Doorman::Watch::forget(int fd) {
   if (named != by_key_.end() && named->second == found->second.get()) by_key_.erase(named);
   inside_.erase(found);
   counters_.inside = inside_.size();
+  // Else its end, while the library still holds it, is taken for that of the number's next visitor.
+  ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
   ::close(fd);
 }
 
@@ -371,10 +373,7 @@ void Doorman::Watch::look_at(std::int64_t now_ms) {
       cut(*visitor, now_ms);
     }
   }
-  for (int fd : gone) {
-    ::shutdown(fd, SHUT_RDWR);
-    forget(fd);
-  }
+  for (int fd : gone) ::shutdown(fd, SHUT_RDWR), forget(fd);
   const auto over = [now_ms](const auto& one) { return one.second <= now_ms; };
   std::erase_if(penalties_, over);
   std::erase_if(suspects_, over);
