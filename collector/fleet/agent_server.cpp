@@ -35,8 +35,11 @@ constexpr int kIdleMs = 30'000;      // of a connection without a stream
 // each ping that comes after the last one, as long as the peer reads nothing.
 constexpr int kAnyPings = 0;
 constexpr int kMaxStreamsOfConnection = 2;  // a stream and the one that replaces it
-// What may be on its way besides a message; fixed, so that the doorman can know what is too much.
+// What may be on its way of a stream at first. The library measures the line and lets more come:
+// without that a host 100 ms away brings 0.9 MB/s (64 KiB of all streams each time), with it 18
+// times as much. What it brings that is no message yet the doorman bounds.
 constexpr int kWindowBytes = 256 << 10;
+constexpr int kMeasureLine = 1;
 constexpr int kStreamsOfHost =
     64;  // a desk that can't stay opens one each second at first, then fewer
 constexpr std::chrono::seconds kStreamsWithin{60};
@@ -97,7 +100,7 @@ void set_limits(grpc::ServerBuilder& builder, int connection_age_ms) {
   builder.SetResourceQuota(quota);
   builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsOfConnection);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, kMeasureLine);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kWindowBytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);

@@ -27,8 +27,8 @@ struct DoormanLimits {
   std::int64_t prove_within_ms = 10'000;   // TLS has 5 s of it; waiting has as long
   std::int64_t pressed_within_ms = 3'000;  // the same while others of its address wait
   // Bytes beyond the messages: TLS, frames, pings each 10 s. A message that is still on its way
-  // counts when it is whole: 512 KiB of a batch, and what flow control lets come besides.
-  std::uint64_t slack_unproven = 64 << 10, slack = 1280 << 10, slack_per_s = 4 << 10;
+  // counts when it is whole: an agent has 1.25 MiB under way at most (agent/uplink/sender.h).
+  std::uint64_t slack_unproven = 64 << 10, slack = 1536 << 10, slack_per_s = 4 << 10;
   std::uint32_t streams = 16;  // of one connection, and one more each 2 s
   std::int64_t flooder_waits_ms = 60'000;
   // Handshakes that came to nothing: 0.1 to 0.5 ms of a processor each. One that ends with a

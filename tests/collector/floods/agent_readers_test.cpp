@@ -19,7 +19,7 @@ constexpr std::size_t kBytesOfHost = 512 << 10;
 constexpr std::size_t kBombers = 8;
 constexpr std::size_t kUnfoldedBytes = std::size_t{48} << 20;
 constexpr std::size_t kSendersBytes = std::size_t{64} << 20;
-constexpr std::chrono::milliseconds kSending{1'500};
+constexpr std::chrono::milliseconds kSending{1'000};
 constexpr std::chrono::seconds kServed{10};
 
 class AgentReaders : public RunningCollector {
@@ -124,7 +124,7 @@ TEST_F(AgentReaders, of_messages_that_unfold) {
   std::vector<std::thread> threads;
   for (const Member& member : hosts)
     threads.emplace_back([&] {
-      for (int n = 0; n < 5; ++n) {
+      for (int n = 0; n < 3; ++n) {
         auto tls = host(member, std::string("\0\x05\0\0\x40\0", 6));
         thrown += tls->send(bomb) ? 1 : 0;
         std::this_thread::sleep_for(std::chrono::milliseconds(300));  // until it was read

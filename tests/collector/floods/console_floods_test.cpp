@@ -13,11 +13,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kFlood{600};
+constexpr std::chrono::milliseconds kFlood{400};
 constexpr int kAttackers = 2;               // threads: as many as processors
 constexpr std::int64_t kServedMs = 10'000;  // longer is somebody who was kept out
-// 256 strangers of 60 KiB, and what sessions hold together (Holdings::kMost).
-constexpr std::size_t kStrangersBytes = std::size_t{32} << 20;
+// 256 strangers of 60 KiB, twice that where they come and go; and what sessions hold together
+// (Holdings::kMost), and as much again while it is read and written.
+constexpr std::size_t kStrangersBytes = std::size_t{48} << 20;
 constexpr std::size_t kSessionsBytes = std::size_t{112} << 20;
 // Two of each that is inside, one of each that waits (console_limits()), and the program's own.
 constexpr std::size_t kMaxDescriptors = 2 * 256 + 2'048 + 200;

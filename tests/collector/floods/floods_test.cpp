@@ -14,7 +14,7 @@ constexpr std::chrono::seconds kFlood{3};
 constexpr int kFlooders = 2;  // as many as processors: the desk gets what is left
 constexpr std::int64_t kAcknowledgedMs = 10'000;  // longer is a desk that was kept out
 constexpr std::size_t kMoreBytes = std::size_t{128} << 20;
-// 1.25 MiB and what comes between two looks; the rest stands in socket buffers.
+// 1.5 MiB and what comes between two looks; the rest stands in socket buffers.
 constexpr std::size_t kMostOfConnection = std::size_t{16} << 20;
 constexpr unsigned kElsewhere = 66;  // where strangers are
 constexpr int kAtLeast = 5;          // batches of the desk that went through meanwhile
