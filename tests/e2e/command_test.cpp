@@ -123,7 +123,8 @@ TEST_F(Commands, a_signed_one_for_this_host_is_done_and_each_bad_one_is_refused_
   for (Body::Verb verb : {Body::undo, Body::except, Body::deny_request})
     EXPECT_TRUE(command({.id = ++id, .verb = verb}).starts_with("command 2 command_damaged "))
         << "it says of what";
-  EXPECT_EQ(command({.id = 3}), "command 1  ") << "what was refused unread used no id up";
+  EXPECT_EQ(command({.id = 3}), "command 1  ") << "what was refused unread used no id up\n"
+                                               << errors();
 }
 
 TEST_F(Commands, an_id_is_done_once_whatever_is_killed_and_started_again) {

@@ -163,6 +163,8 @@ class GuardedHost : public testing::Test {
       file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     }
     ASSERT_EQ(::chown((base_ / name).c_str(), kUplinkUser, kUplinkUser), 0);
+    // The guard ends an uplink that says more in a second; its beats count too.
+    std::this_thread::sleep_for(std::chrono::milliseconds(1100 / wire::kUplinkMessagesPerSecond));
     fs::rename(base_ / name, identity() / name);
   }
 
