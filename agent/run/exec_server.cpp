@@ -51,12 +51,13 @@ constexpr std::uint64_t kStopNs = 5'000'000'000;  // for the runs to end their c
 struct Waiting {
   Fd fd;
   ExecPeer peer;
+  std::uint32_t person = 0;
   std::uint64_t until_ns = 0;
 };
 
 struct Serving {
   Process process;
-  std::uint32_t uid = 0;
+  std::uint32_t uid = 0, person = 0;
 };
 
 // The first thing that a caller says; only its size and first word tell what it is.
@@ -120,14 +121,15 @@ class Server {
   }
 
  private:
+  // By uid and by person: who has a user namespace has thousands of uids, but one login uid.
   template <class Table>
-  static std::size_t of(const Table& table, std::uint32_t uid) {
+  static std::size_t of(const Table& table, std::uint32_t uid, std::uint32_t person) {
     return static_cast<std::size_t>(
-        std::count_if(table.begin(), table.end(), [uid](const auto& one) {
+        std::count_if(table.begin(), table.end(), [uid, person](const auto& one) {
           if constexpr (requires { one.uid; })
-            return one.uid == uid;
+            return one.uid == uid || one.person == person;
           else
-            return one.peer.uid == uid;
+            return one.peer.uid == uid || one.person == person;
         }));
   }
 
@@ -136,9 +138,11 @@ class Server {
       Waiting one;
       one.fd = Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (!one.fd) return;
-      if (!know_peer(one.fd.get(), one.peer) || waiting_.size() >= kMostWaiting ||
-          of(waiting_, one.peer.uid) >= kMostWaitingOfOne)
+      if (!know_peer(one.fd.get(), one.peer) || waiting_.size() >= kMostWaiting)
         continue;  // closed
+      const std::optional<std::uint32_t> person = person_of(one.peer);
+      if (!person || of(waiting_, one.peer.uid, *person) >= kMostWaitingOfOne) continue;
+      one.person = *person;
       one.until_ns = boot_now_ns() + kWaitNs;
       waiting_.push_back(std::move(one));
     }
@@ -157,7 +161,7 @@ class Server {
     }
     const ExecRequest& request = said.exec;
     const char* refusal = damage_of(request, static_cast<std::size_t>(got));
-    if (*refusal == '\0' && of(serving_, one.peer.uid) >= kMostRunsOfOne)
+    if (*refusal == '\0' && of(serving_, one.peer.uid, one.person) >= kMostRunsOfOne)
       refusal = "you have four commands under a limit already";
     if (*refusal == '\0' && serving_.size() >= kMostRuns)
       refusal = "sixteen commands are under a limit already";
@@ -175,10 +179,11 @@ class Server {
   void hear_question(Waiting& one, const AskMessage& message, std::size_t size) {
     std::string refusal = damage_of(message, size);
     if (refusal.empty() && (asked_.state < 0 || answering_.size() >= kMostQuestions ||
-                            of(answering_, one.peer.uid) >= kMostQuestionsOfOne))
+                            of(answering_, one.peer.uid, one.person) >= kMostQuestionsOfOne))
       refusal = "the agent answers as many as it can; try again";
-    const std::optional<std::uint32_t> person = person_of(one.peer);
-    if (!person) return;
+    // A program whose login uid was never set may set any, so it alone says nothing. Root may look.
+    if (refusal.empty() && one.peer.uid != 0 && one.peer.uid != one.person)
+      refusal = "ask as the user who logged in: this program runs as another";
     if (!refusal.empty()) {
       AskEnd end;
       end.status = 2;
@@ -187,15 +192,16 @@ class Server {
       (void)::send(one.fd.get(), &end, sizeof end, MSG_DONTWAIT | MSG_NOSIGNAL);
       return;
     }
+    const std::uint32_t person = one.person;
     Result<Process> child = Process::fork([&] {
       ::sigprocmask(SIG_SETMASK, &signals_.before(), nullptr);
       Fd caller = std::move(one.fd);
       waiting_.clear();
       listener_.close();
-      serve_asked(std::move(caller), message, *person, asked_);
+      serve_asked(std::move(caller), message, person, asked_);
       ::_exit(0);
     });
-    if (child) answering_.push_back({std::move(*child), one.peer.uid});
+    if (child) answering_.push_back({std::move(*child), one.peer.uid, person});
   }
 
   void serve(Waiting& one, const ExecRequest& request) {
@@ -209,7 +215,7 @@ class Server {
       serve_lease(std::move(caller), peer, request, cgroup_);
       ::_exit(0);
     });
-    if (child) serving_.push_back({std::move(*child), one.peer.uid});
+    if (child) serving_.push_back({std::move(*child), one.peer.uid, one.person});
   }
 
   void reap() {
