@@ -115,6 +115,8 @@ void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
     if (!running_ && now >= start_at_ns_) start_engine(spawner, now);
     uplink_.tend(spawner, now);
     const bool may_offer = may_hear_offers();
+    // What persons ask for waits in the socket while there is no engine that would spool it.
+    const bool listens = offers_ && engine_ >= 0 && session_ && session_->ready();
     pollfd wanted[8] = {{signal_fd, POLLIN, 0},
                         {kernel_.told_poll_fd(), POLLIN, 0},
                         {spawner.fd(), POLLIN, 0},
@@ -122,7 +124,7 @@ void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
                         {may_offer ? uplink_.fd() : -1, POLLIN, 0},
                         {interfaces_->fd(), POLLIN, 0},
                         {waits_for_keeper() ? fds::kKeep : -1, POLLIN, 0},
-                        {offers_ ? fds::kRequests : -1, POLLIN, 0}};
+                        {listens ? fds::kRequests : -1, POLLIN, 0}};
     if (::poll(wanted, 8, wait_ms(now)) < 0 && errno != EINTR) return;
     now = now_ns();
     hear_told(now);
