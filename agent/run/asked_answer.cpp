@@ -69,22 +69,47 @@ bool is_of(const v1::Report& report, std::uint32_t person) {
   return user.id_case() == v1::User::kUid && user.uid() == person;
 }
 
+// A rule of the policy stopped it: that can be set aside. What an exception brought, or the agent's
+// own rows, can't: such names have a '.', a rule's id has none.
+bool can_be_asked(const v1::Report& report) {
+  const std::string& rule = report.decision().rule();
+  return report.decision().enforced() && !rule.empty() && rule.find('.') == std::string::npos;
+}
+
+// Leaves the newest. A person has as many reports as they like, and each is some KiB here.
+void forget_oldest(std::map<std::string, v1::Report>& found) {
+  std::vector<std::int64_t> times;
+  for (const auto& [id, report] : found) times.push_back(report.updated().seconds());
+  const auto middle = times.end() - static_cast<std::ptrdiff_t>(kMaxEvents);
+  std::nth_element(times.begin(), middle, times.end());
+  std::erase_if(found, [oldest = *middle](const auto& one) {
+    return one.second.updated().seconds() < oldest;
+  });
+}
+
 // The last revision of each, by id. `wanted`: one id alone, "" for all of the last days.
 std::map<std::string, v1::Report> reports_of(const AskFacts& facts, std::span<const int> files,
                                              const std::string& wanted) {
   std::map<std::string, v1::Report> found;
-  const std::string needle = wanted.empty() ? "" : "\"id\":\"" + wanted + "\"";
+  // Most lines are others': those are not parsed.
+  const std::string needle = wanted.empty() ? fmt::format("\"uid\":{}", facts.person)
+                                            : fmt::format("\"id\":\"{}\"", wanted);
   const std::int64_t since = facts.now_wall_s - std::int64_t{facts.message.days} * 86'400;
+  std::size_t most = 2 * kMaxEvents;
   for (int file : files) {
     if (file < 0) continue;
     each_line(file, [&](const std::string& line) {
       v1::Report report;
-      if (!needle.empty() && line.find(needle) == std::string::npos) return;
+      if (line.find(needle) == std::string::npos) return;
       if (!google::protobuf::util::JsonStringToMessage(line, &report).ok()) return;
       if (!is_of(report, facts.person) || (!wanted.empty() && report.id() != wanted)) return;
       if (wanted.empty() && report.updated().seconds() < since) return;
       v1::Report& kept = found[report.id()];
       if (kept.id().empty() || report.revision() >= kept.revision()) kept = std::move(report);
+      if (found.size() > most) {
+        forget_oldest(found);
+        most = found.size() + kMaxEvents;
+      }
     });
   }
   return found;
@@ -134,7 +159,8 @@ AskAnswer events(const AskFacts& facts, std::span<const int> files) {
                                where(report.destination()), human_bytes(report.bytes_out()));
     if (!report.finding().because().empty())
       answer.text += fmt::format("    {}\n", report.finding().because(0).text());
-    answer.text += fmt::format("    weir request {} --because …\n", shown(report.id()));
+    if (can_be_asked(report))
+      answer.text += fmt::format("    weir request {} --because …\n", shown(report.id()));
   }
   if ((facts.message.flags & kAskJson) != 0) return answer;
   if (all.empty())
@@ -183,8 +209,14 @@ AskAnswer request(const AskFacts& facts, std::span<const int> files) {
                     shown(id)),
         ""};
   const v1::Report& report = found.begin()->second;
-  if (report.decision().rule().empty())
-    return {kFailed, "no rule of the policy has stopped that: nothing can be set aside\n", ""};
+  if (!can_be_asked(report))
+    return {kFailed,
+            std::string(
+                either(chinese,
+                       "no rule of the policy has stopped that: nothing can be set aside. "
+                       "`weir my-events` says what can be asked about\n",
+                       "没有策略规则限制过它，无可申请；`weir my-events` 列出可以申请的记录\n")),
+            ""};
   v1::ExceptionRequest out;
   out.set_id(facts.id);
   out.set_report_id(report.id());

@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -60,7 +61,16 @@ bool write_all(int fd, const void* data, std::size_t size) {
   return true;
 }
 
+// It works for a person: the agent's own work comes first, and where memory is short it goes before
+// everything else. Without effect where the system does not let it be said.
+void stand_back() {
+  (void)::setpriority(PRIO_PROCESS, 0, 10);
+  Fd score(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+  if (score) (void)!::write(score.get(), "1000", 4);
+}
+
 [[noreturn]] void read_and_exit(const AskFacts& facts, std::array<Fd, 2>& reports, int answer) {
+  stand_back();
   ::dup2(answer, fds::kRecord);  // a number that the seal lets it write to
   std::array<int, 2> files{};
   for (std::size_t n = 0; n < files.size(); ++n) {
@@ -84,7 +94,10 @@ bool write_all(int fd, const void* data, std::size_t size) {
 }
 
 Result<AskAnswer> read_apart(const AskFacts& facts, int state) {
-  std::array<Fd, 2> reports{open_at(state, "reports.jsonl.1"), open_at(state, "reports.jsonl")};
+  // The newer first: renamed in between it is read twice, which is no harm, and never not at all.
+  std::array<Fd, 2> reports;
+  reports[1] = open_at(state, "reports.jsonl");
+  reports[0] = open_at(state, "reports.jsonl.1");
   Result<Pipe> pipe = Pipe::make();
   if (!pipe) return tl::unexpected(pipe.error());
   Result<Process> child = Process::fork([&] { read_and_exit(facts, reports, pipe->writer()); });
@@ -183,13 +196,16 @@ void serve_asked(Fd caller, const AskMessage& message, std::uint32_t person,
   one.duration_s = message.duration_s;
   one.bytes = message.bytes;
   one.at_wall_s = facts.now_wall_s;
+  const std::string before(text_of(facts.asked.bytes()));
   facts.asked.add(one);
   if (Result<void> kept =
           replace_file(server.state, "requests", std::string(text_of(facts.asked.bytes())));
       !kept)
     return tell(caller.get(), kFailed, kept.error().sentence + "\n");
-  if (!hand_on(answer->record, server.requests))
+  if (!hand_on(answer->record, server.requests)) {
+    (void)replace_file(server.state, "requests", before);  // nobody was asked
     return tell(caller.get(), kFailed, "the agent takes no request now; try again\n");
+  }
   tell(caller.get(), answer->status, answer->text);
 }
 
