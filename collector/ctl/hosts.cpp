@@ -56,6 +56,7 @@ int show(CtlSession& session, const CtlOptions& options, const std::string& id) 
 
 struct Asked {
   OrderTerms terms;
+  std::string lease;  // of `undo`
   CtlOptions options;
 };
 
@@ -68,9 +69,10 @@ bool send(CtlSession& session, const Asked& order, v1::CommandBody::Verb verb,
   v1::SendCommandResponse answer;
   request.set_host_id(terms.host);
   status = kExitFailed;
-  if (auto made =
-          sign_command(order_to(terms, verb, std::time(nullptr)),
-                       unhex(session.admin().policy_secret_key), *request.mutable_command());
+  v1::CommandBody body = order_to(terms, verb, std::time(nullptr));
+  body.set_lease_id(order.lease);
+  if (auto made = sign_command(std::move(body), unhex(session.admin().policy_secret_key),
+                               *request.mutable_command());
       !made) {
     fmt::print(stderr, "weirctl: {}\n", made.error().sentence);
     return false;
@@ -111,6 +113,14 @@ int print_health(const v1::GetHostResponse& host, Output output) {
     controls.add({control.control(), v1::Control::State_Name(control.state())});
   for (const auto& counter : health.health().counters())
     counters.add({counter.name(), fmt::to_string(counter.value())});
+  Table leases({"EXCEPTION", "WHO", "TO", "BESIDE", "LEFT", "OF", "UNTIL"});
+  for (const v1::Lease& lease : health.leases())
+    leases.add({lease.id(), person_text(lease.person()),
+                lease.destination().name().empty() ? lease.destination().address()
+                                                   : lease.destination().name(),
+                lease.decision().rule(), size_text(lease.bytes_left()), size_text(lease.bytes()),
+                time_text(lease.until())});
+  if (health.leases_size() > 0) leases.print();
   controls.print();
   counters.print();
   return status;
@@ -136,6 +146,15 @@ int renew(CtlSession& session, const Asked& order) {
   return kExitDone;
 }
 
+int undo(CtlSession& session, const Asked& order) {
+  v1::CommandResult result;
+  int status = kExitDone;
+  if (!send(session, order, v1::CommandBody::undo, result, status)) return status;
+  if (order.options.output != Output::table) print_message(result, order.options.output);
+  fmt::print(stderr, "exception {} has ended on host {}\n", order.lease, order.terms.host);
+  return kExitDone;
+}
+
 }  // namespace
 
 int ctl_hosts(int argc, char** argv) {
@@ -154,7 +173,8 @@ int ctl_hosts(int argc, char** argv) {
   CLI::App* health =
       app.add_subcommand("health", "ask one how it is, now; exit 6 if it is degraded");
   CLI::App* renew_it = app.add_subcommand("renew", "have one renew its certificate, now");
-  for (CLI::App* verb : {health, renew_it}) {
+  CLI::App* undo_it = app.add_subcommand("undo", "end an exception on one; `health` lists them");
+  for (CLI::App* verb : {health, renew_it, undo_it}) {
     verb->add_option("ID", order.terms.host)->required();
     verb->add_option("--reason", order.terms.reason, "for the record, on the host too");
     verb->add_option("--lifetime", order.terms.lifetime_s,
@@ -164,14 +184,16 @@ int ctl_hosts(int argc, char** argv) {
         ->type_name("1h");
     add_ctl_options(*verb, order.options);
   }
+  undo_it->add_option("EXCEPTION", order.lease, "its id")->required();
   for (CLI::App* verb : {all, one, revoke}) add_ctl_options(*verb, options);
   app.require_subcommand(1);
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
-  const bool orders = health->parsed() || renew_it->parsed();
+  const bool orders = health->parsed() || renew_it->parsed() || undo_it->parsed();
   std::optional<CtlSession> session = CtlSession::open(orders ? order.options : options);
   if (!session) return kExitUsage;
   if (health->parsed()) return send_health(*session, order);
   if (renew_it->parsed()) return renew(*session, order);
+  if (undo_it->parsed()) return undo(*session, order);
   if (all->parsed()) {
     filter.set_group(group);
     return list(*session, options, filter);

@@ -19,7 +19,7 @@ struct Noun {
 
 constexpr Noun kNouns[] = {
     {"tokens", ctl_tokens, "create, list, revoke: what lets a host enrol"},
-    {"hosts", ctl_hosts, "list, show, health, renew, revoke: the fleet"},
+    {"hosts", ctl_hosts, "list, show, health, renew, undo, revoke: the fleet"},
     {"policy", ctl_policy, "lint, replay, publish, status, rollback, rotate-key, assign"},
     {"reports", ctl_reports, "list, watch, show: what left, and what was stopped"},
     {"requests", ctl_requests, "list, approve, deny: what persons ask for, beyond a rule"},

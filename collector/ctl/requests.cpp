@@ -44,6 +44,17 @@ std::string span_text(std::uint64_t seconds) {
   return seconds % 60 == 0 ? fmt::format("{}m", seconds / 60) : fmt::format("{}s", seconds);
 }
 
+// An exception is for a uid and for a name, or an address where there is none: what a host says
+// beside them (a person's name, a service) is not what is signed.
+std::string who_text(const v1::Person& person) {
+  if (person.name().empty() || !person.user().has_uid()) return person_text(person);
+  return fmt::format("{} (uid {})", person.name(), person.user().uid());
+}
+
+std::string where_text(const v1::Destination& place) {
+  return place.name().empty() ? place.address() : place.name();
+}
+
 int list(CtlSession& session, const CtlOptions& options, const v1::ListRequestsRequest& filter) {
   return session.list<v1::ListRequestsResponse>(
       "weir.v1.RequestAdminService/ListRequests", filter, options.output,
@@ -56,8 +67,8 @@ int list(CtlSession& session, const CtlOptions& options, const v1::ListRequestsR
             state_text(info),
             time_text(info.received()),
             info.host().name().empty() ? info.host().id() : info.host().name(),
-            person_text(asked.person()),
-            place_text(asked.destination()),
+            who_text(asked.person()),
+            where_text(asked.destination()),
             asked.rule(),
             bytes_text(asked.bytes()),
             span_text(asked.duration_s()),
@@ -115,22 +126,23 @@ Body denial(const v1::RequestInfo& info, OrderTerms terms, std::int64_t now_s) {
   return body;
 }
 
-// What was decided, and what the host said to it.
-int tell(const v1::RequestInfo& info, const Decided& decision) {
+// What was decided, and what the host said to it. `made`: what was signed, which the collector's
+// answer need not repeat.
+int tell(const v1::RequestInfo& info, const Body& made, const Decided& decision) {
   if (decision.options.output != Output::table) print_message(info, decision.options.output);
-  const std::string who = shown(person_text(info.request().person()));
   if (info.has_result() && info.result().outcome() != v1::CommandResult::done) {
     fmt::print(stderr, "weirctl: host {} {}: {}\n", shown(info.host().name()),
                info.result().outcome() == v1::CommandResult::refused ? "refused" : "did not do it",
                reasons_of(info.result()));
     return kExitFailed;
   }
-  if (info.state() == State::approved)
-    fmt::print(stderr, "approved: {} may send {} to {} beside the rule {}, until {}\n", who,
-               info.exception().has_bytes() ? size_text(info.exception().bytes())
-                                            : "as much as its limit again",
-               shown(place_text(info.exception().destination())), shown(info.request().rule()),
-               time_text(info.exception().until()));
+  const v1::Exception& exception = made.exception();
+  if (made.verb() == Body::except)
+    fmt::print(stderr, "approved: {} may send {} to {} beside the rule {}, until {}\n",
+               shown(who_text(exception.person())),
+               exception.has_bytes() ? size_text(exception.bytes()) : "as much as its limit again",
+               shown(where_text(exception.destination())), shown(exception.sets_aside(0)),
+               time_text(exception.until()));
   else
     fmt::print(stderr, "denied: {}\n", shown(info.request().id()));
   if (!info.has_result())
@@ -154,16 +166,16 @@ int decide(CtlSession& session, const Decided& decision, bool approve) {
   request.set_approve(approve);
   request.set_note(decision.note);
   request.set_beyond_asked(decision.bytes || decision.for_s);
-  Body body = approve ? approval(info, decision, terms, now_s) : denial(info, terms, now_s);
-  if (auto made = sign_command(std::move(body), unhex(session.admin().policy_secret_key),
-                               *request.mutable_command());
+  const Body body = approve ? approval(info, decision, terms, now_s) : denial(info, terms, now_s);
+  if (auto made =
+          sign_command(body, unhex(session.admin().policy_secret_key), *request.mutable_command());
       !made) {
     fmt::print(stderr, "weirctl: {}\n", made.error().sentence);
     return kExitFailed;
   }
   if (!session.call("weir.v1.RequestAdminService/DecideRequest", request, answer, status))
     return status;
-  return tell(answer.request(), decision);
+  return tell(answer.request(), body, decision);
 }
 
 const std::map<std::string, std::uint64_t> kSizes{{"KiB", 1ull << 10}, {"MiB", 1ull << 20},

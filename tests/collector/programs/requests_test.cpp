@@ -60,8 +60,8 @@ TEST_F(RequestsOfPrograms, what_is_asked_is_listed_and_a_hostile_word_changes_no
   EXPECT_EQ(std::count(table.out.begin(), table.out.end(), '\n'), 2) << table.out;
   EXPECT_EQ(table.out.find('\x1b'), std::string::npos);
   EXPECT_NE(table.out.find("figures\\x1b[2J\\x0ar-9"), std::string::npos) << table.out;
-  for (const char* cell :
-       {"r-1", "open", "desk-1", "lin", "partner.example", "unknown-places", "64.0 KiB", "1h"})
+  for (const char* cell : {"r-1", "open", "desk-1", "lin (uid 1000)", "partner.example",
+                           "unknown-places", "64.0 KiB", "1h"})
     EXPECT_NE(table.out.find(cell), std::string::npos) << cell << "\n" << table.out;
   const Ran json = ctl({"requests", "list", "--state", "open", "-o", "json"});
   EXPECT_NE(json.out.find("\"id\":\"r-1\""), std::string::npos) << json.out;
@@ -75,7 +75,8 @@ TEST_F(RequestsOfPrograms, an_approval_is_signed_told_and_holds_for_what_was_ask
   const Body body = told(v1::CommandResult::done);
   const Ran ran = approving.get();
   EXPECT_EQ(ran.status, 0) << ran.err;
-  EXPECT_NE(ran.err.find("approved: lin may send 64.0 KiB to partner.example"), std::string::npos)
+  EXPECT_NE(ran.err.find("approved: lin (uid 1000) may send 64.0 KiB to partner.example"),
+            std::string::npos)
       << ran.err;
   EXPECT_EQ(body.verb(), Body::except);
   EXPECT_EQ(body.host_id(), host.id);
