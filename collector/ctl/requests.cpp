@@ -138,11 +138,11 @@ int tell(const v1::RequestInfo& info, const Body& made, const Decided& decision)
   }
   const v1::Exception& exception = made.exception();
   if (made.verb() == Body::except)
-    fmt::print(stderr, "approved: {} may send {} to {} beside the rule {}, until {}\n",
+    fmt::print(stderr, "approved: {} may send {} to {} beside the rule {}, until {}, on host {}\n",
                shown(who_text(exception.person())),
                exception.has_bytes() ? size_text(exception.bytes()) : "as much as its limit again",
                shown(where_text(exception.destination())), shown(exception.sets_aside(0)),
-               time_text(exception.until()));
+               time_text(exception.until()), made.host_id());
   else
     fmt::print(stderr, "denied: {}\n", shown(info.request().id()));
   if (!info.has_result())

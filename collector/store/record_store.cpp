@@ -19,6 +19,8 @@ namespace weir {
 namespace {
 
 constexpr std::chrono::milliseconds kRetryAfter{500};  // a full disk is asked again
+// Longer than a fleet is silent on holidays; a clock that leaps by less removes so much too early.
+constexpr std::int64_t kLeapDays = 7;
 
 std::size_t cost(const Append& append) {
   std::size_t bytes = sizeof(Append) + append.packed.bytes.size() +
@@ -349,7 +351,7 @@ bool RecordStore::Writer::turn_day(std::int64_t now_ns) {
 // look. A clock that has leapt, or a collector that was off for long, removes nothing on that day.
 void RecordStore::Writer::forget_old(std::int64_t newest, std::int64_t today) {
   const std::int64_t keep = options_.keep_days;
-  if (keep > 0 && today - newest > keep) {
+  if (keep > 0 && today - newest > std::min(keep, kLeapDays)) {
     options_.say(fmt::format("the last records are {} days old: nothing is removed before tomorrow",
                              today - newest));
   } else if (keep > 0 && !fleet_.forget_days(today - keep)) {

@@ -79,6 +79,16 @@ TEST_F(RetentionTest, a_clock_that_leaps_removes_nothing_on_that_day) {
   EXPECT_EQ(files().size(), 2u) << "nobody has said that it is wrong";
 }
 
+TEST_F(RetentionTest, a_leap_that_is_shorter_than_what_is_kept_is_one_too) {
+  keep_days = 20;
+  open();
+  live_through(0, 15);
+  day(30);
+  ASSERT_EQ(put(batch_of(kAlerts, 1, 17, 1)).sequence, 17u);
+  EXPECT_EQ(files().size(), 17u);
+  EXPECT_TRUE(is_said("the last records are 15 days old: nothing is removed before tomorrow"));
+}
+
 TEST_F(RetentionTest, a_collector_that_was_off_for_long_keeps_the_day_that_says_what_is_stored) {
   keep_days = 3;
   open();
