@@ -163,8 +163,8 @@ class AgentDoor::Service::Stream final : public Reactor {
   std::int64_t writing_ms_ = 0;    // since when; 0: not
   std::int64_t finishing_ms_ = 0;  // since when; 0: not
   std::int64_t suspect_ms_ = 0;    // since when another one speaks for this host; 0: none
-  std::uint32_t policy_sent_ = 0;
-  std::uint32_t trust_sent_ = 0;  // the host has it, or will; 0: it takes none
+  std::shared_ptr<const std::string> policy_sent_;  // numbers of another group mean others
+  std::uint32_t trust_sent_ = 0;                    // the host has it, or will; 0: it takes none
   AskedOnStream asked_;
   Forgotten forgotten_;
   int in_flight_ = 0;
@@ -231,7 +231,7 @@ void AgentDoor::Service::greet(Stream& stream, const v1::Hello& hello) {
   send_commands(stream, now_ms);
   std::optional<Desired> desired = parts_.rollout.desired(host ? host->row.group : "");
   if (desired && desired->number != hello.policy().number()) {
-    stream.policy_sent_ = desired->number;
+    stream.policy_sent_ = desired->signed_policy;
     stream.outbox_.policy(desired->signed_policy);
   }
   stream.pump();
@@ -314,9 +314,9 @@ void AgentDoor::Service::push_policy(const std::string& group) {
     if (!stream->greeted_ || stream->finishing_ms_ != 0) continue;
     std::optional<HostView> host = parts_.hosts.find(stream->host_, now_s);
     if (!host || host->row.group != group || host->policy.number == desired->number ||
-        stream->policy_sent_ == desired->number)
+        stream->policy_sent_ == desired->signed_policy)
       continue;
-    stream->policy_sent_ = desired->number;
+    stream->policy_sent_ = desired->signed_policy;
     stream->outbox_.policy(desired->signed_policy);
     stream->pump();
   }
