@@ -38,7 +38,8 @@ class Asked : public testing::Test {
     std::FILE* file = std::tmpfile();
     const std::string text = line("aa", 1000, 1, "uploads") + "nonsense\n" +
                              line("aa", 1000, 2, "uploads") + line("bb", 1001, 1, "uploads") +
-                             line("cc", 1000, 1, "") + std::string(2u << 20, 'x') + "\n";
+                             line("cc", 1000, 1, "") + line("ee", 1000, 1, "person.exception") +
+                             std::string(2u << 20, 'x') + "\n";
     std::fwrite(text.data(), 1, text.size(), file);
     std::fflush(file);
     ::lseek(::fileno(file), 0, SEEK_SET);
@@ -67,6 +68,11 @@ TEST_F(Asked, a_person_lists_and_asks_about_their_own_reports_alone) {
   EXPECT_EQ(answer(request("bb", "why")).status, 2u) << "another's";
   EXPECT_EQ(answer(request("dd", "why")).status, 2u);
   EXPECT_EQ(answer(request("cc", "why")).status, 1u) << "no rule stopped it";
+  EXPECT_EQ(answer(request("ee", "why")).status, 1u) << "no rule of the policy";
+  list.flags = 0;
+  EXPECT_NE(answer(list).text.find("weir request aa "), std::string::npos);
+  EXPECT_EQ(answer(list).text.find("weir request cc "), std::string::npos);
+  EXPECT_EQ(answer(list).text.find("weir request ee "), std::string::npos);
   EXPECT_TRUE(answer(request("bb", "why")).record.empty());
 }
 
