@@ -13,9 +13,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kHosts = 40;
-// A connection: 120 KiB of TLS and HTTP/2, and what it lets nobody write or does not read itself. In
-// all 300 KiB; a sanitized collector, which keeps what it has freed for a while, takes 540. With a
-// copy of the policy for each it would be 400 more.
+// A connection: 120 KiB of TLS and HTTP/2, and what it lets nobody write or does not read itself.
+// In all 300 KiB; a sanitized collector, which keeps what it has freed for a while, takes 540. With
+// a copy of the policy for each it would be 400 more.
 constexpr std::size_t kBytesOfHost = 704 << 10;
 
 constexpr std::size_t kBombers = 8;
