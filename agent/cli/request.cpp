@@ -59,13 +59,13 @@ int cmd_request(int argc, char** argv) {
   }
   if (!lasts.empty()) {
     const auto time = parse_duration_ns(lasts);
-    if (!time || *time < 1'000'000'000 || *time > kLongestExceptionS * 1'000'000'000)
+    if (!time || *time < 1'000'000'000 || *time > kLongestException_s * 1'000'000'000)
       return wrong("--for: a time such as 90m, at most 24h");
     message.duration_s = static_cast<std::uint32_t>(*time / 1'000'000'000);
   }
   if (id.size() >= message.report.size()) return wrong("that is no report's id");
-  if (because.empty() || because.size() > message.reason.size())
-    return wrong("--because: at most 1000 characters");
+  if (because.empty()) return wrong("--because: say what for; people read it before they decide");
+  if (because.size() > message.reason.size()) return wrong("--because: at most 1000 characters");
   std::copy(id.begin(), id.end(), message.report.begin());
   std::copy(because.begin(), because.end(), message.reason.begin());
   message.reason_size = static_cast<std::uint32_t>(because.size());

@@ -18,6 +18,7 @@
 #include "agent/run/resolvers.h"
 #include "core/base/sha256.h"
 #include "core/policy/evaluate.h"
+#include "platform/files/passing.h"
 #include "proto/map/command_proto.h"
 #include "proto/map/envelope_proto.h"
 #include "proto/map/policy_proto.h"
@@ -49,16 +50,6 @@ std::vector<std::uint8_t> block_of(const T& block) {
   std::vector<std::uint8_t> bytes(sizeof block);
   std::memcpy(bytes.data(), &block, sizeof block);
   return bytes;
-}
-
-bool write_all(int fd, Bytes bytes) {
-  while (!bytes.empty()) {
-    ssize_t put = ::write(fd, bytes.data(), bytes.size());
-    if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(put));
-  }
-  return true;
 }
 
 Bytes map_envelope() {

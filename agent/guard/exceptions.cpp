@@ -11,8 +11,6 @@ namespace {
 
 using wire::CommandRefusal;
 
-constexpr std::uint32_t kUndo = 3, kExcept = 4, kDeny = 8;  // CommandBody.Verb
-
 NextTable refused(CommandRefusal why, std::string words = "") {
   return {why, std::move(words), std::nullopt};
 }
@@ -52,7 +50,7 @@ NextTable except(const ExceptionTable& now, const CommandReading& command, const
   std::int64_t until = what.until_wall_s != 0 ? what.until_wall_s : at.wall_s + command.lease_s;
   if (command.lease_s != 0) until = std::min(until, at.wall_s + command.lease_s);
   if (until <= at.wall_s) return refused(CommandRefusal::expired);
-  if (until - at.wall_s > kLongestExceptionS)
+  if (until - at.wall_s > kLongestException_s)
     return refused(CommandRefusal::over_ceiling, "an exception ends within 24 h");
   if (what.bytes > kMostExceptionBytes)
     return refused(CommandRefusal::over_ceiling, "an exception is for at most 4 GiB");
@@ -152,9 +150,9 @@ void ExceptionTable::tell(const RequestAnswer& one) {
 
 NextTable next_exceptions(const ExceptionTable& now, const CommandReading& command,
                           const FlatPolicy& policy, const Now& at) {
-  if (command.verb == kExcept) return except(now, command, policy, at);
-  if (command.verb == kUndo) return undo(now, command);
-  if (command.verb == kDeny) return deny(now, command, at);
+  if (command.verb == kExceptVerb) return except(now, command, policy, at);
+  if (command.verb == kUndoVerb) return undo(now, command);
+  if (command.verb == kDenyVerb) return deny(now, command, at);
   return refused(CommandRefusal::not_built);
 }
 

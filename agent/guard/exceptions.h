@@ -20,10 +20,6 @@
 
 namespace weir {
 
-// The guard's own ceilings, whatever was signed. A day, because an exception outlives no boot and
-// its reason seldom a shift; 4 GiB, because what is larger deserves an approved destination.
-inline constexpr std::uint64_t kMostExceptionBytes = 4ull << 30;
-inline constexpr std::int64_t kLongestExceptionS = 24 * 3600;
 inline constexpr std::size_t kMaxRequestId = 32;
 // Shorter prefixes would be half a provider; the same as for what the engine may name.
 inline constexpr std::uint32_t kShortestException = 48, kShortestExceptionV4 = 96 + 24;

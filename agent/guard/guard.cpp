@@ -116,7 +116,7 @@ void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
     uplink_.tend(spawner, now);
     const bool may_offer = may_hear_offers();
     // What persons ask for waits in the socket while there is no engine that would spool it.
-    const bool listens = offers_ && engine_ >= 0 && session_ && session_->ready();
+    const bool listens = offers_ && engine_listens();
     pollfd wanted[8] = {{signal_fd, POLLIN, 0},
                         {kernel_.told_poll_fd(), POLLIN, 0},
                         {spawner.fd(), POLLIN, 0},
@@ -367,7 +367,7 @@ void Guard::each_second(Spawner& spawner, std::uint64_t now) {
 
 template <class M>
 bool Guard::tell(M message) {
-  if (engine_ < 0 || !session_ || !session_->ready()) return false;
+  if (!engine_listens()) return false;
   Bytes bytes = wire::seal(message, sequence_);
   if (::send(engine_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL) ==
       static_cast<ssize_t>(bytes.size()))

@@ -121,6 +121,7 @@ class Guard {
   void tell_losses();
   void watch_interfaces();
   void tell_interfaces();
+  bool engine_listens() const { return engine_ >= 0 && session_ && session_->ready(); }
   void engine_may_answer(bool may);
   int wait_ms(std::uint64_t now) const;
   template <class M>

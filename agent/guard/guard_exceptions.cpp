@@ -69,7 +69,7 @@ void Guard::end_exceptions(std::uint64_t now) {
 }
 
 void Guard::give_exceptions() {
-  if (engine_ < 0 || !session_ || !session_->ready() || to_give_) return;
+  if (!engine_listens() || to_give_) return;
   Result<SealedMemory> memory = SealedMemory::make("weir-exceptions", exceptions_->bytes());
   if (!memory) return;
   wire::ExceptionsGiven message;
@@ -102,8 +102,7 @@ void Guard::hear_requests() {
     if (receive_with(fds::kRequests, &size, sizeof size, passed) != sizeof size) return;
     if (!passed || size == 0 || size > wire::kMaxRequestBytes) continue;
     ++counters_.requests;
-    const bool listens = engine_ >= 0 && session_ && session_->ready();
-    if (listens) {
+    if (engine_listens()) {
       wire::RequestGiven message;
       message.size = size;
       Bytes bytes = wire::seal(message, sequence_);

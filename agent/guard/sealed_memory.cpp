@@ -10,6 +10,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "platform/files/fd.h"
+#include "platform/files/passing.h"
+
 namespace weir {
 namespace {
 
@@ -40,13 +43,9 @@ Result<SealedMemory> SealedMemory::map(int fd, std::size_t most) {
 }
 
 Result<SealedMemory> SealedMemory::make(const char* name, Bytes bytes) {
-  int fd = new_memory(name);
-  if (fd < 0) return failed("memfd_create");
-  if (::write(fd, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) {
-    ::close(fd);
-    return failed("write");
-  }
-  return take(fd, bytes.size());
+  Fd fd = sealed_memory(name, bytes);
+  if (!fd) return failed("memfd_create");
+  return map(fd.release(), bytes.size());
 }
 
 Result<SealedMemory> SealedMemory::take(int fd, std::size_t most) {

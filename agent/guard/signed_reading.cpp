@@ -12,7 +12,6 @@ namespace {
 using wire::CommandRefusal;
 using wire::TrustRefusal;
 
-constexpr std::uint32_t kExcept = 4;
 constexpr std::uint32_t kVerbs = 9;  // CommandBody.Verb, 0 among them
 
 template <class T>
@@ -70,7 +69,7 @@ Result<CommandReading> read_command_reading(Bytes bytes) {
       read->host_id.front() == '\0' || read->host_id.back() != '\0' || read->asked.back() != '\0' ||
       read->exception.request.back() != '\0')
     return fail("its reader gave an answer that is none");
-  if (read->verb == kExcept && !is_sound(read->exception))
+  if (read->verb == kExceptVerb && !is_sound(read->exception))
     return fail("its reader gave an exception that is none");
   return read;
 }

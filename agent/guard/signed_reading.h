@@ -39,6 +39,9 @@ Why refusal_of(const SignatureCount& count, const PolicyTrust& trust) {
   return count.known ? Why::threshold : Why::unknown_key;
 }
 
+// Numbers of CommandBody.Verb that the guard itself tells apart.
+inline constexpr std::uint32_t kUndoVerb = 3, kExceptVerb = 4, kDenyVerb = 8;
+
 // What an exception is for; of `deny_request` only whose request it was. Texts end with a zero.
 struct ExceptionReading {
   std::uint32_t person = 0;  // uid

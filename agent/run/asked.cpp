@@ -23,7 +23,7 @@ const char* damage_of(const AskMessage& message, std::size_t size) {
   if (message.reason_size == 0) return "say why: --because TEXT";
   if (message.reason_size > message.reason.size()) return "the reason is too long";
   if (message.bytes > kMostExceptionBytes) return "an exception is for at most 4 GiB";
-  if (message.duration_s > kLongestExceptionS) return "an exception lasts at most 24 hours";
+  if (message.duration_s > kLongestException_s) return "an exception lasts at most 24 hours";
   return "";
 }
 

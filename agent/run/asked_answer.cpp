@@ -23,7 +23,6 @@ namespace {
 constexpr std::uint32_t kDone = 0, kFailed = 1, kUsage = 2;
 constexpr std::size_t kMaxLine = 1u << 20;  // of a report
 constexpr std::size_t kMaxEvents = 2'000;   // that are told; the newest
-constexpr std::uint32_t kDefaultDuration = 3600;
 // Where no limit's number stands in the report: a letter with a few pictures.
 constexpr std::uint64_t kDefaultBytes = 10u << 20;
 
@@ -226,7 +225,7 @@ AskAnswer request(const AskFacts& facts, std::span<const int> files) {
   out.set_justification(std::string(reason));
   out.mutable_time()->set_seconds(facts.now_wall_s);
   out.set_bytes(facts.message.bytes != 0 ? facts.message.bytes : bytes_again(report));
-  out.set_duration_s(facts.message.duration_s != 0 ? facts.message.duration_s : kDefaultDuration);
+  out.set_duration_s(facts.message.duration_s != 0 ? facts.message.duration_s : kUsualException_s);
   AskAnswer answer;
   answer.record = out.SerializeAsString();
   answer.text = fmt::format(

@@ -49,18 +49,6 @@ std::vector<std::uint8_t> read_table(const Fd& file, std::size_t size) {
   return bytes;
 }
 
-bool write_all(int fd, const void* data, std::size_t size) {
-  const char* at = static_cast<const char*>(data);
-  while (size > 0) {
-    const ssize_t put = ::write(fd, at, size);
-    if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) return false;
-    at += put;
-    size -= static_cast<std::size_t>(put);
-  }
-  return true;
-}
-
 // It works for a person: the agent's own work comes first, and where memory is short it goes before
 // everything else. Without effect where the system does not let it be said.
 void stand_back() {
@@ -86,10 +74,11 @@ void stand_back() {
   made.text.resize(std::min(made.text.size(), kMaxAskText));
   const Head head{made.status, static_cast<std::uint32_t>(made.text.size()),
                   static_cast<std::uint32_t>(made.record.size())};
-  const bool written = made.record.size() <= wire::kMaxRequestBytes &&
-                       write_all(fds::kRecord, &head, sizeof head) &&
-                       write_all(fds::kRecord, made.text.data(), made.text.size()) &&
-                       write_all(fds::kRecord, made.record.data(), made.record.size());
+  const bool written =
+      made.record.size() <= wire::kMaxRequestBytes &&
+      write_all(fds::kRecord, {reinterpret_cast<const std::uint8_t*>(&head), sizeof head}) &&
+      write_all(fds::kRecord, bytes_of(made.text)) &&
+      write_all(fds::kRecord, bytes_of(made.record));
   ::_exit(written ? 0 : 1);
 }
 
@@ -143,11 +132,8 @@ std::string new_id() {
 
 // To the guard, which does not read it.
 bool hand_on(const std::string& record, int requests) {
-  Fd memory(::memfd_create("weir-request", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!memory || !write_all(memory.get(), record.data(), record.size()) ||
-      ::fcntl(memory.get(), F_ADD_SEALS,
-              F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
-    return false;
+  Fd memory = sealed_memory("weir-request", bytes_of(record));
+  if (!memory) return false;
   const auto size = static_cast<std::uint32_t>(record.size());
   return send_with(requests, {reinterpret_cast<const std::uint8_t*>(&size), sizeof size},
                    memory.get(), MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -1,7 +1,7 @@
-// The agent's listener for what other users ask: `weir exec` (exec_served.h), and `weir my-events`
-// and `weir request` (asked.h). A process of its own that
-// only accepts, checks sizes and counts; each request is served by a child. Bounded everywhere: who
-// connects more than it may is closed at once.
+// The agent's listener for what other users ask: `weir exec` (exec_served.h), `weir my-events` and
+// `weir request` (asked.h). A process of its own that only accepts, checks sizes and counts; each
+// request is served by a child. Bounded everywhere: who connects more than it may is closed at
+// once.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>

@@ -17,6 +17,7 @@
 #include "agent/guard/descriptors.h"
 #include "agent/guard/flat_policy.h"
 #include "agent/uplink/user.h"
+#include "platform/files/passing.h"
 
 namespace weir {
 namespace {
@@ -29,17 +30,6 @@ std::string beside_us(const char* program) {
   if (::readlink("/proc/self/exe", path, sizeof path - 1) <= 0) return program;
   std::string own = path;
   return own.substr(0, own.rfind('/') + 1) + program;
-}
-
-// Memory that nobody can change any more, ourselves included.
-Result<Fd> sealed_memory(const char* name, const std::vector<std::uint8_t>& bytes) {
-  Fd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  bool written =
-      fd && ::write(fd.get(), bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size());
-  if (!written ||
-      ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
-    return fail(fmt::format("no memory for the policy: {}", std::strerror(errno)));
-  return fd;
 }
 
 std::vector<std::string> guard_command(const GuardStart& options) {
@@ -124,10 +114,9 @@ bool is_bpffs(const std::string& path) {
 
 Result<GuardInputs> prepare_guard(const GuardStart& options, const CompiledPolicy& policy) {
   GuardInputs all;
-  Result<Fd> flat = sealed_memory("weir-flat-policy", policy.flat);
-  Result<Fd> bytes = sealed_memory("weir-policy", policy.bytes);
-  if (!flat) return tl::unexpected(flat.error());
-  if (!bytes) return tl::unexpected(bytes.error());
+  Fd flat = sealed_memory("weir-flat-policy", policy.flat);
+  Fd bytes = flat ? sealed_memory("weir-policy", policy.bytes) : Fd();
+  if (!bytes) return fail(fmt::format("no memory for the policy: {}", std::strerror(errno)));
   Result<StateFiles> state = open_state(options.state_dir);
   if (!state) return tl::unexpected(state.error());
   all.null = Fd(::open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -137,8 +126,8 @@ Result<GuardInputs> prepare_guard(const GuardStart& options, const CompiledPolic
     if (!all.record) return fail(fmt::format("{}: {}", options.record, std::strerror(errno)));
   }
   all.utmp = Fd(::open(kUtmpPath, O_RDONLY | O_CLOEXEC));  // not every host has one
-  all.flat = std::move(*flat);
-  all.policy = std::move(*bytes);
+  all.flat = std::move(flat);
+  all.policy = std::move(bytes);
   all.state = std::move(*state);
   all.command = guard_command(options);
   Result<FlatPolicy> checked = read_flat_policy(policy.flat);

@@ -19,6 +19,7 @@
 #include "core/policy/default_policy.h"
 #include "core/policy/evaluate.h"
 #include "core/policy/surface/surface.h"
+#include "platform/files/passing.h"
 #include "platform/input/input.h"
 
 namespace weir {
@@ -48,18 +49,6 @@ Result<Policy> accept(Result<Policy> policy) {
   return policy;
 }
 
-bool write_all(int fd, const void* data, std::size_t size) {
-  const char* at = static_cast<const char*>(data);
-  while (size > 0) {
-    ssize_t put = ::write(fd, at, size);
-    if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) return false;
-    at += put;
-    size -= static_cast<std::size_t>(put);
-  }
-  return true;
-}
-
 // In the child. Two sizes and two blocks, or a sentence and the status kRefused.
 [[noreturn]] void compile_and_exit(const std::string& path, int answer) {
   ::dup2(answer, fds::kRecord);  // a number that the seal lets it write to
@@ -76,15 +65,15 @@ bool write_all(int fd, const void* data, std::size_t size) {
     policy = accept(path.empty() ? Result<Policy>(*default_policy()) : parse_policy(*text, path));
   if (!policy) {
     const std::string& sentence = policy.error().sentence;
-    write_all(fds::kRecord, sentence.data(), std::min(sentence.size(), kMaxSentence));
+    write_all(fds::kRecord, bytes_of(std::string_view(sentence).substr(0, kMaxSentence)));
     ::_exit(kRefused);
   }
   std::vector<std::uint8_t> flat = flatten(*policy, resolvers);
   std::string bytes = bytes_of_policy(*policy);
   std::uint64_t sizes[2] = {flat.size(), bytes.size()};
-  bool written = write_all(fds::kRecord, sizes, sizeof sizes) &&
-                 write_all(fds::kRecord, flat.data(), flat.size()) &&
-                 write_all(fds::kRecord, bytes.data(), bytes.size());
+  bool written =
+      write_all(fds::kRecord, {reinterpret_cast<const std::uint8_t*>(sizes), sizeof sizes}) &&
+      write_all(fds::kRecord, flat) && write_all(fds::kRecord, bytes_of(bytes));
   ::_exit(written ? 0 : 1);
 }
 

@@ -1,9 +1,7 @@
 // The uplink's end of its line to the guard: see guard_line.h.
 #include "agent/uplink/guard_line.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,29 +14,6 @@
 #include "weir/v1/agent.pb.h"
 
 namespace weir {
-namespace {
-
-constexpr int kSeals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
-
-// A descriptor of memory that nobody can change any more; -1: errno says why.
-int sealed_memory(const std::string& bytes) {
-  int fd = ::memfd_create("weir-envelope", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (fd < 0) return -1;
-  for (std::size_t at = 0; at < bytes.size();) {
-    ssize_t written = ::write(fd, bytes.data() + at, bytes.size() - at);
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) {
-      ::close(fd);
-      return -1;
-    }
-    at += static_cast<std::size_t>(written);
-  }
-  if (::fcntl(fd, F_ADD_SEALS, kSeals) == 0) return fd;
-  ::close(fd);
-  return -1;
-}
-
-}  // namespace
 
 bool UplinkGuardLine::beat(std::uint64_t boot_ns) {
   wire::UplinkBeat beat;
@@ -72,11 +47,10 @@ Result<void> check_sizes(const char* what, std::size_t size, std::size_t most, i
 
 template <class Offer>
 Result<void> UplinkGuardLine::send(Offer& offer, const std::string& bytes) {
-  int memory = sealed_memory(bytes);
-  if (memory < 0) return fail(fmt::format("no memory for an offer: {}", std::strerror(errno)));
-  bool sent = send_with(fd_, wire::seal(offer, sequence_), memory, MSG_NOSIGNAL);
-  ::close(memory);
-  if (!sent) return fail("the guard does not take an offer");
+  const Fd memory = sealed_memory("weir-offer", bytes_of(bytes));
+  if (!memory) return fail(fmt::format("no memory for an offer: {}", std::strerror(errno)));
+  if (!send_with(fd_, wire::seal(offer, sequence_), memory.get(), MSG_NOSIGNAL))
+    return fail("the guard does not take an offer");
   return {};
 }
 

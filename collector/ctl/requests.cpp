@@ -9,6 +9,7 @@
 #include "collector/ctl/order.h"
 #include "collector/ctl/session.h"
 #include "collector/ctl/sign.h"
+#include "core/policy/exceptions.h"
 #include "core/policy/signature.h"
 #include "proto/map/text.h"
 #include "weir/v1/admin.pb.h"
@@ -18,11 +19,6 @@ namespace {
 
 using Body = v1::CommandBody;
 using State = v1::RequestInfo;
-
-constexpr std::uint32_t kUsual_s = 3'600;  // an exception, where the person named no time
-// Hosts grant no more, whoever signs.
-constexpr std::uint64_t kLongest_s = 86'400;
-constexpr std::uint64_t kMostBytes = 4ull << 30;
 
 std::string state_text(const v1::RequestInfo& info) {
   std::string text = v1::RequestInfo::State_Name(info.state());
@@ -103,8 +99,8 @@ bool find(CtlSession& session, const std::string& id, v1::RequestInfo& found, in
 Body approval(const v1::RequestInfo& info, const Decided& decision, OrderTerms terms,
               std::int64_t now_s) {
   const v1::ExceptionRequest& asked = info.request();
-  const std::uint64_t asked_s = asked.duration_s() == 0 ? kUsual_s : asked.duration_s();
-  terms.lifetime_s = std::min(decision.for_s.value_or(asked_s), kLongest_s);
+  const std::uint64_t asked_s = asked.duration_s() == 0 ? kUsualException_s : asked.duration_s();
+  terms.lifetime_s = std::min(decision.for_s.value_or(asked_s), std::uint64_t{kLongestException_s});
   Body body = order_to(terms, Body::except, now_s);
   body.set_lease_s(static_cast<std::uint32_t>(terms.lifetime_s));
   v1::Exception& exception = *body.mutable_exception();
@@ -198,12 +194,12 @@ int ctl_requests(int argc, char** argv) {
   approve->add_option("ID", decision.id)->required();
   approve->add_option("--bytes", decision.bytes, "so many instead of what was asked, at most 4GiB")
       ->transform(CLI::AsNumberWithUnit(kSizes))
-      ->check(CLI::Range(std::uint64_t{1}, kMostBytes).description(""))
+      ->check(CLI::Range(std::uint64_t{1}, kMostExceptionBytes).description(""))
       ->type_name("64KiB");
   approve->add_option("--for", decision.for_s, "so long instead of what was asked, at most 24h")
       ->transform(CLI::AsNumberWithUnit(
           std::map<std::string, std::uint64_t>{{"s", 1}, {"m", 60}, {"h", 3'600}, {"d", 86'400}}))
-      ->check(CLI::Range(std::uint64_t{1}, kLongest_s).description(""))
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{kLongestException_s}).description(""))
       ->type_name("1h");
   CLI::App* deny = app.add_subcommand("deny", "refuse it; the person is told why");
   deny->add_option("ID", decision.id)->required();

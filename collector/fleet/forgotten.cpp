@@ -34,9 +34,8 @@ std::string Forgotten::sentence() const {
                         v1::Lane::Value_Name(static_cast<v1::Lane::Value>(lane.lane)),
                         lane.acknowledged, lane.stored);
   return "was told that more is stored than there is: " + text +
-         "; this folder was put back from an older copy, and what the host has no more is kept as "
-         "a "
-         "gap";
+         "; this folder was put back from an older copy, and what the host has no more is kept "
+         "as a gap";
 }
 
 }  // namespace weir

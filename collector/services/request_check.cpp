@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "core/policy/exceptions.h"
 #include "weir/v1/admin.pb.h"
 
 namespace weir {

@@ -16,7 +16,6 @@ class DecideRequestRequest;
 }
 
 inline constexpr std::size_t kMaxNote = 1'000;
-inline constexpr std::uint32_t kUsualException_s = 3'600;  // where nothing was asked for
 
 // What `request` becomes. Its host is not looked at here: HostCommands::send() does.
 Reply<RequestRow> decided(const RequestRow& request, const v1::DecideRequestRequest& decision,

@@ -16,6 +16,11 @@ namespace weir {
 // A desk has a handful of people, each with one or two at a time.
 inline constexpr std::size_t kMaxExceptions = 32;
 inline constexpr std::size_t kMaxSetAside = 8;  // rules of one
+// What the guard grants at most, whatever was signed. A day, because an exception outlives no boot
+// and its reason seldom a shift; 4 GiB, because what is larger deserves an approved destination.
+inline constexpr std::uint64_t kMostExceptionBytes = 4ull << 30;
+inline constexpr std::int64_t kLongestException_s = 24 * 3600;
+inline constexpr std::uint32_t kUsualException_s = 3600;  // where nobody named a time
 
 struct Exception {
   std::uint32_t number = 0;  // of its account in the kernel; never 0

@@ -5,22 +5,16 @@ readonly KILL_AT=$((32 * 1024)) # bytes that arrived when guard and engine are k
 readonly KILLS=${WEIR_DEMO_KILLS:-1} # the soak kills more often, in the same account
 readonly SLOW=40k               # bytes a second of that upload: about three seconds to the account's end
 
-# Processes below $1, at any depth.
-descendants() {
-  local child
-  for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do echo "$child"; descendants "$child"; done
-}
-
 kill_programs() {
   local pid pids names=()
-  mapfile -t pids < <(descendants "$weir_pid")
+  mapfile -t pids < <(lab_descendants "$weir_pid")
   for pid in "${pids[@]}"; do names+=("$(cat "/proc/$pid/comm" 2>/dev/null)"); done # first: the spawner's end is the engine's
   for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null; done
   echo "killed: ${names[*]}" >>"$LAB/log/killed"
   holds "guard and engine were there to be killed (${names[*]})" grep -q 'weir-guard.*weir-engine\|weir-engine.*weir-guard' <<<"${names[*]}"
 }
 
-programs_run() { descendants "$weir_pid" | sed 's:.*:/proc/&/comm:' | xargs cat | grep -q weir-engine; }
+programs_run() { lab_descendants "$weir_pid" | sed 's:.*:/proc/&/comm:' | xargs cat | grep -q weir-engine; }
 
 # Once more under traffic, with the supervisor there, which starts both again.
 kill_again() {

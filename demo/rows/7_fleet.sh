@@ -233,9 +233,9 @@ fleet_is_killed() {
     fleet_upload 2 $person & uploads+=($!)
   done
   lab_wait_for 15 arrived2 $((before + KILL_AT))
-  for pid in $(descendants "${fleet_agent[2]}"); do killed+="$(cat "/proc/$pid/comm" 2>/dev/null) "; done
+  for pid in $(lab_descendants "${fleet_agent[2]}"); do killed+="$(cat "/proc/$pid/comm" 2>/dev/null) "; done
   # shellcheck disable=SC2046
-  kill -9 "$fleet_collector" "${fleet_agent[2]}" $(descendants "${fleet_agent[2]}") 2>/dev/null
+  kill -9 "$fleet_collector" "${fleet_agent[2]}" $(lab_descendants "${fleet_agent[2]}") 2>/dev/null
   for pid in weir-guard weir-engine weir-uplink; do
     holds "$pid of desk 2 was there to be killed ($killed)" grep -qw -- $pid <<<"$killed"
   done

@@ -1,7 +1,10 @@
 // SCM_RIGHTS: see passing.h.
 #include "platform/files/passing.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -46,6 +49,23 @@ ssize_t receive_with(int socket, void* buffer, std::size_t size, Fd& passed) {
     passed = Fd(fd);
   }
   return got;
+}
+
+bool write_all(int fd, Bytes bytes) {
+  while (!bytes.empty()) {
+    const ssize_t put = ::write(fd, bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(put));
+  }
+  return true;
+}
+
+Fd sealed_memory(const char* name, Bytes bytes) {
+  constexpr int kSeals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+  Fd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd || !write_all(fd.get(), bytes) || ::fcntl(fd.get(), F_ADD_SEALS, kSeals) != 0) return {};
+  return fd;
 }
 
 }  // namespace weir

@@ -8,23 +8,15 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/base/bytes.h"
 #include "platform/files/fd.h"
+#include "platform/files/passing.h"
 
 namespace weir {
 namespace {
 
 tl::unexpected<Error> failed(const std::string& name, const char* what) {
   return fail(fmt::format("{}: can't be {}: {}", name, what, std::strerror(errno)));
-}
-
-bool write_all(int fd, const std::string& text) {
-  for (std::size_t at = 0; at < text.size();) {
-    ssize_t written = ::write(fd, text.data() + at, text.size() - at);
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    at += static_cast<std::size_t>(written);
-  }
-  return ::fsync(fd) == 0;
 }
 
 // Its name may still be lost when the machine stops.
@@ -37,7 +29,7 @@ Result<void> write_new(int folder, const std::string& name, const std::string& t
   const char* what = "given away";
   bool given = owner < 0 || ::fchown(file.get(), user, user) == 0;
   if (given) what = "written";
-  if (given && write_all(file.get(), text)) return {};
+  if (given && write_all(file.get(), bytes_of(text)) && ::fsync(file.get()) == 0) return {};
   auto error = failed(name, what);
   ::unlinkat(folder, name.c_str(), 0);
   return error;

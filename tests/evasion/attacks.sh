@@ -24,9 +24,9 @@ attack N7.3 "4 6" own_tunnel "a tunnel device of one's own (root)"
 own_tunnel() { by_root /usr/bin/python3 "$LAB/ways.py" tunnel "$to"; }
 
 attack N8.1 "4" own_namespace "a network namespace behind the desk, with address translation (root)"
-own_namespace() { namespace_up; lab_desk_elsewhere "$TRAFFIC" --to "$to" --port $PORT --bytes 1048576 --ms 3000; }
+own_namespace() { namespace_up; LAB_NS_desk=$LAB_NS_behind by "$TRAFFIC" --to "$to" --port $PORT --bytes 1048576 --ms 3000; }
 attack N8.2 "4" forwarded "the same from a program that no hook sees, as a virtual machine"
-forwarded() { namespace_up; nsenter "--net=/proc/$own_namespace_pid/ns/net" -- timeout -k 1 $ATTACK_S "$TRAFFIC" --to "$to" --port $PORT --bytes 1048576 --ms 3000; }
+forwarded() { namespace_up; lab_net behind timeout -k 1 $ATTACK_S "$TRAFFIC" --to "$to" --port $PORT --bytes 1048576 --ms 3000; }
 
 attack N9.1 "4 6" raw_packets "whole IP packets by a raw socket (root)"
 raw_packets() { by_root /usr/bin/python3 "$LAB/ways.py" raw "$to"; }
@@ -62,7 +62,7 @@ through_relay() {
 # ---- ways to hand bytes to the kernel ---------------------------------------------------------
 attack W1 "4 6" flows "100 connections at once"
 flows() { by "$TRAFFIC" --to "$to" --port $PORT --shape flows --count 100 --bytes 65536 --ms 3000; }
-attack W2 "4 6" forks "60 processes that left their session"
+attack W2 "4 6" forks "60 processes"
 forks() { by "$TRAFFIC" --to "$to" --port $PORT --shape forks --count 60 --bytes 65536 --ms 3000; }
 attack W3 "4 6" fresh_sockets "a new socket for each datagram"
 fresh_sockets() { by /usr/bin/python3 "$LAB/ways.py" udp_many "$to"; }
@@ -108,42 +108,26 @@ unpinned_and_killed() {
   if under_weir; then start_weir; fi
 }
 under_weir() { [[ -n ${weir_pid:-} ]]; }
-descendants() {
-  local child
-  for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do echo "$child"; descendants "$child"; done
-}
 harm() {
   local pid
-  for pid in $(descendants "$weir_pid"); do kill "$1" "$pid" 2>/dev/null; done
+  for pid in $(lab_descendants "$weir_pid"); do kill "$1" "$pid" 2>/dev/null; done
 }
 
 # ---- what they need ------------------------------------------------------------------------------
-own_namespace_pid=
 namespace_up() {
-  setpriv --pdeathsig KILL -- unshare -n sleep 60 </dev/null >/dev/null 2>&1 &
-  own_namespace_pid=$!
-  disown "$own_namespace_pid"
-  lab_wait_for 5 test "$(readlink /proc/self/ns/net)" != "$(readlink "/proc/$own_namespace_pid/ns/net")"
-  sleep 0.2
-  lab_net desk ip link add weir-ns type veth peer name eth0 netns "$own_namespace_pid"
+  lab_holder behind
+  lab_net desk ip link add weir-ns type veth peer name eth0 netns "$LAB_NS_behind"
   lab_net desk ip addr add 10.50.0.1/24 dev weir-ns
   lab_net desk ip link set weir-ns up
   lab_net desk sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
   lab_net desk nft 'add table ip weir_lab_nat; add chain ip weir_lab_nat out {type nat hook postrouting priority 100;}; add rule ip weir_lab_nat out ip saddr 10.50.0.0/24 masquerade'
-  nsenter "--net=/proc/$own_namespace_pid/ns/net" -- sh -c 'ip link set lo up; ip addr add 10.50.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.50.0.1'
-}
-lab_desk_elsewhere() {
-  (
-    echo "$person" >/proc/self/loginuid 2>/dev/null
-    echo $BASHPID >"$LAB_DESK_CG/cgroup.procs"
-    exec nsenter "--net=/proc/$own_namespace_pid/ns/net" -- timeout -k 1 $ATTACK_S "$@"
-  )
+  lab_net behind sh -c 'ip link set lo up; ip addr add 10.50.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.50.0.1'
 }
 warm_neighbour() { lab_net desk socat -u /dev/null "$(tcp_address)"; }
 
 cleanup_attack() {
-  [[ -n $own_namespace_pid ]] && kill -9 "$own_namespace_pid" 2>/dev/null
-  own_namespace_pid=
+  [[ -n ${LAB_NS_behind:-} ]] && kill -9 "$LAB_NS_behind" 2>/dev/null
+  LAB_NS_behind=
   lab_net desk nft delete table ip weir_lab_nat 2>/dev/null
   lab_net desk ip link del weir-ns 2>/dev/null
   lab_net desk ss -K dport = $PORT >/dev/null 2>&1 # what a killed sender left in the kernel

@@ -263,6 +263,12 @@ lab_stop() {
   return 0
 }
 
+# Processes below $1, at any depth.
+lab_descendants() {
+  local child
+  for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do echo "$child"; lab_descendants "$child"; done
+}
+
 # The count at the receiver's end of the wire (wire.py), and a TLS receiver that reads what it can.
 lab_start_receiver() {
   rm -f "$LAB/wire.json" "$LAB/received.json"

@@ -84,11 +84,11 @@ TEST_F(ExceptionCommands, above_the_ceilings_or_of_a_rule_that_is_none_are_refus
   reading.exception.bytes = kMostExceptionBytes + 1;
   EXPECT_EQ(next(reading), CommandRefusal::over_ceiling);
   reading = except();
-  reading.lease_s = kLongestExceptionS + 1;
+  reading.lease_s = kLongestException_s + 1;
   EXPECT_EQ(next(reading), CommandRefusal::over_ceiling);
   reading = except();
   reading.lease_s = 0;
-  reading.exception.until_wall_s = kNow.wall_s + kLongestExceptionS + 1;
+  reading.exception.until_wall_s = kNow.wall_s + kLongestException_s + 1;
   EXPECT_EQ(next(reading), CommandRefusal::over_ceiling);
   reading.exception.until_wall_s = kNow.wall_s - 1;
   EXPECT_EQ(next(reading), CommandRefusal::expired);
