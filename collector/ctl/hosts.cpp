@@ -15,10 +15,13 @@ namespace {
 
 std::string policy_text(const v1::PolicyState& policy) {
   if (policy.state() == v1::PolicyState::STATE_UNSPECIFIED) return "-";  // it never reported
+  const bool none = policy.state() == v1::PolicyState::built_in || policy.number() == 0;
   std::string text =
-      policy.state() == v1::PolicyState::built_in
-          ? "built in"
-          : fmt::format("{} {}", policy.number(), v1::PolicyState::State_Name(policy.state()));
+      none ? "built in"
+           : fmt::format("{} {}", policy.number(),
+                         policy.state() == v1::PolicyState::expired ? "expired" : "effective");
+  // What it has taken since says that the refusal before is past.
+  if (policy.refused_number() != 0 && policy.refused_number() < policy.number()) return text;
   if (policy.refused_number() != 0) text += fmt::format(", {} refused", policy.refused_number());
   for (const v1::Reason& reason : policy.why())
     text += fmt::format(" ({})", reason.text().empty() ? reason.code() : reason.text());

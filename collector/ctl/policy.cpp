@@ -11,6 +11,7 @@
 #include "core/policy/evaluate.h"
 #include "core/policy/surface/surface.h"
 #include "proto/map/policy_proto.h"
+#include "proto/map/text.h"
 #include "weir/v1/admin.pb.h"
 
 namespace weir {
@@ -104,11 +105,9 @@ int print_status(const v1::GetPolicyStatusResponse& state, Output output) {
   return state.refused() == 0 ? kExitDone : kExitFailed;
 }
 
-// Signs under the next number of the group. The collector refuses it if another was faster.
+// Signs under the number that follows `now`. The collector refuses it if another was faster.
 bool sign_next(CtlSession& session, const Policy& policy, const Publication& wanted,
-               v1::SignedPolicy& out, int& status) {
-  v1::GetPolicyStatusResponse now;
-  if (!status_of(session, wanted.group, false, now, status)) return false;
+               const v1::GetPolicyStatusResponse& now, v1::SignedPolicy& out, int& status) {
   EnvelopeTerms terms{std::max(now.desired(), now.highest()) + 1, now_s() - kBackdated_s,
                       now_s() + static_cast<std::int64_t>(wanted.lifetime_s), wanted.group};
   auto made = sign_policy(policy, terms, unhex(session.admin().policy_secret_key), out);
@@ -119,8 +118,8 @@ bool sign_next(CtlSession& session, const Policy& policy, const Publication& wan
 }
 
 int finish(CtlSession& session, const Publication& wanted, std::uint32_t number,
-           const std::string& what) {
-  fmt::print(stderr, "policy {} {} for group {}\n", number, what, wanted.group);
+           const std::string& more = "") {
+  fmt::print(stderr, "policy {} is published for group {}{}\n", number, wanted.group, more);
   if (!wanted.wait) return kExitDone;
   v1::GetPolicyStatusResponse state;
   int status = 0;
@@ -137,26 +136,25 @@ int publish(CtlSession& session, const std::string& path, const Publication& wan
   }
   v1::PublishPolicyRequest request;
   v1::PublishPolicyResponse answer;
+  v1::GetPolicyStatusResponse now;
   int status = 0;
   request.set_group(wanted.group);
-  if (!sign_next(session, *policy, wanted, *request.mutable_policy(), status) ||
+  if (!status_of(session, wanted.group, false, now, status) ||
+      !sign_next(session, *policy, wanted, now, *request.mutable_policy(), status) ||
       !session.call("weir.v1.PolicyAdminService/PublishPolicy", request, answer, status))
     return status;
-  return finish(session, wanted, answer.number(), "is published");
+  return finish(session, wanted, answer.number());
 }
 
 int roll_back(CtlSession& session, std::uint32_t to, const Publication& wanted) {
   v1::GetPolicyStatusResponse now;
   int status = 0;
   if (!status_of(session, wanted.group, false, now, status)) return status;
-  if (to == 0 && now.desired() < 2) {
-    fmt::print(stderr, "weirctl: group {} has no policy before the present one\n", wanted.group);
-    return kExitFailed;
-  }
   v1::GetPolicyRequest earlier;
   v1::GetPolicyResponse found;
   earlier.set_group(wanted.group);
-  earlier.set_number(to == 0 ? now.desired() - 1 : to);
+  earlier.set_number(to);
+  earlier.set_earlier(to == 0);
   if (!session.call("weir.v1.PolicyAdminService/GetPolicy", earlier, found, status)) return status;
   Result<Policy> policy = policy_in(found.policy());
   if (!policy) {
@@ -166,11 +164,15 @@ int roll_back(CtlSession& session, std::uint32_t to, const Publication& wanted) 
   v1::RollbackPolicyRequest request;
   v1::RollbackPolicyResponse answer;
   request.set_group(wanted.group);
-  if (!sign_next(session, *policy, wanted, *request.mutable_policy(), status) ||
+  request.set_source(found.number());
+  if (!sign_next(session, *policy, wanted, now, *request.mutable_policy(), status) ||
       !session.call("weir.v1.PolicyAdminService/RollbackPolicy", request, answer, status))
     return status;
   return finish(session, wanted, answer.number(),
-                fmt::format("is published, with the text of {}", found.number()));
+                fmt::format(": it has the text of {} ({}, published {} by {}) in place of that of "
+                            "{}",
+                            found.number(), shown(policy->name), time_text(found.published()),
+                            shown(found.published_by()), now.desired()));
 }
 
 // What a draft would have done with what a group's desks reported.
@@ -239,7 +241,7 @@ int ctl_policy(int argc, char** argv) {
       app.add_subcommand("rotate-key", "sign by a new key; the old one is void then");
   for (CLI::App* verb : {check, tried, publish_it})
     verb->add_option("FILE", file, "policy, YAML")->required();
-  back->add_option("--to", to, "number of the earlier one (default: the one before)");
+  back->add_option("--to", to, "its number (default: the newest before with another text)");
   const CLI::AsNumberWithUnit lasting(
       std::map<std::string, std::uint64_t>{{"h", 3600}, {"d", kDay_s}});
   for (CLI::App* verb : {publish_it, back})

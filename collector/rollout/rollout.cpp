@@ -25,17 +25,31 @@ std::string text_without_number(const std::string& policy) {
   return text.SerializeAsString();
 }
 
-bool was_published(FleetStore& store, const std::string& group, const std::string& policy) {
+std::string text_of(const PolicyRow& row) {
+  v1::SignedPolicy signed_policy;
+  v1::PolicyEnvelope envelope;
+  if (!signed_policy.ParseFromString(row.signed_policy) ||
+      !envelope.ParseFromString(signed_policy.envelope()))
+    return {};
+  return text_without_number(envelope.policy());
+}
+
+// Where it stands among the group's policies: a rollback, where its text came from.
+std::uint32_t place_of(const PolicyRow& row) {
+  return row.source != 0 ? row.source : row.number;
+}
+
+// The number that `policy` has the text of: `source`, or if that is 0 the newest. 0: none has it.
+std::uint32_t published_as(FleetStore& store, const std::string& group, std::uint32_t source,
+                           const std::string& policy) {
   const std::string wanted = text_without_number(policy);
-  for (const PolicyRow& row : store.policies(group)) {
-    v1::SignedPolicy signed_policy;
-    v1::PolicyEnvelope envelope;
-    if (signed_policy.ParseFromString(row.signed_policy) &&
-        envelope.ParseFromString(signed_policy.envelope()) &&
-        text_without_number(envelope.policy()) == wanted)
-      return true;
+  if (source != 0) {
+    std::optional<PolicyRow> row = store.policy(group, source);
+    return row && text_of(*row) == wanted ? place_of(*row) : 0;
   }
-  return false;
+  for (const PolicyRow& row : store.policies(group))
+    if (text_of(row) == wanted) return place_of(row);
+  return 0;
 }
 
 Reply<v1::PolicyEnvelope> check_envelope(const std::string& bytes, const std::string& group,
@@ -144,8 +158,9 @@ std::vector<std::string> Rollout::groups() const {
   return groups;
 }
 
-Reply<std::uint32_t> Rollout::publish(Kind kind, const std::string& group, const std::string& bytes,
-                                      const std::string& by, std::int64_t now_s) {
+Reply<std::uint32_t> Rollout::publish(const std::string& group, const std::string& bytes,
+                                      const std::string& by, std::int64_t now_s,
+                                      std::optional<Back> back) {
   if (!is_group_name(group))
     return refuse(Why::invalid, "a group is named by 1 to 63 of a-z 0-9 - _ .");
   if (Reply<void> good = check_signatures(bytes, now_s); !good) return tl::unexpected(good.error());
@@ -154,13 +169,16 @@ Reply<std::uint32_t> Rollout::publish(Kind kind, const std::string& group, const
   Reply<v1::PolicyEnvelope> envelope = check_envelope(signed_policy.envelope(), group, now_s);
   if (!envelope) return tl::unexpected(envelope.error());
   const std::uint32_t number = envelope->number();
-  if (kind == Kind::rollback && !was_published(store_, group, envelope->policy()))
-    return refuse(Why::conflict, fmt::format("this text was never published to {}", group));
   PolicyRow row{.group = group,
                 .number = number,
                 .signed_policy = bytes,
                 .published_s = now_s,
                 .published_by = by};
+  if (back) {
+    row.source = published_as(store_, group, back->source, envelope->policy());
+    if (row.source == 0 || row.source >= number)
+      return refuse(Why::conflict, fmt::format("this text was never published to {}", group));
+  }
   if (!store_.add_policy(row)) {
     const std::string sentence = store_.sentence();
     if (!sentence.empty()) return refuse(Why::unavailable, sentence);
@@ -186,6 +204,22 @@ std::optional<Desired> Rollout::desired(const std::string& group) const {
   return found->second;
 }
 
+Reply<PolicyRow> Rollout::earlier(const std::string& group) const {
+  std::optional<PolicyRow> now = store_.policy(group, 0);
+  std::optional<PolicyRow> row = now;
+  for (std::uint32_t seen = 0; row && seen < kMostLookedBack; ++seen) {
+    row = store_.policy_before(group, place_of(*row));
+    if (!row || text_of(*row) == text_of(*now)) continue;
+    if (row->source != 0) row = store_.policy(group, row->source);
+    if (row) return *row;
+  }
+  return refuse(Why::not_found,
+                fmt::format("the group {} has no policy to go back to: none before the present "
+                            "one has another text. What was rolled back from is taken by its "
+                            "number alone",
+                            group));
+}
+
 RolloutStatus Rollout::status(const std::string& group, std::int64_t now_s) const {
   RolloutStatus status;
   std::optional<Desired> wanted = desired(group);
@@ -199,7 +233,8 @@ RolloutStatus Rollout::status(const std::string& group, std::int64_t now_s) cons
       ++status.effective;
       continue;
     }
-    bool refused = wanted && host.policy.refused_number == wanted->number;
+    bool refused = wanted && host.policy.refused_number == wanted->number &&
+                   host.policy.number <= wanted->number;  // else it has gone on since
     ++(refused ? status.refused : status.pending);
     status.online_pending |= wanted && !refused && host.live;
     if (status.differing.size() < kMaxDiffering) status.differing.push_back(std::move(host));

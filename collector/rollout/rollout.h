@@ -20,6 +20,8 @@ namespace weir {
 
 inline constexpr std::uint32_t kMostForgotten = 1'000;  // policies between a copy and its return
 inline constexpr std::size_t kMaxDiffering = 100;       // hosts that a status names
+// Policies of one text in a row, each up to 1 MiB: a key is changed a few times a year.
+inline constexpr std::uint32_t kMostLookedBack = 100;
 
 struct Desired {
   std::uint32_t number = 0;
@@ -45,11 +47,16 @@ class Rollout {
  public:
   Rollout(FleetStore& store, Hosts& hosts);
 
-  enum class Kind : std::uint8_t { publish, rollback };  // rollback: the text was published before
+  struct Back {                // a rollback: the text was published before
+    std::uint32_t source = 0;  // as this number; 0: as the newest that has it
+  };
   // The number that is desired now.
-  Reply<std::uint32_t> publish(Kind kind, const std::string& group,
-                               const std::string& signed_policy, const std::string& by,
-                               std::int64_t now_s);
+  Reply<std::uint32_t> publish(const std::string& group, const std::string& signed_policy,
+                               const std::string& by, std::int64_t now_s,
+                               std::optional<Back> back = std::nullopt);
+  // What a rollback goes back to: the newest before the desired one that has another text. A
+  // rollback stands where its text was first, so that the next one goes further back.
+  Reply<PolicyRow> earlier(const std::string& group) const;
   std::optional<Desired> desired(const std::string& group) const;
   // The keys of the whole fleet: taken if the threshold before has signed, and that of the set. The
   // same set again is found.

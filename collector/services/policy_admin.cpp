@@ -94,7 +94,7 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
                                           v1::PublishPolicyResponse* response) override {
     return answer(context, *request, [&]() -> Reply<void> {
       Reply<std::uint32_t> number =
-          publish(*context, Rollout::Kind::publish, request->group(), request->policy());
+          publish(*context, request->group(), request->policy(), std::nullopt);
       if (!number) return tl::unexpected(number.error());
       response->set_number(*number);
       response->set_hosts(static_cast<std::uint32_t>(parts_.hosts.count(request->group())));
@@ -107,7 +107,7 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
                                            v1::RollbackPolicyResponse* response) override {
     return answer(context, *request, [&]() -> Reply<void> {
       Reply<std::uint32_t> number =
-          publish(*context, Rollout::Kind::rollback, request->group(), request->policy());
+          publish(*context, request->group(), request->policy(), Rollout::Back{request->source()});
       if (!number) return tl::unexpected(number.error());
       response->set_number(*number);
       return {};
@@ -132,13 +132,8 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
                                       const v1::GetPolicyRequest* request,
                                       v1::GetPolicyResponse* response) override {
     return answer(context, *request, [&]() -> Reply<void> {
-      std::optional<PolicyRow> row = parts_.store.policy(request->group(), request->number());
-      if (!row)
-        return refuse(
-            Refusal::Kind::not_found,
-            fmt::format("the group {} has no policy{}", request->group(),
-                        request->number() == 0 ? std::string()
-                                               : fmt::format(" number {}", request->number())));
+      Reply<PolicyRow> row = wanted_policy(*request);
+      if (!row) return tl::unexpected(row.error());
       (void)response->mutable_policy()->ParseFromString(row->signed_policy);
       response->set_number(row->number);
       response->set_published_by(row->published_by);
@@ -207,10 +202,23 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
     std::int64_t until_s;
   };
 
-  Reply<std::uint32_t> publish(const grpc::CallbackServerContext& context, Rollout::Kind kind,
-                               const std::string& group, const v1::SignedPolicy& policy) {
-    return parts_.rollout.publish(kind, group, policy.SerializeAsString(),
-                                  principal_of(context).name, wall_now_s());
+  Reply<std::uint32_t> publish(const grpc::CallbackServerContext& context, const std::string& group,
+                               const v1::SignedPolicy& policy, std::optional<Rollout::Back> back) {
+    return parts_.rollout.publish(group, policy.SerializeAsString(), principal_of(context).name,
+                                  wall_now_s(), back);
+  }
+
+  Reply<PolicyRow> wanted_policy(const v1::GetPolicyRequest& request) {
+    if (request.earlier()) {
+      if (request.number() != 0) return refuse(Refusal::Kind::invalid, "a number, or the earlier");
+      return parts_.rollout.earlier(request.group());
+    }
+    std::optional<PolicyRow> row = parts_.store.policy(request.group(), request.number());
+    if (row) return *row;
+    return refuse(
+        Refusal::Kind::not_found,
+        fmt::format("the group {} has no policy{}", request.group(),
+                    request.number() == 0 ? "" : fmt::format(" number {}", request.number())));
   }
 
   Reply<void> try_draft(const grpc::CallbackServerContext& context,

@@ -53,6 +53,7 @@ struct PolicyRow {
   std::string signed_policy;  // serialized SignedPolicy
   std::int64_t published_s = 0;
   std::string published_by;
+  std::uint32_t source = 0;  // a rollback's: the number whose text it has again; 0: published
 };
 
 struct PolicyKeyRow {
@@ -159,6 +160,7 @@ class FleetStore {
   // False and an empty sentence(): the group has this number or a higher one.
   bool add_policy(const PolicyRow& policy);
   std::optional<PolicyRow> policy(std::string_view group, std::uint32_t number);  // 0: newest
+  std::optional<PolicyRow> policy_before(std::string_view group, std::uint32_t number);
   std::vector<PolicyRow> policies(std::string_view group);  // newest first, at most 100
   std::vector<PolicyRow> newest_policies();                 // one a group
 

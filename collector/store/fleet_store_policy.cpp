@@ -9,7 +9,8 @@ PolicyRow policy_of(const Statement& row) {
           .number = static_cast<std::uint32_t>(row.integer(1)),
           .signed_policy = row.text(2),
           .published_s = row.integer(3),
-          .published_by = row.text(4)};
+          .published_by = row.text(4),
+          .source = static_cast<std::uint32_t>(row.integer(5))};
 }
 
 }  // namespace
@@ -29,22 +30,43 @@ bool FleetStore::set_note(std::string_view name, std::string_view value) {
 
 bool FleetStore::add_policy(const PolicyRow& policy) {
   std::lock_guard lock(mutex_);
+  Transaction transaction(db_);
   Statement insert(db_,
                    "INSERT INTO policies SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS "
                    "(SELECT 1 FROM policies WHERE grp = ?1 AND number >= ?2)");
-  if (!wrote(insert
+  if (!wrote(transaction.ok() &&
+             insert
                  .bind(policy.group, policy.number, bytes_of(policy.signed_policy),
                        policy.published_s, policy.published_by)
                  .run()))
     return false;
-  return db_.changes() == 1;
+  if (db_.changes() != 1) return false;
+  if (policy.source != 0) {
+    Statement source(db_, "INSERT OR REPLACE INTO rollbacks VALUES (?1, ?2, ?3)");
+    if (!wrote(source.bind(policy.group, policy.number, policy.source).run())) return false;
+  }
+  return wrote(transaction.commit());
 }
 
 std::optional<PolicyRow> FleetStore::policy(std::string_view group, std::uint32_t number) {
   std::lock_guard lock(mutex_);
   Statement select(db_,
-                   "SELECT grp, number, signed_policy, published_s, published_by FROM policies "
-                   "WHERE grp = ?1 AND (?2 = 0 OR number = ?2) ORDER BY number DESC LIMIT 1");
+                   "SELECT p.grp, p.number, signed_policy, published_s, published_by, "
+                   "coalesce(source, 0) FROM policies p LEFT JOIN rollbacks r "
+                   "ON r.grp = p.grp AND r.number = p.number "
+                   "WHERE p.grp = ?1 AND (?2 = 0 OR p.number = ?2) "
+                   "ORDER BY p.number DESC LIMIT 1");
+  if (!select.bind(group, number).next()) return std::nullopt;
+  return policy_of(select);
+}
+
+std::optional<PolicyRow> FleetStore::policy_before(std::string_view group, std::uint32_t number) {
+  std::lock_guard lock(mutex_);
+  Statement select(db_,
+                   "SELECT p.grp, p.number, signed_policy, published_s, published_by, "
+                   "coalesce(source, 0) FROM policies p LEFT JOIN rollbacks r "
+                   "ON r.grp = p.grp AND r.number = p.number "
+                   "WHERE p.grp = ?1 AND p.number < ?2 ORDER BY p.number DESC LIMIT 1");
   if (!select.bind(group, number).next()) return std::nullopt;
   return policy_of(select);
 }
@@ -52,8 +74,10 @@ std::optional<PolicyRow> FleetStore::policy(std::string_view group, std::uint32_
 std::vector<PolicyRow> FleetStore::policies(std::string_view group) {
   std::lock_guard lock(mutex_);
   Statement select(db_,
-                   "SELECT grp, number, signed_policy, published_s, published_by FROM policies "
-                   "WHERE grp = ?1 ORDER BY number DESC LIMIT 100");
+                   "SELECT p.grp, p.number, signed_policy, published_s, published_by, "
+                   "coalesce(source, 0) FROM policies p LEFT JOIN rollbacks r "
+                   "ON r.grp = p.grp AND r.number = p.number "
+                   "WHERE p.grp = ?1 ORDER BY p.number DESC LIMIT 100");
   std::vector<PolicyRow> policies;
   for (select.bind(group); select.next();) policies.push_back(policy_of(select));
   return policies;
@@ -62,8 +86,10 @@ std::vector<PolicyRow> FleetStore::policies(std::string_view group) {
 std::vector<PolicyRow> FleetStore::newest_policies() {
   std::lock_guard lock(mutex_);
   Statement select(db_,
-                   "SELECT grp, number, signed_policy, published_s, published_by FROM policies p "
-                   "WHERE number = (SELECT max(number) FROM policies WHERE grp = p.grp)");
+                   "SELECT p.grp, p.number, signed_policy, published_s, published_by, "
+                   "coalesce(source, 0) FROM policies p LEFT JOIN rollbacks r "
+                   "ON r.grp = p.grp AND r.number = p.number "
+                   "WHERE p.number = (SELECT max(number) FROM policies WHERE grp = p.grp)");
   std::vector<PolicyRow> policies;
   while (select.next()) policies.push_back(policy_of(select));
   return policies;

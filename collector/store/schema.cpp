@@ -52,6 +52,8 @@ CREATE INDEX IF NOT EXISTS commands_end ON commands (expires_s);
 CREATE TABLE IF NOT EXISTS trust_links (
   number INTEGER PRIMARY KEY, threshold INTEGER NOT NULL, signed_trust BLOB NOT NULL,
   published_by TEXT NOT NULL, published_s INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS rollbacks (
+  grp TEXT NOT NULL, number INTEGER NOT NULL, source INTEGER NOT NULL, PRIMARY KEY (grp, number));
 CREATE TABLE IF NOT EXISTS requests (
   row INTEGER PRIMARY KEY, host INTEGER NOT NULL, id TEXT NOT NULL UNIQUE, person TEXT NOT NULL,
   request BLOB NOT NULL, received_s INTEGER NOT NULL, state INTEGER NOT NULL,

@@ -41,7 +41,29 @@ class PolicyPush : public DoorTest {
     return policy.SerializeAsString();
   }
   Reply<std::uint32_t> publish(const std::string& policy, const std::string& group = "desks") {
-    return rollout->publish(Rollout::Kind::publish, group, policy, "admin", now_s());
+    return rollout->publish(group, policy, "admin", now_s());
+  }
+  // The same text under another number: "number N" is the name that envelope(N) gives it.
+  std::string again(std::uint32_t text, std::uint32_t number) const {
+    v1::PolicyEnvelope wanted = envelope(text);
+    wanted.set_number(number);
+    return sign(wanted);
+  }
+  Reply<std::uint32_t> roll_back(const std::string& policy, std::uint32_t source = 0) {
+    return rollout->publish("desks", policy, "admin", now_s(), Rollout::Back{source});
+  }
+  // Goes back as weirctl does, under `number`; the text that is desired then.
+  std::uint32_t rolled_back(std::uint32_t number) {
+    Reply<PolicyRow> found = rollout->earlier("desks");
+    if (!found) return 0;
+    v1::SignedPolicy before;
+    v1::PolicyEnvelope text;
+    EXPECT_TRUE(before.ParseFromString(found->signed_policy) &&
+                text.ParseFromString(before.envelope()));
+    text.set_number(number);
+    EXPECT_EQ(roll_back(sign(text), found->number), number);
+    const Result<Policy> policy = policy_from_bytes(bytes_of(text.policy()));
+    return policy ? static_cast<std::uint32_t>(std::stoul(policy->name.substr(7))) : 0;
   }
   std::uint32_t policy_read(Client& client) {
     v1::ConnectResponse response;
@@ -139,13 +161,57 @@ TEST_F(PolicyPush, a_rollback_signs_an_earlier_text_anew) {
   v1::PolicyEnvelope first = envelope(5);
   ASSERT_TRUE(publish(sign(first)));
   ASSERT_TRUE(publish(sign(envelope(6))));
-  auto roll_back = [&](const v1::PolicyEnvelope& e) {
-    return rollout->publish(Rollout::Kind::rollback, "desks", sign(e), "admin", now_s());
-  };
-  EXPECT_FALSE(roll_back(first)) << "under its old number hosts refuse it";
-  EXPECT_FALSE(roll_back(envelope(8))) << "a text that never was";
-  first.set_number(7);
-  EXPECT_EQ(roll_back(first), 7u);
+  EXPECT_FALSE(roll_back(sign(first))) << "under its old number hosts refuse it";
+  EXPECT_FALSE(roll_back(sign(envelope(8)))) << "a text that never was";
+  EXPECT_FALSE(roll_back(again(5, 7), 6)) << "6 has another text";
+  EXPECT_FALSE(roll_back(again(5, 7), 4)) << "there is no 4";
+  EXPECT_EQ(roll_back(again(5, 7), 5), 7u);
+}
+
+TEST_F(PolicyPush, a_rollback_goes_to_the_newest_other_text_whatever_its_number) {
+  EXPECT_FALSE(rollout->earlier("desks")) << "nothing was published";
+  ASSERT_TRUE(publish(sign(envelope(1))));
+  EXPECT_FALSE(rollout->earlier("desks")) << "nothing is before it";
+  ASSERT_TRUE(publish(sign(envelope(2))));
+  ASSERT_TRUE(publish(again(2, 40))) << "as after a rotated key, above what hosts held";
+  EXPECT_EQ(rolled_back(41), 1u);
+}
+
+TEST_F(PolicyPush, a_second_rollback_goes_further_back_and_none_comes_back_to_what_was_undone) {
+  for (std::uint32_t number : {1, 2, 3}) ASSERT_TRUE(publish(sign(envelope(number))));
+  EXPECT_EQ(rolled_back(4), 2u);
+  EXPECT_EQ(rolled_back(5), 1u);
+  EXPECT_FALSE(rollout->earlier("desks")) << "2 and 3 are undone";
+  ASSERT_TRUE(publish(sign(envelope(6))));
+  EXPECT_EQ(rolled_back(7), 1u) << "what was desired before it";
+  EXPECT_FALSE(rollout->earlier("desks"));
+  EXPECT_EQ(roll_back(again(3, 8), 3), 8u) << "by its number anything is taken";
+  EXPECT_EQ(rolled_back(9), 2u) << "what came before it";
+  Rollout restarted(*fleet, *hosts);
+  EXPECT_EQ(restarted.earlier("desks")->number, 1u) << "also after a restart";
+}
+
+TEST_F(PolicyPush, an_old_text_published_on_purpose_is_no_rollback) {
+  for (std::uint32_t number : {1, 2}) ASSERT_TRUE(publish(sign(envelope(number))));
+  ASSERT_TRUE(publish(again(1, 3)));
+  EXPECT_EQ(rolled_back(4), 2u);
+  EXPECT_EQ(rolled_back(5), 1u);
+  ASSERT_TRUE(publish(again(1, 6))) << "a rotated key";
+  EXPECT_FALSE(rollout->earlier("desks"));
+}
+
+TEST_F(PolicyPush, a_refusal_of_what_a_host_has_gone_past_is_none) {
+  Agent agent = enrol();
+  Client client = knock(identity_of(agent));
+  ASSERT_TRUE(client.greet());
+  ASSERT_TRUE(publish(sign(envelope(7))));
+  ASSERT_EQ(policy_read(client), 7u);
+  tell(client, 3, v1::PolicyState::effective, 7);
+  ASSERT_TRUE(soon([&] { return rollout->status("desks", now_s()).refused == 1; }));
+  tell(client, 9, v1::PolicyState::effective, 7);
+  EXPECT_TRUE(soon([&] { return rollout->status("desks", now_s()).highest == 9; }));
+  EXPECT_EQ(rollout->status("desks", now_s()).refused, 0u);
+  EXPECT_EQ(rollout->status("desks", now_s()).pending, 1u);
 }
 
 TEST_F(PolicyPush, what_is_desired_outlives_a_restart) {

@@ -87,6 +87,35 @@ TEST_F(RestoredCollector, a_policy_gets_a_number_that_hosts_follow) {
   EXPECT_EQ(envelope.number(), 4u);
 }
 
+TEST_F(RestoredCollector, a_rollback_finds_the_text_before_and_says_which) {
+  const auto write = [&](const std::string& name) {
+    std::ofstream(policy()) << "apiVersion: weir/v1\nname: " << name
+                            << "\nrules:\n  - {id: all, when: {trust: unknown}, then: log}\n";
+  };
+  const auto back = [&] { return ctl({"policy", "rollback", "--group", "desks"}); };
+  const Ran none = back();
+  EXPECT_EQ(none.status, 1);
+  EXPECT_NE(none.err.find("the group desks has no policy to go back to"), std::string::npos)
+      << none.err;
+  write("first");
+  EXPECT_EQ(publish(), "policy 1 is published for group desks\n");
+  ASSERT_TRUE(client->greet("boot-1", 30)) << "a copy was put back: hosts are ahead";
+  write("second");
+  EXPECT_EQ(publish(), "policy 31 is published for group desks\n");
+  EXPECT_EQ(ctl({"policy", "rotate-key"}).status, 0);
+  admin = *read_admin_file_text(content(data() + "/admin.json"));
+  const Ran ran = back();
+  EXPECT_EQ(ran.status, 0);
+  EXPECT_TRUE(ran.err.starts_with(
+      "policy 33 is published for group desks: it has the text of 1 (first, published 2"))
+      << ran.err;
+  EXPECT_TRUE(ran.err.ends_with(" by admin) in place of that of 32\n")) << ran.err;
+  EXPECT_EQ(back().status, 1) << "it does not go to and fro";
+  EXPECT_EQ(ctl({"policy", "rollback", "--group", "desks", "--to", "31"}).status, 0);
+  EXPECT_EQ(back().err.substr(0, 72),
+            "policy 35 is published for group desks: it has the text of 1 (first, pub");
+}
+
 TEST_F(RestoredCollector, a_host_that_makes_numbers_up_does_not_use_them_up) {
   EXPECT_EQ(publish(), "policy 1 is published for group desks\n");
   ASSERT_TRUE(client->greet("boot-1", 4'294'967'295));
