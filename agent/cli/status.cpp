@@ -123,7 +123,7 @@ struct HeldException {
   std::uint64_t left = 0;
 };
 
-// Those of STATE/exceptions that the kernel holds an account for.
+// Those of STATE/exceptions that the kernel holds an account for, and still charges.
 std::vector<HeldException> exceptions_of(const PinnedTables& tables, const std::string& state_dir) {
   std::ifstream file(state_dir + "/" + kKeptFileNames[3], std::ios::binary);
   const std::string text(std::istreambuf_iterator<char>(file), {});
@@ -132,7 +132,8 @@ std::vector<HeldException> exceptions_of(const PinnedTables& tables, const std::
   for (const HeldLease& lease : table ? table->in_force() : std::span<const HeldLease>())
     for (const KernelAccount& account : tables.accounts)
       if (account.key.limit == WEIR_EXCEPTIONS && account.key.dest == lease.number &&
-          account.key.who == lease.what.person && account.value.until_ns > boot_now_ns())
+          account.key.who == lease.what.person && account.value.until_ns > boot_now_ns() &&
+          !is_used_up(account.value))
         all.push_back({lease, left_of(account.value)});
   return all;
 }

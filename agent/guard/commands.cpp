@@ -101,10 +101,14 @@ std::optional<CommandEnded> Commands::read(int status, const PolicyTrust& trust,
     now_.asked = read->asked.data();
   }
   if (CommandRefusal why = check_command(*read, now_.id, trust.host, wall);
-      why != CommandRefusal::none)
+      why != CommandRefusal::none) {
+    if (why == CommandRefusal::expired && doer_of(now_.verb) == Doer::guard &&
+        done_.find(now_.id) == nullptr)
+      return refuse_aloud(next(*read, why), now_ns);
     return refused(why, read->refusal == 0 && why == CommandRefusal::damaged
                             ? "it was signed under another id"
                             : read->words.data());
+  }
   if (const DoneCommand* before = done_.find(now_.id)) {
     now_.again = true;
     now_.outcome = static_cast<CommandOutcome>(before->outcome);
@@ -114,8 +118,8 @@ std::optional<CommandEnded> Commands::read(int status, const PolicyTrust& trust,
   }
   const bool built = doer_of(now_.verb) != Doer::nobody;
   if (doer_of(now_.verb) == Doer::guard) {
-    NextTable table = next(*read);
-    if (table.why != CommandRefusal::none) return refused(table.why, std::move(table.words));
+    NextTable table = next(*read, CommandRefusal::none);
+    if (table.why != CommandRefusal::none) return refuse_aloud(std::move(table), now_ns);
     now_.exceptions = std::move(table.table);
   }
   now_.outcome = built ? CommandOutcome::done : CommandOutcome::refused;
@@ -128,6 +132,15 @@ std::optional<CommandEnded> Commands::read(int status, const PolicyTrust& trust,
     return refused(CommandRefusal::too_many);
   table_first_ = now_.exceptions.has_value();
   return remember(now_ns);
+}
+
+// It may be decided again, so its id is not remembered; but who asked is told, if there is one.
+std::optional<CommandEnded> Commands::refuse_aloud(NextTable table, std::uint64_t now_ns) {
+  const CommandEnded ended = refused(table.why, std::move(table.words));
+  if (!table.table || !line_.ask(KeptFile::exceptions, table.table->bytes(), now_ns)) return ended;
+  now_.exceptions = std::move(table.table);
+  table_alone_ = true;
+  return std::nullopt;
 }
 
 // What is to hold first: with an id that was taken and nothing that holds it would be lost, the
@@ -144,6 +157,10 @@ std::optional<CommandEnded> Commands::remember(std::uint64_t now_ns) {
 std::optional<CommandEnded> Commands::kept(std::uint64_t now_ns) {
   std::optional<bool> kept = line_.hear(now_ns);
   if (!kept) return std::nullopt;
+  if (std::exchange(table_alone_, false)) {
+    if (!*kept) now_.exceptions.reset();
+    return now_;
+  }
   if (*kept && std::exchange(table_first_, false)) return remember(now_ns);
   if (*kept) return count(now_);
   done_.remove(now_.id);

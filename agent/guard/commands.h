@@ -33,7 +33,7 @@ struct CommandEnded {
   std::string asked;  // who asks and why, as was signed
   CountedKeys keys;   // who has signed
   bool again = false;
-  std::optional<ExceptionTable> exceptions;  // that are to hold, of a verb that is the guard's
+  std::optional<ExceptionTable> exceptions;  // to hold, or to tell; of a verb that is the guard's
 };
 
 struct CommandCounters {
@@ -52,8 +52,8 @@ class Commands {
   bool busy() const { return reads() || line_.waits(); }
   bool is_late(std::uint64_t now_ns) const;  // the child
   // Something: it ended. Nothing: kept() will say when it is on the disk. `next`: what a verb that
-  // is the guard's would come to.
-  using Next = std::function<NextTable(const CommandReading&)>;
+  // is the guard's would come to, or whom to tell that it is refused.
+  using Next = std::function<NextTable(const CommandReading&, wire::CommandRefusal)>;
   std::optional<CommandEnded> read(int status, const PolicyTrust& trust, std::int64_t wall_s,
                                    std::uint64_t now_ns, const Next& next);
   std::optional<CommandEnded> kept(std::uint64_t now_ns);
@@ -61,6 +61,7 @@ class Commands {
 
  private:
   CommandEnded refused(wire::CommandRefusal why, std::string words = "");
+  std::optional<CommandEnded> refuse_aloud(NextTable table, std::uint64_t now_ns);
   std::optional<CommandEnded> remember(std::uint64_t now_ns);
   CommandEnded count(CommandEnded ended);
 
@@ -68,6 +69,7 @@ class Commands {
   KeepLine line_;
   CommandEnded now_;          // the one that is under way
   bool table_first_ = false;  // its table of exceptions is on the way to the disk, before its id
+  bool table_alone_ = false;  // it is refused, and that is on the way to the disk
   int answer_ = -1;           // memory that the child writes to
   std::uint64_t began_ns_ = 0;
   CommandCounters counters_;

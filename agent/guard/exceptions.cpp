@@ -21,8 +21,10 @@ bool is_sound(const HeldLease& one) {
 }
 
 bool is_sound(const RequestAnswer& one) {
-  return one.outcome >= RequestAnswer::approved && one.outcome <= RequestAnswer::denied &&
-         one.pad == 0 && one.request.back() == '\0' && one.words.back() == '\0';
+  const bool refused = one.outcome == RequestAnswer::refused;
+  return one.outcome >= RequestAnswer::approved && one.outcome <= RequestAnswer::refused &&
+         (one.why != 0) == refused && one.why < wire::kCommandRefusals &&
+         one.request.back() == '\0' && one.words.back() == '\0';
 }
 
 std::string_view unknown_rule(const ExceptionReading& what, const FlatPolicy& policy) {
@@ -34,6 +36,13 @@ std::string_view unknown_rule(const ExceptionReading& what, const FlatPolicy& po
 bool is_same_place(const ExceptionReading& a, const ExceptionReading& b) {
   return a.person == b.person && a.domain == b.domain && a.address == b.address &&
          a.length == b.length;
+}
+
+// Its person is told that it holds no longer.
+void end_answer(ExceptionTable& table, const HeldLease& lease, const Now& at) {
+  for (RequestAnswer& answer : table.answer)
+    if (answer.request == lease.request && answer.outcome == RequestAnswer::approved)
+      answer.until_wall_s = std::min(answer.until_wall_s, at.wall_s);
 }
 
 std::uint32_t free_number(const ExceptionTable& table) {
@@ -62,7 +71,10 @@ NextTable except(const ExceptionTable& now, const CommandReading& command, const
   ExceptionTable& table = *next.table;
   // One for the same person and place takes the place of the one before.
   for (const HeldLease& lease : now.in_force())
-    if (is_same_place(lease.what, what) || lease.id == command.id) table.remove(lease.number);
+    if (is_same_place(lease.what, what) || lease.id == command.id) {
+      table.remove(lease.number);
+      end_answer(table, lease, at);
+    }
   if (table.leases >= table.lease.size()) return refused(CommandRefusal::exceptions_full);
   HeldLease& lease = table.lease[table.leases];
   lease = HeldLease();
@@ -80,14 +92,12 @@ NextTable except(const ExceptionTable& now, const CommandReading& command, const
   return next;
 }
 
-NextTable undo(const ExceptionTable& now, const CommandReading& command) {
+NextTable undo(const ExceptionTable& now, const CommandReading& command, const Now& at) {
   const auto held = std::ranges::find(now.in_force(), command.lease, &HeldLease::id);
   if (held == now.in_force().end()) return refused(CommandRefusal::no_lease);
   NextTable next{CommandRefusal::none, "", now};
   next.table->remove(held->number);
-  for (RequestAnswer& answer : next.table->answer)
-    if (answer.request == held->request && answer.outcome == RequestAnswer::approved)
-      answer.until_wall_s = std::min(answer.until_wall_s, answer.at_wall_s);
+  end_answer(*next.table, *held, at);
   return next;
 }
 
@@ -97,6 +107,21 @@ NextTable deny(const ExceptionTable& now, const CommandReading& command, const N
   answer.words = command.asked;
   next.table->tell(answer);
   return next;
+}
+
+// Who asked hears that it was approved and is not to be had here; unless they have an answer that
+// counts: the command may be one that was done before.
+void tell_refused(const ExceptionTable& now, const CommandReading& command, const Now& at,
+                  NextTable& next) {
+  const auto& request = command.exception.request;
+  if (command.verb != kExceptVerb || request.front() == '\0') return;
+  for (const RequestAnswer& one : now.told())
+    if (one.request == request && one.outcome != RequestAnswer::refused) return;
+  RequestAnswer answer{
+      request, RequestAnswer::refused, static_cast<std::uint32_t>(next.why), at.wall_s, 0, 0, {}};
+  put_text(answer.words, next.words);
+  next.table = now;
+  next.table->tell(answer);
 }
 
 }  // namespace
@@ -149,9 +174,14 @@ void ExceptionTable::tell(const RequestAnswer& one) {
 }
 
 NextTable next_exceptions(const ExceptionTable& now, const CommandReading& command,
-                          const FlatPolicy& policy, const Now& at) {
-  if (command.verb == kExceptVerb) return except(now, command, policy, at);
-  if (command.verb == kUndoVerb) return undo(now, command);
+                          const FlatPolicy& policy, const Now& at, CommandRefusal why) {
+  if (command.verb == kExceptVerb) {
+    NextTable next = why == CommandRefusal::none ? except(now, command, policy, at) : refused(why);
+    if (next.why != CommandRefusal::none) tell_refused(now, command, at, next);
+    return next;
+  }
+  if (why != CommandRefusal::none) return refused(why);
+  if (command.verb == kUndoVerb) return undo(now, command, at);
   if (command.verb == kDenyVerb) return deny(now, command, at);
   return refused(CommandRefusal::not_built);
 }

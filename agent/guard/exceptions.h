@@ -37,10 +37,11 @@ struct HeldLease {
 };
 
 struct RequestAnswer {
-  enum Outcome : std::uint32_t { approved = 1, denied = 2 };
+  // refused: it was approved, and this host could not take it.
+  enum Outcome : std::uint32_t { approved = 1, denied = 2, refused = 3 };
   std::array<char, kMaxRequestId + 8> request{};
   std::uint32_t outcome = 0;
-  std::uint32_t pad = 0;
+  std::uint32_t why = 0;  // wire::CommandRefusal of what was refused, `words` is its argument
   std::int64_t at_wall_s = 0, until_wall_s = 0;
   std::uint64_t bytes = 0;
   std::array<char, 96> words{};  // who, and why
@@ -70,14 +71,16 @@ struct Now {
 };
 
 // The table after a command that the guard does itself (except, undo, deny_request), or why it is
-// not done. Signature, host and times of the command were checked before.
+// not done; then a table only where somebody has to be told so. Signature, host and times of the
+// command were checked before: `refused` is what that came to.
 struct NextTable {
   wire::CommandRefusal why = wire::CommandRefusal::none;
   std::string words;
   std::optional<ExceptionTable> table;
 };
 NextTable next_exceptions(const ExceptionTable& now, const CommandReading& command,
-                          const FlatPolicy& policy, const Now& at);
+                          const FlatPolicy& policy, const Now& at,
+                          wire::CommandRefusal refused = wire::CommandRefusal::none);
 
 std::string place_of(const ExceptionReading& what);  // its name, address or range, for people
 

@@ -35,8 +35,8 @@ void Guard::hear_command(Spawner& spawner, const wire::OfferCommand& offer,
 
 void Guard::take_command(int status, std::uint64_t now) {
   if (!commands_ || !commands_->reads()) return;
-  const auto next = [this, now](const CommandReading& command) {
-    return next_exceptions(*exceptions_, command, policy_.flat, {wall_s(), now});
+  const auto next = [this, now](const CommandReading& command, wire::CommandRefusal refused) {
+    return next_exceptions(*exceptions_, command, policy_.flat, {wall_s(), now}, refused);
   };
   if (auto ended = commands_->read(status, offers_->trust(), wall_s(), now, next))
     carry_out(*ended);
@@ -60,7 +60,7 @@ void Guard::hear_keeper(std::uint64_t now) {
 // It is remembered on the disk. What the guard itself is to do, it does here.
 void Guard::carry_out(const CommandEnded& ended) {
   const bool now = ended.outcome == wire::CommandOutcome::done && !ended.again;
-  if (now && ended.exceptions) take_exceptions(*ended.exceptions);
+  if (!ended.again && ended.exceptions) take_exceptions(*ended.exceptions);
   if (now && doer_of(ended.verb) == Doer::uplink) tell_host_facts();
   wire::CommandOutcomeMessage message;
   message.id = ended.id;

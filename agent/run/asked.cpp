@@ -4,12 +4,43 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/base/sha256.h"
+
 namespace weir {
 namespace {
 
 constexpr std::int64_t kDayS = 24 * 3600;
 
+struct FirstRequest {
+  std::array<char, 40> id, report;
+  std::uint32_t person, duration_s;
+  std::int64_t at_wall_s;
+  std::uint64_t bytes;
+};
+struct FirstTable {
+  std::uint32_t magic, count;
+  std::array<FirstRequest, kMaxAsked> request;
+};
+
+AskedTable read_first(Bytes bytes) {
+  FirstTable first;
+  std::memcpy(&first, bytes.data(), sizeof first);
+  AskedTable table = AskedTable::none();
+  if (first.magic != kFirstAskedMagic || first.count > kMaxAsked) return table;
+  for (const FirstRequest& one : std::span(first.request).first(first.count)) {
+    if (one.id.back() != '\0' || one.report.back() != '\0') return AskedTable::none();
+    table.add({one.id, one.report, one.person, one.duration_s, one.at_wall_s, one.bytes, 0});
+  }
+  return table;
+}
+
 }  // namespace
+
+std::uint64_t mark_of(std::string_view host_id) {
+  std::uint64_t mark = 0;
+  if (!host_id.empty()) std::memcpy(&mark, sha256(bytes_of(host_id)).data(), sizeof mark);
+  return mark;
+}
 
 const char* damage_of(const AskMessage& message, std::size_t size) {
   if (size != sizeof message || message.magic != kAskMagic)
@@ -35,6 +66,7 @@ AskedTable AskedTable::none() {
 
 AskedTable AskedTable::read(Bytes bytes) {
   AskedTable table;
+  if (bytes.size() == sizeof(FirstTable)) return read_first(bytes);
   if (bytes.size() != sizeof table) return none();
   std::memcpy(&table, bytes.data(), sizeof table);
   bool whole = table.magic == kAskedMagic && table.count <= kMaxAsked;

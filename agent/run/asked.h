@@ -12,11 +12,13 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "agent/guard/exceptions.h"
 #include "agent/run/process.h"
 #include "core/base/bytes.h"
 #include "core/base/result.h"
+#include "core/policy/explain.h"
 
 namespace weir {
 
@@ -55,7 +57,10 @@ struct AskedRequest {
   std::uint32_t person = 0, duration_s = 0;
   std::int64_t at_wall_s = 0;
   std::uint64_t bytes = 0;
+  std::uint64_t host = 0;  // mark_of() the host that asked
 };
+// Of a host's id, so that what was asked before it was enrolled anew is known. 0: not known.
+std::uint64_t mark_of(std::string_view host_id);
 inline constexpr std::size_t kMaxAsked = 256;  // of all persons; the oldest are forgotten
 struct AskedTable {
   std::uint32_t magic = 0, count = 0;
@@ -68,13 +73,19 @@ struct AskedTable {
   void add(const AskedRequest& one);
   std::size_t of_day(std::uint32_t person, std::int64_t now_wall_s) const;
 };
-inline constexpr std::uint32_t kAskedMagic = 0x31515257;  // "WRQ1"
+inline constexpr std::uint32_t kAskedMagic = 0x32515257;       // "WRQ2"
+inline constexpr std::uint32_t kFirstAskedMagic = 0x31515257;  // the same without `host`
 
 // What the child without rights makes of it.
 struct AskAnswer {
   std::uint32_t status = 0;
   std::string text;    // for the caller
   std::string record;  // weir.v1.ExceptionRequest, of a request that may go on
+};
+struct GrantNow {
+  std::uint32_t number = 0;
+  std::uint64_t left = 0;
+  bool holds = false, used_up = false;
 };
 struct AskFacts {
   AskMessage message;
@@ -83,14 +94,21 @@ struct AskFacts {
   std::string id;  // that a request gets
   AskedTable asked;
   ExceptionTable exceptions;
+  // Of the exceptions in force, as the kernel has them; nothing: it could not be asked.
+  std::optional<std::vector<GrantNow>> grants{};
+  std::uint64_t host = 0;  // as this host is called now, see mark_of()
 };
+// What became of a request.
+std::string state_of(const AskedRequest& asked, const AskFacts& facts, Language language);
+std::string shown_time(std::int64_t wall_s);
 // `reports`: descriptors of files of reports, older first; -1: none. Parses them: without rights.
 AskAnswer answer_asked(const AskFacts& facts, std::span<const int> reports);
 
 // Where the agent's server finds what it needs.
 struct AskServer {
-  int state = -1;     // folder
-  int requests = -1;  // to the guard; -1: there is no collector
+  int state = -1;         // folder
+  int requests = -1;      // to the guard; -1: there is no collector
+  std::string pin_dir{};  // where the kernel's accounts are; "": nowhere
 };
 // One caller, in a child of the server's. `login`: its login uid where one is set, else its uid.
 void serve_asked(Fd caller, const AskMessage& message, std::uint32_t login,

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <ctime>
 #include <map>
 #include <vector>
 
@@ -20,7 +19,7 @@
 namespace weir {
 namespace {
 
-constexpr std::uint32_t kDone = 0, kFailed = 1, kUsage = 2;
+constexpr std::uint32_t kFailed = 1, kUsage = 2;
 constexpr std::size_t kMaxLine = 1u << 20;  // of a report
 constexpr std::size_t kMaxEvents = 2'000;   // that are told; the newest
 // Where no limit's number stands in the report: a letter with a few pictures.
@@ -28,15 +27,6 @@ constexpr std::uint64_t kDefaultBytes = 10u << 20;
 
 std::string_view either(bool chinese, std::string_view english, std::string_view other) {
   return chinese ? other : english;
-}
-
-std::string when(std::int64_t wall_s) {
-  const auto time = static_cast<std::time_t>(wall_s);
-  std::tm parts{};
-  ::gmtime_r(&time, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", &parts);
-  return text;
 }
 
 // Calls back for each line of a file, however large it is; longer ones are left out.
@@ -121,21 +111,6 @@ std::string where(const v1::Destination& to) {
                         : fmt::format("{}:{}", shown(to.address()), to.port());
 }
 
-std::string state_of(const AskedRequest& asked, const AskFacts& facts, bool chinese) {
-  for (const RequestAnswer& answer : facts.exceptions.told()) {
-    if (std::string_view(answer.request.data()) != asked.id.data()) continue;
-    if (answer.outcome == RequestAnswer::denied)
-      return fmt::format(fmt::runtime(either(chinese, "denied: {}", "已拒绝：{}")),
-                         shown(answer.words.data()));
-    if (answer.until_wall_s <= facts.now_wall_s)
-      return std::string(either(chinese, "was approved, has ended", "曾获批准，已结束"));
-    return fmt::format(
-        fmt::runtime(either(chinese, "approved: {} until {} ({})", "已批准：{}，至 {}（{}）")),
-        human_bytes(answer.bytes), when(answer.until_wall_s), shown(answer.words.data()));
-  }
-  return std::string(either(chinese, "open: nobody has answered yet", "待处理：尚无答复"));
-}
-
 AskAnswer events(const AskFacts& facts, std::span<const int> files) {
   const bool chinese = (facts.message.flags & kAskChinese) != 0;
   const Language language = chinese ? Language::chinese : Language::english;
@@ -152,7 +127,7 @@ AskAnswer events(const AskFacts& facts, std::span<const int> files) {
       answer.text += json_line(report) + "\n";
       continue;
     }
-    answer.text += fmt::format("{}  {}  {}  {}\n", when(report.updated().seconds()),
+    answer.text += fmt::format("{}  {}  {}  {}\n", shown_time(report.updated().seconds()),
                                report.decision().enforced() ? either(chinese, "stopped", "已限制")
                                                             : either(chinese, "reported", "仅报告"),
                                where(report.destination()), human_bytes(report.bytes_out()));
@@ -170,8 +145,8 @@ AskAnswer events(const AskFacts& facts, std::span<const int> files) {
     if (asked.person == facts.person)
       answer.text += fmt::format(fmt::runtime(either(chinese, "request {} of {}, about {}: {}\n",
                                                      "申请 {}（{}），关于 {}：{}\n")),
-                                 asked.id.data(), when(asked.at_wall_s), asked.report.data(),
-                                 state_of(asked, facts, chinese));
+                                 asked.id.data(), shown_time(asked.at_wall_s), asked.report.data(),
+                                 state_of(asked, facts, language));
   return answer;
 }
 

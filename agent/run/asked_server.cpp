@@ -23,14 +23,16 @@
 #include "agent/guard/messages.h"
 #include "agent/run/asked.h"
 #include "agent/run/exec_served.h"
+#include "agent/run/state_dir.h"
 #include "core/base/command_id.h"
 #include "platform/files/passing.h"
 #include "platform/files/small_file.h"
+#include "platform/linux/pinned_tables.h"
 
 namespace weir {
 namespace {
 
-constexpr std::uint32_t kFailed = 1, kUsage = 2, kNotAllowed = 4;
+constexpr std::uint32_t kFailed = 1, kNotAllowed = 4;
 constexpr int kSendMs = 2000;      // a caller that does not read loses its answer
 constexpr int kAnswerMs = 20'000;  // 128 MB of reports are read in a few seconds
 
@@ -139,6 +141,30 @@ bool hand_on(const std::string& record, int requests) {
                    memory.get(), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+std::optional<std::vector<GrantNow>> grants_of(const ExceptionTable& table,
+                                               const std::string& pin_dir) {
+  std::vector<KernelException> held;
+  for (const HeldLease& lease : table.in_force())
+    held.push_back({lease.number, lease.what.person, lease.what.bytes, lease.until_boot_ns});
+  if (pin_dir.empty()) return std::nullopt;
+  Result<std::vector<weir_account>> accounts = read_grants(pin_dir, held);
+  if (!accounts) return std::nullopt;
+  std::vector<GrantNow> grants;
+  for (std::size_t n = 0; n < held.size(); ++n) {
+    const weir_account& account = (*accounts)[n];
+    grants.push_back(
+        {held[n].number, left_of(account), account.until_ns > boot_now_ns(), is_used_up(account)});
+  }
+  return grants;
+}
+
+std::uint64_t host_of(int state) {
+  const std::vector<std::uint8_t> text =
+      read_table(open_at(state, kKeptFileNames[2]), kMaxTrustBytes);
+  const Result<PolicyTrust> trust = read_trust(text_of(text));
+  return trust ? mark_of(trust->host) : 0;
+}
+
 template <std::size_t N>
 void put(std::array<char, N>& out, std::string_view text) {
   out.fill(0);
@@ -168,6 +194,8 @@ void serve_asked(Fd caller, const AskMessage& message, std::uint32_t person,
   Result<ExceptionTable> held = ExceptionTable::read(
       read_table(open_at(server.state, kKeptFileNames[3]), sizeof(ExceptionTable)));
   facts.exceptions = held ? *held : ExceptionTable::none();
+  facts.grants = grants_of(facts.exceptions, server.pin_dir);
+  facts.host = host_of(server.state);
   if (asks && facts.asked.of_day(person, facts.now_wall_s) >= kMaxRequestsADay)
     return tell(caller.get(), kNotAllowed,
                 fmt::format("you have asked {} times in a day, which is as often as one may\n",
@@ -179,6 +207,7 @@ void serve_asked(Fd caller, const AskMessage& message, std::uint32_t person,
   put(one.id, facts.id);
   put(one.report, message.report.data());
   one.person = person;
+  one.host = facts.host;
   one.duration_s = message.duration_s;
   one.bytes = message.bytes;
   one.at_wall_s = facts.now_wall_s;

@@ -288,7 +288,7 @@ Result<Process> serve_exec(const std::string& socket, const std::string& cgroup,
     // Nothing else of `weir run` stays open here or in a run: its locks end with it.
     int fd = ::dup2(listener->get(), kListener);
     ::fcntl(fd, F_SETFD, FD_CLOEXEC);
-    AskServer ours;
+    AskServer ours{-1, -1, asked.pin_dir};
     const int high[] = {::fcntl(asked.state, F_DUPFD, 64), ::fcntl(asked.requests, F_DUPFD, 64)};
     if (high[0] >= 0) ours.state = ::dup3(high[0], kStateFolder, O_CLOEXEC);
     if (high[1] >= 0) ours.requests = ::dup3(high[1], kRequestsLine, O_CLOEXEC);

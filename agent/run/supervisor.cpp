@@ -118,12 +118,13 @@ class Supervisor {
 };
 
 // Without it the agent still bounds everybody; only `weir exec` is root's then.
-std::optional<Process> serve_others(const RunOptions& options, const CollectorSide* collector) {
+std::optional<Process> serve_others(const RunOptions& options, const std::string& pin_dir,
+                                    const CollectorSide* collector) {
   if (options.exec_socket.empty()) return std::nullopt;
   Fd state(::open(options.state_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   Result<Process> server =
       serve_exec(options.exec_socket, options.cgroup,
-                 {state.get(), collector != nullptr ? collector->requests_out.get() : -1});
+                 {state.get(), collector != nullptr ? collector->requests_out.get() : -1, pin_dir});
   if (server) return std::move(*server);
   fmt::print(stderr, "weir run: `weir exec` is not served to other users: {}\n",
              server.error().sentence);
@@ -187,7 +188,7 @@ int run_agent(const RunOptions& options) {
                        options.policy};
   if (auto written = write_running(options.state_dir, running); !written)
     fmt::print(stderr, "weir run: {}\n", written.error().sentence);
-  std::optional<Process> served = serve_others(options, collector ? &*collector : nullptr);
+  std::optional<Process> served = serve_others(options, pin_dir, collector ? &*collector : nullptr);
   int status = Supervisor(*all, collector ? &*collector : nullptr, options.restart).run();
   if (collector) collector->end();
   if (served) {

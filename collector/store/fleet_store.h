@@ -15,6 +15,7 @@
 
 #include "collector/store/sqlite.h"
 #include "core/base/result.h"
+#include "core/policy/exceptions.h"
 
 namespace weir {
 
@@ -98,12 +99,9 @@ struct RequestRow {
   std::string command{};    // id of the command that tells the host
 };
 
-// Of the open ones the oldest end when there are more: a person or a host that asks without end
-// hides its own questions, not those of others.
-inline constexpr std::uint32_t kMaxOpenOfPerson = 8;        // an administrator decides some a day
-inline constexpr std::uint32_t kMaxOpenOfHost = 32;         // of four persons who do nothing else
-inline constexpr std::uint32_t kMaxEndedOfHost = 64;        // kept of those that nobody decided
-inline constexpr std::int64_t kRequestOpen_s = 3 * 86'400;  // a weekend
+// Of the open ones (core/policy/exceptions.h) the oldest end when there are more: a person or a
+// host that asks without end hides its own questions, not those of others.
+inline constexpr std::uint32_t kMaxEndedOfHost = 64;  // kept of those that nobody decided
 
 struct RequestsAdded {
   std::uint64_t taken = 0, known = 0;  // known: the id was there already

@@ -13,9 +13,6 @@ namespace {
 // none is stopped which they let go: two ticks, the second for what the first took to be heard.
 constexpr std::int64_t kEndEarlyNs = 2 * kTickNs;
 
-// A packet that finds no room may be this large, and the rest of the account then stays unused.
-constexpr std::uint64_t kLargestPacket = 512 << 10;
-
 // A name is only a claim until it is proven; an address is where the packets go.
 bool is_about(const Exception& exception, const Place& place) {
   const Destination& to = place.destination;
@@ -63,7 +60,7 @@ void Line::State::judge_exception_spent(const AccountSpent& spent) {
       exceptions.begin(), exceptions.end(),
       [&](const HeldException& one) { return one.exception.number == spent.destination; });
   if (held == exceptions.end() || held->over) return;
-  if (spent.spent + kLargestPacket < held->exception.bytes) return;
+  if (spent.spent + kLargestRest < held->exception.bytes) return;
   held->over = true;
   Flow flow;
   flow.record.key = spent.flow;

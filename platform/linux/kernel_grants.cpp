@@ -4,7 +4,9 @@
 
 #include <cerrno>
 
+#include "core/policy/exceptions.h"
 #include "platform/linux/kernel_state.h"
+#include "platform/linux/pinned_tables.h"
 
 namespace weir {
 namespace {
@@ -26,6 +28,25 @@ weir_limit exceptions_row() {
 
 std::uint64_t left_of(const weir_account& granted) {
   return granted.word < WEIR_MOST_GRANTED ? WEIR_MOST_GRANTED - granted.word : 0;
+}
+
+bool is_used_up(const weir_account& granted) {
+  const std::uint64_t left = left_of(granted);
+  return left == 0 || (granted.refused > 0 && left < kLargestRest);
+}
+
+Result<std::vector<weir_account>> read_grants(const std::string& pin_dir,
+                                              std::span<const KernelException> exceptions) {
+  LIBBPF_OPTS(bpf_obj_get_opts, options, .file_flags = BPF_F_RDONLY);
+  const std::string path = fmt::format("{}/weir/{}/maps/accounts", pin_dir, WEIR_LAYOUT);
+  const Fd accounts(bpf_obj_get_opts(path.c_str(), &options));
+  if (!accounts) return fail_with(path, errno);
+  std::vector<weir_account> found;
+  for (const KernelException& one : exceptions) {
+    const weir_account_key key = grant_key(one.person, one.number);
+    if (bpf_map_lookup_elem(accounts.get(), &key, &found.emplace_back())) found.back() = {};
+  }
+  return found;
 }
 
 Result<void> KernelPart::grant(const KernelException& exception) {

@@ -88,6 +88,9 @@ struct KernelException {
 weir_limit exceptions_row();
 // How much of a granted account is left.
 std::uint64_t left_of(const weir_account& granted);
+// Nothing more is charged to it: it refused a packet, so its rest is less than one, and the flows
+// are back at their ordinary rows.
+bool is_used_up(const weir_account& granted);
 
 // The destination key that the kernel uses where neither verdict nor prefix gives one: the /24 or
 // /48.

@@ -1,8 +1,10 @@
-// What a running or a former guard has pinned, read only: for `weir status`. Thread: any.
+// What a running or a former guard has pinned, read only: for `weir status` and
+// `weir my-events`. Thread: any.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,11 @@ struct PinnedTables {
 
 // Nothing pinned there: an error that says so.
 Result<PinnedTables> read_pinned(const std::string& pin_dir);
+
+// The accounts of these exceptions, of which person and number count; zero (which ended) where
+// there is none.
+Result<std::vector<weir_account>> read_grants(const std::string& pin_dir,
+                                              std::span<const KernelException> exceptions);
 
 // Bytes of the row that are spent now: of a window, of its burst.
 std::uint64_t spent_now(const weir_limit& row, const weir_account& account,

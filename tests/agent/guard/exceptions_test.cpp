@@ -51,10 +51,15 @@ Bytes bytes_of_block(const T& block) {
 
 class ExceptionCommands : public testing::Test {
  protected:
-  CommandRefusal next(const CommandReading& command) {
-    NextTable made = next_exceptions(*table, command, flat.policy, kNow);
+  CommandRefusal next(const CommandReading& command, Now at = kNow,
+                      CommandRefusal before = CommandRefusal::none) {
+    const std::uint32_t leases = table->leases;
+    NextTable made = next_exceptions(*table, command, flat.policy, at, before);
     if (made.table) *table = *made.table;
-    EXPECT_EQ(made.table.has_value(), made.why == CommandRefusal::none);
+    if (made.why == CommandRefusal::none)
+      EXPECT_TRUE(made.table);
+    else
+      EXPECT_EQ(table->leases, leases) << "what is refused changes nothing that holds";
     EXPECT_TRUE(ExceptionTable::read(table->bytes())) << "every table that is made can be read";
     return made.why;
   }
@@ -138,6 +143,47 @@ TEST_F(ExceptionCommands, undo_ends_the_lease_of_that_id_alone) {
   ASSERT_EQ(table->leases, 1u);
   EXPECT_STREQ(table->lease[0].what.domain.data(), "other.example");
   EXPECT_EQ(next(undo), CommandRefusal::no_lease);
+}
+
+TEST_F(ExceptionCommands, who_asked_is_told_that_the_host_refused_what_was_approved) {
+  CommandReading reading = except();
+  put_text(reading.exception.rule[0], "upload");
+  EXPECT_EQ(next(reading), CommandRefusal::unknown_rule);
+  ASSERT_EQ(table->answers, 1u);
+  EXPECT_EQ(table->answer[0].outcome, RequestAnswer::refused);
+  EXPECT_EQ(table->answer[0].why, static_cast<std::uint32_t>(CommandRefusal::unknown_rule));
+  EXPECT_STREQ(table->answer[0].words.data(), "upload");
+  EXPECT_STREQ(table->answer[0].request.data(), "0123");
+  EXPECT_EQ(next(except(2), kNow, CommandRefusal::expired), CommandRefusal::expired);
+  ASSERT_EQ(table->answers, 1u) << "decided again: the newer answer counts";
+  EXPECT_EQ(table->answer[0].why, static_cast<std::uint32_t>(CommandRefusal::expired));
+  EXPECT_EQ(next(except(3)), CommandRefusal::none);
+  EXPECT_EQ(table->answer[0].outcome, RequestAnswer::approved);
+  EXPECT_EQ(next(except(2), kNow, CommandRefusal::expired), CommandRefusal::expired);
+  EXPECT_EQ(table->answer[0].outcome, RequestAnswer::approved) << "an old command says nothing now";
+  reading.exception.request.fill('\0');
+  *table = ExceptionTable::none();
+  EXPECT_EQ(next(reading), CommandRefusal::unknown_rule);
+  EXPECT_EQ(table->answers, 0u) << "nobody asked";
+}
+
+TEST_F(ExceptionCommands, who_asked_is_told_when_theirs_is_undone_or_replaced) {
+  next(except(1));
+  Now later = kNow;
+  later.wall_s += 60;
+  CommandReading other = except(2);
+  put_text(other.exception.request, "4567");
+  EXPECT_EQ(next(other, later), CommandRefusal::none);
+  ASSERT_EQ(table->answers, 2u);
+  EXPECT_STREQ(table->answer[1].request.data(), "0123");
+  EXPECT_EQ(table->answer[1].until_wall_s, later.wall_s) << "another took its place then";
+  EXPECT_EQ(table->answer[0].until_wall_s, later.wall_s + 3600);
+  CommandReading undo;
+  undo.verb = 3;
+  undo.lease.fill(2);
+  later.wall_s += 60;
+  EXPECT_EQ(next(undo, later), CommandRefusal::none);
+  EXPECT_EQ(table->answer[0].until_wall_s, later.wall_s);
 }
 
 TEST_F(ExceptionCommands, a_denial_is_told_and_of_many_answers_the_newest_stay) {

@@ -126,9 +126,155 @@ TEST_F(Asked, what_became_of_a_request_is_told_to_who_asked) {
   approved.until_wall_s = kNow + 60;
   approved.bytes = 1 << 20;
   facts.exceptions.tell(approved);
+  facts.exceptions.leases = 1;
+  facts.exceptions.lease[0].request = mine.id;
   EXPECT_NE(answer(list).text.find("approved: 1 MiB until"), std::string::npos);
-  facts.exceptions.answer[0].until_wall_s = kNow - 1;
-  EXPECT_NE(answer(list).text.find("has ended"), std::string::npos);
+}
+
+// What one request of theirs has become, in both languages.
+class AskedState : public Asked {
+ protected:
+  AskedState() {
+    facts.now_wall_s = kNow;
+    facts.person = 1000;
+    facts.host = mark_of("host-1");
+    mine = add("r-1", kNow - 60);
+  }
+  AskedRequest add(const std::string& id, std::int64_t at, std::uint32_t person = 1000) {
+    AskedRequest one;
+    put_text(one.id, id);
+    one.person = person;
+    one.at_wall_s = at;
+    one.host = facts.host;
+    facts.asked.add(one);
+    return one;
+  }
+  RequestAnswer told(const AskedRequest& of, RequestAnswer::Outcome outcome,
+                     const std::string& words = "ops: go") {
+    RequestAnswer one{of.id, outcome, 0, kNow - 30, kNow + 600, 1 << 20, {}};
+    put_text(one.words, words);
+    return one;
+  }
+  void approve() {
+    facts.exceptions.tell(told(mine, RequestAnswer::approved));
+    HeldLease& lease = facts.exceptions.lease[facts.exceptions.leases++];
+    lease.request = mine.id;
+    lease.number = 7;
+    lease.what.bytes = 1 << 20;
+    facts.grants = {{7, 1000, true, false}};
+  }
+  std::string state(Language language = Language::english) const {
+    return state_of(mine, facts, language);
+  }
+  AskedRequest mine;
+};
+
+TEST_F(AskedState, approved_is_said_only_while_the_kernel_lets_something_go) {
+  approve();
+  EXPECT_EQ(state(), "approved: 1 MiB until 2027-01-15 08:10 UTC (ops: go)");
+  EXPECT_EQ(state(Language::chinese), "已批准：1 MiB，至 2027-01-15 08:10 UTC（ops: go）");
+  facts.grants = {{7, 256 << 10, true, true}};
+  EXPECT_EQ(state(), "used up: 768 KiB of 1 MiB were sent; ask again if you need more (ops: go)");
+  EXPECT_NE(state(Language::chinese).find("已用完：已发送 768 KiB，共 1 MiB"), std::string::npos);
+  facts.grants = {{7, 1000, false, false}};
+  EXPECT_EQ(state(), "ended before its time: was approved until 2027-01-15 08:10 UTC (ops: go)");
+  EXPECT_NE(state(Language::chinese).find("已提前结束"), std::string::npos);
+  facts.grants = std::vector<GrantNow>();
+  EXPECT_EQ(state().substr(0, 21), "ended before its time") << "its account is gone: after a boot";
+  facts.exceptions.answer[0].at_wall_s = kNow;
+  EXPECT_EQ(state().substr(0, 9), "approved:") << "its account comes in a moment";
+  facts.grants.reset();
+  facts.exceptions.answer[0].at_wall_s = kNow - 30;
+  EXPECT_EQ(state().substr(0, 9), "approved:") << "the kernel could not be asked";
+}
+
+TEST_F(AskedState, ended_is_what_holds_no_longer_by_its_time_or_by_hand) {
+  approve();
+  facts.exceptions.answer[0].until_wall_s = kNow;
+  EXPECT_EQ(state(), "ended 2027-01-15 08:00 UTC: was approved (ops: go)");
+  EXPECT_EQ(state(Language::chinese), "已于 2027-01-15 08:00 UTC 结束：曾获批准（ops: go）");
+  facts.exceptions.answer[0].until_wall_s = kNow + 600;
+  facts.exceptions.leases = 0;
+  EXPECT_EQ(state().substr(0, 21), "ended before its time");
+}
+
+TEST_F(AskedState, what_the_host_refused_is_not_granted_and_says_why) {
+  RequestAnswer refused = told(mine, RequestAnswer::refused, "uploads");
+  refused.why = static_cast<std::uint32_t>(wire::CommandRefusal::unknown_rule);
+  facts.exceptions.tell(refused);
+  EXPECT_EQ(state(),
+            "not granted: it was approved, but this host refused: The policy in force has no rule "
+            "uploads.");
+  EXPECT_EQ(state(Language::chinese),
+            "未生效：已获批准，但本机拒绝执行：现行策略中没有规则 uploads。");
+}
+
+TEST_F(AskedState, open_ends_after_three_days_and_when_newer_ones_take_its_place) {
+  EXPECT_EQ(state(), "open: nobody has answered yet");
+  EXPECT_EQ(state(Language::chinese), "待处理：尚无答复");
+  facts.now_wall_s = mine.at_wall_s + 3 * 86'400;
+  EXPECT_EQ(state(), "expired: nobody answered within 3 days; ask again if you still need it");
+  EXPECT_EQ(state(Language::chinese), "已失效：3 天内无人答复；如仍需要，请重新申请");
+  facts.now_wall_s = kNow;
+  std::vector<AskedRequest> newer;
+  for (int n = 0; n < 8; ++n) {
+    EXPECT_EQ(state(), "open: nobody has answered yet") << n;
+    add("other-" + std::to_string(n), kNow - 50 + n, 1001);
+    newer.push_back(add("r-2" + std::to_string(n), kNow - 50 + n));
+  }
+  EXPECT_EQ(state(), "expired: newer requests took its place");
+  EXPECT_EQ(state(Language::chinese), "已失效：已被较新的申请取代");
+  RequestAnswer early = told(newer[0], RequestAnswer::denied);
+  early.at_wall_s = kNow - 48;
+  facts.exceptions.tell(early);
+  EXPECT_EQ(state(), "open: nobody has answered yet") << "one of them was answered before the last";
+  facts.exceptions.tell(told(newer[0], RequestAnswer::denied));
+  EXPECT_EQ(state().substr(0, 7), "expired") << "it was answered too late for this one";
+}
+
+TEST_F(AskedState, nothing_that_was_asked_before_the_host_was_enrolled_anew_is_open) {
+  facts.host = mark_of("host-2");
+  EXPECT_EQ(state(), "not granted: this host was enrolled anew since; ask again");
+  EXPECT_EQ(state(Language::chinese), "未批准：本机此后已重新注册；请重新申请");
+  approve();
+  EXPECT_EQ(state().substr(0, 9), "approved:") << "it holds all the same";
+  facts.exceptions = ExceptionTable::none();
+  mine.host = 0;
+  EXPECT_EQ(state().substr(0, 5), "open:") << "written by an earlier build, which did not say";
+}
+
+TEST_F(AskedState, of_what_is_older_than_all_answers_that_are_kept_nothing_is_claimed) {
+  facts.now_wall_s = mine.at_wall_s + 4 * 86'400;
+  AskedRequest other = mine;
+  for (std::size_t n = 0; n < kMaxAnswers; ++n) {
+    put_text(other.id, "x-" + std::to_string(n));
+    facts.exceptions.tell(told(other, RequestAnswer::denied));
+  }
+  EXPECT_EQ(state(), "over: the answer is not kept any longer");
+  EXPECT_EQ(state(Language::chinese), "已结束：答复已不再保留");
+}
+
+TEST(asked_table, of_an_earlier_build_is_read) {
+  struct First {
+    std::array<char, 40> id{}, report{};
+    std::uint32_t person = 1000, duration_s = 0;
+    std::int64_t at_wall_s = kNow;
+    std::uint64_t bytes = 5;
+  };
+  struct {
+    std::uint32_t magic = 0x31515257, count = 2;
+    std::array<First, kMaxAsked> request{};
+  } first;
+  put_text(first.request[1].id, "r-2");
+  const AskedTable table =
+      AskedTable::read({reinterpret_cast<const std::uint8_t*>(&first), sizeof first});
+  ASSERT_EQ(table.count, 2u);
+  EXPECT_STREQ(table.request[1].id.data(), "r-2");
+  EXPECT_EQ(table.request[1].bytes, 5u);
+  EXPECT_EQ(table.of_day(1000, kNow), 2u);
+  first.count = kMaxAsked + 1;
+  EXPECT_EQ(AskedTable::read({reinterpret_cast<const std::uint8_t*>(&first), sizeof first}).count,
+            0u);
 }
 
 TEST(asked_message, each_field_out_of_its_bounds_is_named) {

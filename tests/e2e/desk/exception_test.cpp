@@ -171,6 +171,17 @@ TEST_F(ExceptionOnADesk, is_asked_for_by_the_person_who_was_stopped_and_the_answ
   EXPECT_NE(ask("my-events").second.find("approved: 1.9 MiB until"), std::string::npos)
       << ask("my-events").second;
   EXPECT_EQ(upload(kUpload), kUpload);
+  EXPECT_NE(this->status().find("exception " + id_text(1)), std::string::npos) << this->status();
+  upload(4 * kUpload);
+  EXPECT_NE(ask("my-events").second.find("used up: 1."), std::string::npos)
+      << ask("my-events").second;
+  EXPECT_EQ(this->status().find("exception " + id_text(1)), std::string::npos) << this->status();
+  Body undo;
+  undo.set_verb(Body::undo);
+  undo.set_lease_id(id_text(1));
+  EXPECT_EQ(send(undo, 9), "command 1  ");
+  EXPECT_NE(ask("my-events").second.find(": ended "), std::string::npos) << ask("my-events").second;
+  EXPECT_EQ(ask("my-events").second.find("approved:"), std::string::npos);
 
   EXPECT_EQ(ask("request " + id + " --because again").first, 0);
   Body deny;
@@ -183,6 +194,28 @@ TEST_F(ExceptionOnADesk, is_asked_for_by_the_person_who_was_stopped_and_the_answ
   std::tie(status, text) = ask("request " + id + " --because again");
   EXPECT_EQ(status, 4) << text;
   EXPECT_NE(text.find("8 times in a day"), std::string::npos);
+}
+
+TEST_F(ExceptionOnADesk, that_the_host_refuses_or_hears_of_too_late_is_told_as_not_granted) {
+  upload(kUpload);
+  const std::string id = stopped_report();
+  EXPECT_EQ(ask("request " + id + " --because 'the monthly list'").first, 0);
+  const std::optional<v1::ExceptionRequest> request = spooled_request();
+  ASSERT_TRUE(request) << errors();
+  EXPECT_EQ(grant({.id = 1, .rule = "no-such", .request = request->id()}),
+            "command 2 command_unknown_rule no-such");
+  std::string told = ask("my-events").second;
+  EXPECT_NE(told.find("this host refused: The policy in force has no rule no-such."),
+            std::string::npos)
+      << told;
+  EXPECT_EQ(told.find("open:"), std::string::npos);
+  EXPECT_EQ(grant({.id = 2, .for_s = -5, .request = request->id()}), "command 3 command_expired ");
+  told = ask("my-events").second;
+  EXPECT_NE(told.find("not granted: it was approved, but this host refused: It had expired"),
+            std::string::npos)
+      << told;
+  EXPECT_EQ(grant({.id = 3, .request = request->id()}), "command 1  ");
+  EXPECT_NE(ask("my-events").second.find("approved:"), std::string::npos) << "decided again";
 }
 
 TEST_F(ExceptionOnADesk, lets_the_stopped_upload_pass_whole_and_stops_where_its_bytes_end) {
