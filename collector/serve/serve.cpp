@@ -29,21 +29,21 @@ std::int64_t wall_ns() {
       .count();
 }
 
-struct Endpoint {
+struct HostPort {
   std::string host, port;
 };
 
-Result<Endpoint> endpoint_of(const std::string& address) {
+Result<HostPort> endpoint_of(const std::string& address) {
   const std::size_t colon = address.rfind(':');
   const bool bracketed = address.starts_with("[");
   if (colon == std::string::npos || colon == 0 || colon + 1 == address.size() ||
       (bracketed && address[colon - 1] != ']') || (!bracketed && address.find(':') != colon))
     return fail(fmt::format("{}: is not HOST:PORT ([HOST]:PORT for IPv6)", address));
-  return Endpoint{address.substr(0, colon), address.substr(colon + 1)};
+  return HostPort{address.substr(0, colon), address.substr(colon + 1)};
 }
 
 // How others reach what listens there.
-std::string public_host(const ServeOptions& options, const Endpoint& listens,
+std::string public_host(const ServeOptions& options, const HostPort& listens,
                         const std::string& machine) {
   if (!options.name.empty()) return options.name;
   if (listens.host == "0.0.0.0" || listens.host == "[::]") return machine;
@@ -113,7 +113,7 @@ void push_through(AgentDoor& door, Rollout& rollout, HostCommands& commands,
 Result<void> serve(const ServeOptions& options, const std::string& machine,
                    const std::function<void()>& ready, const std::function<void()>& wait,
                    const std::function<void(const std::string&)>& say) {
-  Result<Endpoint> listen = endpoint_of(options.listen), console = endpoint_of(options.console);
+  Result<HostPort> listen = endpoint_of(options.listen), console = endpoint_of(options.console);
   if (!listen) return tl::unexpected(listen.error());
   if (!console) return tl::unexpected(console.error());
   const std::string console_host = public_host(options, *console, machine);
