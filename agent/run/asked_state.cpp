@@ -8,6 +8,7 @@
 
 #include "agent/guard/uplink_messages.h"
 #include "agent/run/asked.h"
+#include "core/policy/requests.h"
 #include "proto/map/text.h"
 
 namespace weir {

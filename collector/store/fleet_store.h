@@ -15,7 +15,7 @@
 
 #include "collector/store/sqlite.h"
 #include "core/base/result.h"
-#include "core/policy/exceptions.h"
+#include "core/policy/requests.h"
 
 namespace weir {
 
@@ -99,7 +99,7 @@ struct RequestRow {
   std::string command{};    // id of the command that tells the host
 };
 
-// Of the open ones (core/policy/exceptions.h) the oldest end when there are more: a person or a
+// Of the open ones (core/policy/requests.h) the oldest end when there are more: a person or a
 // host that asks without end hides its own questions, not those of others.
 inline constexpr std::uint32_t kMaxEndedOfHost = 64;  // kept of those that nobody decided
 

@@ -24,11 +24,6 @@ inline constexpr std::uint32_t kUsualException_s = 3600;  // where nobody named 
 // What may stay unused of one when a packet finds no room: less than the largest packet.
 inline constexpr std::uint64_t kLargestRest = 512 << 10;
 
-// How long a collector keeps a request open: a weekend. And how many: of one person, and of one
-// host, on which four persons do nothing else. The oldest end when there are more.
-inline constexpr std::int64_t kRequestOpen_s = 3 * 86'400;
-inline constexpr std::uint32_t kMaxOpenOfPerson = 8, kMaxOpenOfHost = 32;
-
 struct Exception {
   std::uint32_t number = 0;  // of its account in the kernel; never 0
   PersonId person = kNoPerson;
