@@ -20,6 +20,12 @@ bool is_about(const Exception& exception, const Place& place) {
   return place.name_proven && within_domain(to.name, exception.domain);
 }
 
+// What it was granted for, in words.
+std::string where(const Exception& exception) {
+  if (!exception.domain.empty()) return exception.domain;
+  return exception.prefix.length == 128 ? exception.prefix.address.text() : exception.prefix.text();
+}
+
 }  // namespace
 
 const Exception* Line::State::exception_for(const Place& place, const Actor& actor) const {
@@ -53,13 +59,17 @@ bool Line::State::end_exceptions() {
   return any;
 }
 
-// The account of an exception had no room: its rest is less than a packet, or its time is over.
+// The account of an exception had no room: its rest is less than a packet.
 // What is sent from here on is charged to the ordinary rows.
 void Line::State::judge_exception_spent(const AccountSpent& spent) {
   const auto held = std::find_if(
       exceptions.begin(), exceptions.end(),
       [&](const HeldException& one) { return one.exception.number == spent.destination; });
   if (held == exceptions.end() || held->over) return;
+  if (held->exception.until_boot_ns - kEndEarlyNs <= at.boot_ns) {  // its time, and no tick yet
+    if (end_exceptions()) judge_excepted();
+    return;
+  }
   if (spent.spent + kLargestRest < held->exception.bytes) return;
   held->over = true;
   Flow flow;
@@ -74,9 +84,9 @@ void Line::State::judge_exception_spent(const AccountSpent& spent) {
   one.finding.detector = "limit";
   one.finding.severity = Severity::low;
   one.finding.confidence = 100;
-  one.finding.because = {
-      {"exception_spent",
-       {std::to_string(held->exception.bytes), place.group, std::to_string(spent.spent)}}};
+  one.finding.because = {{"exception_spent",
+                          {std::to_string(held->exception.bytes), where(held->exception),
+                           std::to_string(spent.spent)}}};
   one.destination = place.destination;
   one.actor = processes.actor_of(spent.socket, spent.flow.client.address);
   one.decision.action = Action::limit;

@@ -45,9 +45,11 @@ inline constexpr ReasonText kReasonTexts[] = {
      "Rule {0} lets {1:bytes} leave in all. That is used up: {3:bytes} went to {2}.",
      "规则 {0} 总共允许发出 {1:bytes}。已用完：已向 {2} 发出 {3:bytes}。"},
     {"exception_spent", 3,
-     "An exception lets this person send {0:bytes} more to {1}. That is used up: {2:bytes} were "
-     "sent by it; the ordinary limits hold again.",
-     "例外允许此人再向 {1} 发出 {0:bytes}。已用完：已凭此发出 {2:bytes}；普通限额重新生效。"},
+     "An exception let this person send {0:bytes} to {1}. {2:bytes} were sent by it, and what is "
+     "left of it is too little for the next packet: it is over, and the ordinary limits hold "
+     "again.",
+     "一项例外允许此人向 {1} 发出 {0:bytes}。已凭此发出 {2:bytes}，余额不足以发出下一个数据包：该例"
+     "外已结束，普通限额重新生效。"},
     {"answers_spent", 4,
      "Servers of this machine may answer others with {0:bytes} in {1:seconds}, {0:half} of it at "
      "once (defaults.answers of the policy). That is used up, here by answers to {2}; {3:bytes} "

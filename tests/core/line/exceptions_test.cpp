@@ -2,6 +2,7 @@
 // it does not name counts on.
 #include "core/policy/exceptions.h"
 
+#include "core/policy/explain.h"
 #include "tests/core/line/host.h"
 
 namespace weir {
@@ -174,7 +175,41 @@ TEST_F(Exceptions, one_that_is_spent_is_reported_and_the_ordinary_rows_count) {
   ASSERT_FALSE(host->out.last().empty());
   const Report report = host->out.last().back();
   EXPECT_EQ(report.decision.rule, kExceptionsRule);
-  EXPECT_EQ(report.finding.because.front().code, "exception_spent");
+  const Reason& why = report.finding.because.front();
+  EXPECT_EQ(why.code, "exception_spent");
+  EXPECT_EQ(
+      explain(why, Language::english),
+      "An exception let this person send 1 MiB to corp.example. 1023 KiB were sent by it, and "
+      "what is left of it is too little for the next packet: it is over, and the ordinary "
+      "limits hold again.")
+      << "the place is what was granted, not what the flow's name falls under";
+  EXPECT_EQ(explain(why, Language::chinese),
+            "一项例外允许此人向 corp.example 发出 1 MiB。已凭此发出 1023 KiB，余额不足以发出下一个"
+            "数据包：该例外已结束，普通限额重新生效。");
+}
+
+TEST_F(Exceptions, of_an_address_names_it_when_it_is_spent) {
+  Exception by_address = one();
+  by_address.domain = "";
+  by_address.prefix = {kServer.address, 128};
+  hold({by_address});
+  EXPECT_EQ(flow().exception, 5u);
+  host->line.on({host->stamp(), AccountSpent{socket, key, kExceptionsRow, 5, 1 << 20}});
+  host->pass(1);
+  EXPECT_EQ(host->out.last().back().finding.because.front().args.at(1), "203.0.113.9");
+}
+
+TEST_F(Exceptions, one_that_its_time_ended_is_not_told_as_used_up) {
+  prove();
+  Exception small = one();
+  small.bytes = 64 << 10;
+  hold({small});
+  EXPECT_EQ(flow().exception, 5u);
+  host->script.now_ns += 10 * kMinute;
+  host->line.on({host->stamp(), AccountSpent{socket, key, kExceptionsRow, 5, 0}});
+  EXPECT_EQ(last().exception, 0u) << "its flows are at the ordinary rows";
+  host->pass(1);
+  for (const Report& report : host->out.reports) EXPECT_NE(report.decision.rule, kExceptionsRule);
 }
 
 TEST_F(Exceptions, name_the_block_that_they_lift) {

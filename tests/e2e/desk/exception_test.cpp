@@ -232,7 +232,7 @@ TEST_F(ExceptionOnADesk, lets_the_stopped_upload_pass_whole_and_stops_where_its_
   EXPECT_GT(kUpload + rest, 2'000'000u - (70u << 10)) << "less than a large packet is left";
   EXPECT_LE(first + upload(kUpload), kLimit) << "and the ordinary limit holds again";
   EXPECT_TRUE(await([&] {
-    return ask("my-events").second.find("An exception lets this person send") != std::string::npos;
+    return ask("my-events").second.find("An exception let this person send") != std::string::npos;
   })) << ask("my-events").second;
 }
 
