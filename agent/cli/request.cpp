@@ -55,6 +55,9 @@ int cmd_request(int argc, char** argv) {
   if (!bytes.empty()) {
     const auto count = parse_size(bytes);
     if (!count) return wrong("--bytes: a number such as 20MiB");
+    if (*count == 0)
+      return wrong(
+          "--bytes: at least 1 byte; without --bytes you ask for as much as the limit again");
     message.bytes = *count;
   }
   if (!lasts.empty()) {
