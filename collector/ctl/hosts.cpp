@@ -5,9 +5,11 @@
 #include <ctime>
 #include <map>
 
+#include "collector/ctl/ask.h"
 #include "collector/ctl/order.h"
 #include "collector/ctl/session.h"
 #include "collector/ctl/sign.h"
+#include "proto/map/text.h"
 #include "weir/v1/admin.pb.h"
 
 namespace weir {
@@ -60,6 +62,7 @@ int show(CtlSession& session, const CtlOptions& options, const std::string& id) 
 struct Asked {
   OrderTerms terms;
   std::string lease;  // of `undo`
+  bool yes = false;   // nothing is asked before it is signed
   CtlOptions options;
 };
 
@@ -143,6 +146,9 @@ int send_health(CtlSession& session, const Asked& order) {
 int renew(CtlSession& session, const Asked& order) {
   v1::CommandResult result;
   int status = kExitDone;
+  if (!agreed(fmt::format("Sign for host {}: renew its certificate?", shown(order.terms.host)),
+              order.yes))
+    return kExitFailed;
   if (!send(session, order, v1::CommandBody::renew_certificate, result, status)) return status;
   if (order.options.output != Output::table) print_message(result, order.options.output);
   fmt::print(stderr, "host {} has a new certificate\n", order.terms.host);
@@ -152,6 +158,10 @@ int renew(CtlSession& session, const Asked& order) {
 int undo(CtlSession& session, const Asked& order) {
   v1::CommandResult result;
   int status = kExitDone;
+  if (!agreed(fmt::format("Sign for host {}: end the exception {}?", shown(order.terms.host),
+                          shown(order.lease)),
+              order.yes))
+    return kExitFailed;
   if (!send(session, order, v1::CommandBody::undo, result, status)) return status;
   if (order.options.output != Output::table) print_message(result, order.options.output);
   fmt::print(stderr, "exception {} has ended on host {}\n", order.lease, order.terms.host);
@@ -188,6 +198,8 @@ int ctl_hosts(int argc, char** argv) {
     add_ctl_options(*verb, order.options);
   }
   undo_it->add_option("EXCEPTION", order.lease, "its id")->required();
+  for (CLI::App* verb : {renew_it, undo_it})  // `health` changes nothing there
+    verb->add_flag("--yes", order.yes, "sign it without a question at the terminal");
   for (CLI::App* verb : {all, one, revoke}) add_ctl_options(*verb, options);
   app.require_subcommand(1);
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <map>
 
+#include "collector/ctl/ask.h"
 #include "collector/ctl/order.h"
 #include "collector/ctl/session.h"
 #include "collector/ctl/sign.h"
@@ -76,6 +77,7 @@ struct Decided {
   std::string id, note;
   std::optional<std::uint64_t> bytes;
   std::optional<std::uint64_t> for_s;
+  bool yes = false;  // nothing is asked before it is signed
   CtlOptions options;
 };
 
@@ -122,6 +124,22 @@ Body denial(const v1::RequestInfo& info, OrderTerms terms, std::int64_t now_s) {
   return body;
 }
 
+// What is signed, from the body itself: what the collector shows beside it may be another thing.
+std::string sentence_of(const v1::RequestInfo& info, const Body& body) {
+  const v1::Exception& exception = body.exception();
+  if (body.verb() != Body::except) {
+    const v1::ExceptionRequest& asked = info.request();
+    return shown(fmt::format("the request {} of {}, to send to {}, on host {}",
+                             exception.request_id(), who_text(asked.person()),
+                             where_text(asked.destination()), body.host_id()));
+  }
+  return shown(fmt::format(
+      "{} may send {} to {} beside the rule {}, until {}, on host {}", who_text(exception.person()),
+      exception.has_bytes() ? size_text(exception.bytes()) : "as much as its limit again",
+      where_text(exception.destination()), exception.sets_aside(0), time_text(exception.until()),
+      body.host_id()));
+}
+
 // What was decided, and what the host said to it. `made`: what was signed, which the collector's
 // answer need not repeat.
 int tell(const v1::RequestInfo& info, const Body& made, const Decided& decision) {
@@ -132,15 +150,8 @@ int tell(const v1::RequestInfo& info, const Body& made, const Decided& decision)
                reasons_of(info.result()));
     return kExitFailed;
   }
-  const v1::Exception& exception = made.exception();
-  if (made.verb() == Body::except)
-    fmt::print(stderr, "approved: {} may send {} to {} beside the rule {}, until {}, on host {}\n",
-               shown(who_text(exception.person())),
-               exception.has_bytes() ? size_text(exception.bytes()) : "as much as its limit again",
-               shown(where_text(exception.destination())), shown(exception.sets_aside(0)),
-               time_text(exception.until()), made.host_id());
-  else
-    fmt::print(stderr, "denied: {}\n", shown(info.request().id()));
+  fmt::print(stderr, "{}: {}\n", made.verb() == Body::except ? "approved" : "denied",
+             sentence_of(info, made));
   if (!info.has_result())
     fmt::print(stderr,
                "host {} has not answered within 10 s: it gets this when it comes back. `weirctl "
@@ -163,6 +174,10 @@ int decide(CtlSession& session, const Decided& decision, bool approve) {
   request.set_note(decision.note);
   request.set_beyond_asked(decision.bytes || decision.for_s);
   const Body body = approve ? approval(info, decision, terms, now_s) : denial(info, terms, now_s);
+  if (!agreed(fmt::format("{} {}?", approve ? "Sign an approval:" : "Sign a denial of",
+                          sentence_of(info, body)),
+              decision.yes))
+    return kExitFailed;
   if (auto made =
           sign_command(body, unhex(session.admin().policy_secret_key), *request.mutable_command());
       !made) {
@@ -172,6 +187,15 @@ int decide(CtlSession& session, const Decided& decision, bool approve) {
   if (!session.call("weir.v1.RequestAdminService/DecideRequest", request, answer, status))
     return status;
   return tell(answer.request(), body, decision);
+}
+
+CLI::Validator between(std::uint64_t least, std::uint64_t most, std::string otherwise) {
+  const auto check = [least, most, otherwise](const std::string& text) {
+    std::uint64_t value = 0;
+    return CLI::detail::lexical_cast(text, value) && value >= least && value <= most ? ""
+                                                                                     : otherwise;
+  };
+  return CLI::Validator(check, "");
 }
 
 const std::map<std::string, std::uint64_t> kSizes{{"KiB", 1ull << 10}, {"MiB", 1ull << 20},
@@ -194,19 +218,22 @@ int ctl_requests(int argc, char** argv) {
   approve->add_option("ID", decision.id)->required();
   approve->add_option("--bytes", decision.bytes, "so many instead of what was asked, at most 4GiB")
       ->transform(CLI::AsNumberWithUnit(kSizes))
-      ->check(CLI::Range(std::uint64_t{1}, kMostExceptionBytes).description(""))
+      ->check(between(1, kMostExceptionBytes, "an exception is for at least 1 byte, at most 4GiB"))
       ->type_name("64KiB");
   approve->add_option("--for", decision.for_s, "so long instead of what was asked, at most 24h")
       ->transform(CLI::AsNumberWithUnit(
           std::map<std::string, std::uint64_t>{{"s", 1}, {"m", 60}, {"h", 3'600}, {"d", 86'400}}))
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{kLongestException_s}).description(""))
+      ->check(between(1, kLongestException_s, "an exception lasts at least 1s, at most 24h"))
       ->type_name("1h");
   CLI::App* deny = app.add_subcommand("deny", "refuse it; the person is told why");
   deny->add_option("ID", decision.id)->required();
   approve->add_option("--note", decision.note, "for the record, and for the person");
   deny->add_option("--note", decision.note, "for the record, and for the person")->required();
   add_ctl_options(*all, options);
-  for (CLI::App* verb : {approve, deny}) add_ctl_options(*verb, decision.options);
+  for (CLI::App* verb : {approve, deny}) {
+    verb->add_flag("--yes", decision.yes, "sign it without a question at the terminal");
+    add_ctl_options(*verb, decision.options);
+  }
   app.require_subcommand(1);
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
   std::optional<CtlSession> session = CtlSession::open(all->parsed() ? options : decision.options);

@@ -5,7 +5,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <map>
 
@@ -13,6 +15,7 @@ namespace weir {
 namespace {
 
 constexpr std::size_t kMaxConfig = 64 << 10;
+constexpr std::size_t kSigningKey = 64;  // bytes, as libsodium has them
 
 int digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -21,16 +24,28 @@ int digit(char c) {
 }
 
 Result<std::string> read_config(const std::string& path) {
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
-  if (!file)
-    return fail(
-        fmt::format("{}: can't be read; --config names the admin.json that the collector "
-                    "made in its --data folder",
-                    path));
-  std::string text(kMaxConfig, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  std::string text(kMaxConfig + 1, '\0');
+  if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file.is_open() || file.bad())
+    return fail(fmt::format("can't be read ({})", std::strerror(errno)));
   text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > kMaxConfig)
+    return fail(fmt::format("is larger than {} bytes, which no admin.json is", kMaxConfig));
   return text;
+}
+
+Result<AdminFile> read_admin(const std::string& path) {
+  Result<std::string> text = read_config(path);
+  if (!text) return tl::unexpected(text.error());
+  Result<AdminFile> admin = read_admin_file_text(*text);
+  if (!admin) return admin;
+  if (unhex(admin->door_key_sha256).size() != Door().key_sha256.size())
+    return fail("its doorKeySha256 is no SHA-256");
+  if (unhex(admin->policy_secret_key).size() != kSigningKey)
+    return fail("its policySecretKey is no Ed25519 key");
+  return admin;
 }
 
 }  // namespace
@@ -73,14 +88,14 @@ std::optional<CtlSession> CtlSession::open(const CtlOptions& options) {
 }
 
 Result<CtlSession> CtlSession::from(const CtlOptions& options) {
-  Result<std::string> text = read_config(options.config);
-  if (!text) return tl::unexpected(text.error());
-  Result<AdminFile> admin = read_admin_file_text(*text);
-  if (!admin) return fail(fmt::format("{}: {}", options.config, admin.error().sentence));
+  Result<AdminFile> admin = read_admin(options.config);
+  if (!admin)
+    return fail(
+        fmt::format("{}: {}; --config names the admin.json that the collector made in its --data "
+                    "folder",
+                    options.config, admin.error().sentence));
   Door door{admin->address, {}, admin->secret};
-  std::string key = unhex(admin->door_key_sha256);
-  if (key.size() != door.key_sha256.size())
-    return fail(fmt::format("{}: doorKeySha256 is no SHA-256", options.config));
+  const std::string key = unhex(admin->door_key_sha256);
   std::copy(key.begin(), key.end(), door.key_sha256.begin());
   return CtlSession(std::move(*admin), std::move(door));
 }

@@ -18,7 +18,7 @@ class PolicySignature;
 class SignedPolicy;
 }  // namespace v1
 
-// A desk's clock may be behind: a policy holds from a while ago.
+// A desk's clock may be behind: a policy, or a command, holds from a while ago.
 inline constexpr std::int64_t kBackdated_s = 600;
 
 struct EnvelopeTerms {

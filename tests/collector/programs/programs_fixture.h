@@ -2,6 +2,11 @@
 // console's door, then a stream at the agents'.
 #pragma once
 
+#include <pty.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -65,13 +70,40 @@ class ProgramsTest : public ::testing::Test {
     const std::string errors = folder.path() + "/weirctl.err";
     std::string line = WEIRCTL;
     for (const std::string& word : words) line += " '" + word + "'";
-    line += " --config '" + data() + "/admin.json' 2>'" + errors + "'";
+    if (std::find(words.begin(), words.end(), "--config") == words.end())
+      line += " --config '" + data() + "/admin.json'";
+    line += " 2>'" + errors + "'";
     Ran ran;
     std::FILE* out = ::popen(line.c_str(), "r");
     char piece[4'096];
     while (std::size_t got = std::fread(piece, 1, sizeof piece, out)) ran.out.append(piece, got);
     ran.status = WEXITSTATUS(::pclose(out));
     ran.err = content(errors);
+    return ran;
+  }
+
+  // As at a terminal where `typed` is typed: all that is to be seen there, in `out`.
+  Ran ctl_at_a_terminal(std::vector<std::string> words, const std::string& typed) {
+    words.insert(words.begin(), WEIRCTL);
+    words.insert(words.end(), {"--config", data() + "/admin.json"});
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    int terminal = -1;
+    const pid_t pid = ::forkpty(&terminal, nullptr, nullptr, nullptr);
+    if (pid == 0) {
+      ::execv(argv[0], argv.data());
+      ::_exit(127);
+    }
+    Ran ran;
+    EXPECT_EQ(::write(terminal, typed.data(), typed.size()), static_cast<ssize_t>(typed.size()));
+    char piece[4'096];
+    for (ssize_t got = 0; (got = ::read(terminal, piece, sizeof piece)) > 0;)
+      ran.out.append(piece, static_cast<std::size_t>(got));
+    int status = 0;
+    EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+    ::close(terminal);
+    ran.status = WEXITSTATUS(status);
     return ran;
   }
 

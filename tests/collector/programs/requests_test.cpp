@@ -105,9 +105,44 @@ TEST_F(RequestsOfPrograms, an_administrator_may_give_more_or_less_and_says_so) {
   EXPECT_NE(ran.out.find("\"state\":\"approved\""), std::string::npos) << ran.out;
   EXPECT_EQ(ctl({"requests", "approve", "r-1", "--for", "25h"}).status, 2);
   EXPECT_EQ(ctl({"requests", "approve", "r-1", "--bytes", "-1"}).status, 2);
+  const Ran nothing = ctl({"requests", "approve", "r-1", "--bytes", "0"});
+  EXPECT_EQ(nothing.status, 2);
+  EXPECT_TRUE(nothing.err.starts_with(
+      "weirctl requests: --bytes: an exception is for at least 1 byte, at most 4GiB;"))
+      << nothing.err;
   const Ran none = ctl({"requests", "approve", "r-7"});
   EXPECT_EQ(none.status, 1);
   EXPECT_EQ(none.err, "weirctl: there is no request r-7\n");
+}
+
+TEST_F(RequestsOfPrograms, at_a_terminal_nothing_is_signed_before_somebody_says_yes) {
+  ask_for("r-1", "figures");
+  const std::string question =
+      "Sign an approval: lin (uid 1000) may send 64.0 KiB to partner.example beside the rule "
+      "unknown-places, until ";
+  for (const char* typed : {"n\n", "\n", "yes please, and all others\n", "\x04"}) {
+    const Ran ran = ctl_at_a_terminal({"requests", "approve", "r-1"}, typed);
+    EXPECT_EQ(ran.status, 1) << typed;
+    EXPECT_NE(ran.out.find(question), std::string::npos) << ran.out;
+    EXPECT_NE(ran.out.find("on host " + host.id + "? [y/N] "), std::string::npos) << ran.out;
+    EXPECT_NE(ran.out.find("weirctl: nothing was signed"), std::string::npos) << ran.out;
+  }
+  EXPECT_NE(ctl({"requests", "list"}).out.find("r-1  open"), std::string::npos);
+  auto approving = std::async(std::launch::async, [this] {
+    return ctl_at_a_terminal({"requests", "approve", "r-1"}, "y\n");
+  });
+  EXPECT_EQ(told(v1::CommandResult::refused, "command_not_built").verb(), Body::except);
+  EXPECT_EQ(approving.get().status, 1);
+  auto denying = std::async(std::launch::async, [this] {
+    return ctl_at_a_terminal({"requests", "deny", "r-1", "--note", "no", "--yes"}, "");
+  });
+  EXPECT_EQ(told(v1::CommandResult::done).verb(), Body::deny_request);
+  const Ran denied = denying.get();
+  EXPECT_EQ(denied.status, 0);
+  EXPECT_EQ(denied.out,
+            "denied: the request r-1 of lin (uid 1000), to send to partner.example, "
+            "on host " +
+                host.id + "\r\n");
 }
 
 TEST_F(RequestsOfPrograms, a_denial_reaches_the_person_and_a_refusal_of_the_host_is_told) {

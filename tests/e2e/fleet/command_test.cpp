@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 
+#include <algorithm>
 #include <cstring>
 #include <ctime>
 #include <sstream>
@@ -85,9 +86,8 @@ class Commanded : public FleetOfPrograms {
   }
   std::string said() { return content(base / "weirctl.log") + content(base / "agent.log"); }
 
-  v1::Command signed_by_admin(Body::Verb verb, char seed) {
+  v1::Command signed_by_admin(Body::Verb verb, char seed, Body body = {}) {
     AdminFile admin = collector->admin();
-    Body body;
     body.set_verb(verb);
     body.set_host_id(host_id);
     body.set_expires_wall_s(std::time(nullptr) + 3'600);
@@ -100,6 +100,17 @@ class Commanded : public FleetOfPrograms {
     signature.set_signature(
         sign_ed25519(unhex(admin.policy_secret_key), "weir command v1", bytes_of(command.body())));
     return command;
+  }
+  // That user 4242 may send to 192.0.2.7, beside the rule `all`. Its lease is the command's id.
+  v1::Command excepted(char seed) {
+    v1::CommandBody body;
+    v1::Exception& exception = *body.mutable_exception();
+    exception.add_sets_aside("all");
+    exception.mutable_person()->mutable_user()->set_uid(4'242);
+    exception.mutable_destination()->set_address("192.0.2.7");
+    exception.set_bytes(1 << 20);
+    body.set_lease_s(3'600);
+    return signed_by_admin(Body::except, seed, body);
   }
   v1::CommandResult send(const v1::Command& command) {
     v1::SendCommandRequest request;
@@ -169,6 +180,38 @@ TEST_F(Commanded, health_and_certificate_come_at_once_and_stand_in_the_audit_lan
   EXPECT_EQ(records[0].key_ids(0), unhex(collector->admin().policy_key_id));
   EXPECT_EQ(records[1].verb(), Body::renew_certificate);
   EXPECT_EQ(records[2].why(0).code(), "command_not_built");
+}
+
+TEST_F(Commanded, an_exception_is_undone_by_its_id_once) {
+  std::ofstream(base / "policy.yaml")
+      << "apiVersion: weir/v1\nname: bounded\nmode: enforce\non_exit: release\nrules:\n"
+         "  - id: all\n    when: {trust: unknown}\n    then: {limit: {bytes: 1MiB, per: person}}\n";
+  ASSERT_TRUE(soon([&] { return is_online(); }, kPatience_s)) << said();
+  ASSERT_EQ(ctl({"policy", "publish", base / "policy.yaml", "--group", "desks", "--wait"}).first, 0)
+      << said();
+  ASSERT_EQ(send(excepted('e')).outcome(), v1::CommandResult::done) << said();
+  ASSERT_EQ(send(excepted('f')).outcome(), v1::CommandResult::done) << said();
+  const std::string first(32, 'e'), second(32, 'f');
+  auto health = ctl({"hosts", "health", host_id, "-o", "json"}).second;
+  EXPECT_EQ(health.find(first), std::string::npos) << "the newer one took its place: " << health;
+  EXPECT_NE(health.find(second), std::string::npos) << health;
+
+  EXPECT_EQ(ctl({"hosts", "undo", host_id, second, "--reason", "over"}).first, 0) << said();
+  EXPECT_NE(said().find("exception " + second + " has ended on host " + host_id), std::string::npos)
+      << said();
+  health = ctl({"hosts", "health", host_id, "-o", "json"}).second;
+  EXPECT_EQ(health.find(second), std::string::npos) << health;
+  EXPECT_EQ(ctl({"hosts", "undo", host_id, second}).first, 1);
+  EXPECT_NE(said().find("refused: Nothing of that id is in force on this host."), std::string::npos)
+      << said();
+  ASSERT_TRUE(soon(
+      [&] {
+        const auto records = audited();
+        return std::ranges::any_of(records,
+                                   [](const auto& one) { return one.asked() == "admin: over"; });
+      },
+      kPatience_s))
+      << said();
 }
 
 TEST_F(Commanded, a_host_that_is_away_gets_it_at_its_return_and_does_it_once) {
