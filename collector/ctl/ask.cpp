@@ -2,14 +2,15 @@
 #include "collector/ctl/ask.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cstdio>
+
+#include "platform/files/terminal.h"
 
 namespace weir {
 
 bool agreed(const std::string& question, bool yes) {
-  if (yes || ::isatty(STDIN_FILENO) == 0 || ::isatty(STDOUT_FILENO) == 0) return true;
+  if (yes || !at_terminal()) return true;
   fmt::print(stderr, "{} [y/N] ", question);
   char line[16];  // what is longer is no yes
   if (std::fgets(line, sizeof line, stdin) == nullptr) line[0] = '\0';
