@@ -1,5 +1,7 @@
 // The row of exceptions: its accounts are the guard's alone; what is granted leaves and no more,
 // for that person and that exception, while it lasts, whatever is restarted or replaced meanwhile.
+#include <set>
+
 #include "tests/kernel/kernel_test.h"
 
 namespace weir::test {
@@ -22,10 +24,11 @@ class ExceptionRow : public KernelTest {
   }
   // One row that the flow has spent before its verdict, so that nothing but an exception lets it
   // go.
-  void load(std::vector<weir_limit> rows, bool pinned = false) {
+  void load(std::vector<weir_limit> rows, bool pinned = false,
+            std::uint64_t wait_ns = 60 * kSecond) {
     weir_state state{};
     state.first_flight = kFlight;
-    state.verdict_wait_ns = 60 * kSecond;
+    state.verdict_wait_ns = wait_ns;
     KernelOptions options;
     if (pinned) pins_ = options.pin_dir = k->desk.pin_dir();
     k->load(std::move(rows), options, state);
@@ -81,6 +84,57 @@ TEST_F(ExceptionRow, lets_a_stream_of_that_size_pass_whole) {
   EXPECT_TRUE(await([&] { return k->desk.received() == 300'000; }, within(8000)))
       << k->desk.received();
   EXPECT_EQ(k->part->left_of_grant(of.person, kNumber), 0u);
+}
+
+TEST_F(ExceptionRow, that_has_no_room_for_the_first_flight_leaves_it_charged_where_it_was) {
+  load({limit_row(20'000, 0, WEIR_PER_PERSON), limit_row(20'000, 0, WEIR_PER_PERSON_DEST)});
+  const pid_t first = k->desk.start(udp({"--ms", "60000"}));
+  const weir_record of = flow();
+  // Of the row per destination 5,000 are for flows without a name.
+  const std::uint64_t flight = settled() / 1000 * kDatagram;
+  ASSERT_GT(flight, 0u);
+  ASSERT_EQ(k->charged(0), flight);
+  ASSERT_TRUE(grant(of.person, 1'000));
+  ASSERT_TRUE(verdict(of, kRow));
+  settled();
+  EXPECT_EQ(k->charged(0), flight) << "it has left, and the exception did not take it";
+  EXPECT_EQ(k->charged(1), flight);
+  EXPECT_EQ(k->charged(WEIR_EXCEPTIONS), 0u);
+  ASSERT_TRUE(verdict(of, 3, 0));  // the exception is over
+  EXPECT_GT(settled(), flight) << "it goes on under its ordinary rows";
+  EXPECT_EQ(k->charged(0), k->charged(1)) << "each byte is charged once";
+  EXPECT_EQ(k->desk.received(), k->charged(0) / kDatagram * 1000);
+  EXPECT_LE(k->charged(1), 20'000u);
+  k->desk.end(first);
+}
+
+TEST_F(ExceptionRow, that_refuses_a_first_flight_frees_nothing_for_the_flows_after_it) {
+  load({limit_row(10'000, 0, WEIR_PER_PERSON)});
+  std::set<std::uint64_t> seen;
+  for (int n = 0; n < 6; ++n) {
+    k->desk.start(udp({"--count", "1", "--ms", "60000"}));
+    settled();
+    for (const auto& head : k->records<weir_head>(WEIR_REC_HEAD)) {
+      if (!seen.insert(head.record.cookie).second) continue;
+      if (seen.size() == 1) ASSERT_TRUE(grant(head.record.person, 1'000));
+      ASSERT_TRUE(verdict(head.record, kRow));
+    }
+  }
+  EXPECT_GT(seen.size(), 0u);
+  EXPECT_LE(settled() / 1000 * kDatagram, 10'000u) << seen.size() << " flows";
+}
+
+TEST_F(ExceptionRow, that_is_spent_stops_a_flow_also_when_the_wait_for_its_name_is_over) {
+  load({limit_row(kRoomy, 0, WEIR_PER_PERSON)}, false, kSecond);
+  k->desk.start(udp({"--ms", "60000"}));
+  const weir_record of = flow();
+  ASSERT_TRUE(grant(of.person, 1'000));
+  ASSERT_TRUE(await([&] { return k->count(WEIR_COUNT_WAITED) > 0; }, within(3000)));
+  ASSERT_TRUE(verdict(of, kRow));
+  const std::uint64_t stopped = settled();
+  EXPECT_LE(stopped, kFlight);
+  usleep(static_cast<unsigned>(2'000'000 * scale()));
+  EXPECT_EQ(k->desk.received(), stopped) << "its verdict has come, and finds no room";
 }
 
 TEST_F(ExceptionRow, of_another_person_or_number_is_none) {

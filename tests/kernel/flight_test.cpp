@@ -144,6 +144,21 @@ TEST_F(FirstFlight, that_finds_no_room_at_its_destination_is_the_last_that_the_f
     EXPECT_LE(a.value.charged, a.key.per & WEIR_PER_UNNAMED ? 10'000u : 30'000u);
 }
 
+TEST_F(FirstFlight, that_finds_no_room_stays_the_last_also_when_the_wait_for_its_name_is_over) {
+  load({limit_row(kRoomy, 0, WEIR_PER_PERSON), limit_row(1'000, 0, WEIR_PER_HOST)}, kSecond);
+  weir_state state = k->part->state();
+  state.unclassified = 1;
+  ASSERT_TRUE(k->part->set_state(state));
+  k->desk.start(udp({"--ms", "60000"}));
+  const std::uint64_t flow = cookie();
+  ASSERT_TRUE(await([&] { return k->count(WEIR_COUNT_WAITED) > 0; }, within(3000)));
+  ASSERT_TRUE(k->part->put_verdict(flow, 2, 0));
+  const std::uint64_t stopped = k->desk.settled(milliseconds(300), milliseconds(3000));
+  EXPECT_LE(stopped, kFlight);
+  usleep(static_cast<unsigned>(2'000'000 * scale()));
+  EXPECT_EQ(k->desk.received(), stopped) << "row 1 has no room for it, and no row 0 counts";
+}
+
 TEST_F(FirstFlight, whose_verdict_is_late_belongs_to_the_destination_of_its_address) {
   load({limit_row(400'000, 0, WEIR_PER_PERSON_DEST)}, kSecond / 5);
   k->desk.start(tcp({"--shape", "stay", "--bytes", "200000", "--ms", "20000"}));

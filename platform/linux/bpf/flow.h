@@ -50,6 +50,12 @@ __attribute__((noinline)) int leave_rows(struct weir_socket* s, struct charge* c
   return 0;
 }
 
+/* Where the first flight of `s` stays when its verdict finds no room: in rows that count anyhow.
+ * What an exception sets aside is set aside as far as its account takes it, so all of them. */
+static __always_inline u64 rows_without_room(u64 old, u64 rows) {
+  return rows & 1ull << WEIR_EXCEPTIONS ? old : old & rows;
+}
+
 /* Moves the first flight of `s` from the rows that it was charged to to those of the verdict. Its
  * bytes have left: where they find no room they stay charged to the part of the row for flows
  * without a name, which is within the row's number, and the flow sends no more. 1: moved. */
@@ -76,10 +82,11 @@ __attribute__((noinline)) int settle(struct weir_socket* s, u64 rows, u64 dest) 
   }
   int refused = c.bytes ? charge_rows(&c, enters) : 0;
   if (refused > 0) {
-    leaves = old & ~rows;
+    u64 stays = rows_without_room(old, rows);
+    leaves = old & ~stays;
     s->stopped = refused;
     s->stopped_dest = dest;
-    s->limits = old & rows;
+    s->limits = stays;
   }
   if (c.bytes) leave_rows(s, &c, leaves);
   if (refused > 0) {
@@ -198,6 +205,7 @@ static __always_inline int must_wait(struct weir_socket* s, const struct route* 
                                      const struct weir_state* now, u64 time) {
   if (r->classified || !now->unclassified || !now->first_flight) return 0;
   if (s->flags & (WEIR_SOCKET_MANY | WEIR_SOCKET_WAITED)) return 0;
+  if (s->stopped) return 0; /* its verdict is there: refused, and told */
   if (s->first_flight + bytes <= now->first_flight) return 0;
   begin_wait(s, time);
   if (time - s->wait_ns < now->verdict_wait_ns) return 1;
@@ -205,10 +213,19 @@ static __always_inline int must_wait(struct weir_socket* s, const struct route* 
   return 0;
 }
 
+/* Its verdict finds no room: `limits` is then what its first flight is charged to, not its rows. */
+static __always_inline int is_stopped_by_verdict(const struct weir_socket* s,
+                                                 const struct weir_state* now) {
+  if (!s->stopped) return 0;
+  struct weir_verdict* v = bpf_map_lookup_elem(&verdicts, &s->cookie);
+  return v && v->generation == now->generation;
+}
+
 /* No name came in time: it goes where its address says. */
 static __always_inline void stop_waiting(struct weir_socket* s, struct route* r,
                                          const struct weir_state* now, u64 time) {
   if (!r->unnamed || !s->wait_ns || time - s->wait_ns < now->verdict_wait_ns) return;
+  if (is_stopped_by_verdict(s, now)) return;
   __sync_fetch_and_or(&s->flags, WEIR_SOCKET_WAITED);
   if (settle(s, s->limits, s->dest)) r->unnamed = 0;
 }
