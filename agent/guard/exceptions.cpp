@@ -154,6 +154,11 @@ bool ExceptionTable::holds(std::uint32_t number) const {
   return std::ranges::find(in_force(), number, &HeldLease::number) != in_force().end();
 }
 
+bool ExceptionTable::is_of_another(std::uint32_t number, std::uint32_t person) const {
+  const auto held = std::ranges::find(in_force(), number, &HeldLease::number);
+  return held != in_force().end() && held->what.person != person;
+}
+
 bool ExceptionTable::remove(std::uint32_t number) {
   for (std::uint32_t n = 0; n < leases; ++n)
     if (lease[n].number == number) {

@@ -60,6 +60,7 @@ struct ExceptionTable {
   std::span<const HeldLease> in_force() const { return std::span(lease).first(leases); }
   std::span<const RequestAnswer> told() const { return std::span(answer).first(answers); }
   bool holds(std::uint32_t number) const;
+  bool is_of_another(std::uint32_t number, std::uint32_t person) const;  // and holds
   bool remove(std::uint32_t number);
   void tell(const RequestAnswer& one);  // the oldest gives way
 };

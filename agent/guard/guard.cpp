@@ -183,7 +183,9 @@ void Guard::hear_told(std::uint64_t now) {
     const bool enforces = policy_.flat.header->enforce != 0;
     bool destroys = refused.account.limit < WEIR_LIMITS &&
                     ((policy_.flat.header->no_hold_rows >> refused.account.limit & 1) != 0 ||
-                     (enforces && refused.account.limit == WEIR_EXCEPTIONS));
+                     (enforces && refused.account.limit == WEIR_EXCEPTIONS &&
+                      !exceptions_->is_of_another(static_cast<std::uint32_t>(refused.account.dest),
+                                                  refused.record.person)));
     if (destroys) due_->refused(refused, now);
   });
 }

@@ -65,7 +65,9 @@ void Line::State::judge_exception_spent(const AccountSpent& spent) {
   const auto held = std::find_if(
       exceptions.begin(), exceptions.end(),
       [&](const HeldException& one) { return one.exception.number == spent.destination; });
-  if (held == exceptions.end() || held->over) return;
+  if (held == exceptions.end()) return;
+  if (held->exception.person != spent.socket.person) return judge_stranger(spent);
+  if (held->over) return;
   if (held->exception.until_boot_ns - kEndEarlyNs <= at.boot_ns) {  // its time, and no tick yet
     if (end_exceptions()) judge_excepted();
     return;
@@ -99,8 +101,28 @@ void Line::State::judge_exception_spent(const AccountSpent& spent) {
   judge_excepted();
 }
 
+// Refused at an account that is another person's: the flow has another owner than it was judged by,
+// as one that a launcher made and handed over. It goes by the rows of its own, which tell what they
+// refuse.
+void Line::State::judge_stranger(const AccountSpent& spent) {
+  const auto serial = serials.find(spent.flow);
+  if (serial == serials.end()) return;
+  JudgedFlow& flow = judged.at(serial->second);
+  if (!flow.judged || flow.copy == nullptr || flow.socket.cookie != spent.socket.cookie) return;
+  flow.socket = spent.socket;
+  judge_anew(flow, serial->second);
+}
+
+// Rows that a finding brought stay, where an exception does not set them aside.
+void Line::State::judge_anew(JudgedFlow& flow, std::uint64_t serial) {
+  const std::uint64_t found = flow.found;
+  const Flow copy = *flow.copy;
+  judge_flow(flow, copy, serial);
+  find_rows(flow, found);
+}
+
 // Exceptions came or went: flows whose own is another now are judged again, in the order in which
-// they were opened. Rows that a finding brought stay, where the exception does not set them aside.
+// they were opened.
 void Line::State::judge_excepted() {
   std::vector<std::uint64_t> order = judged.keys();
   std::sort(order.begin(), order.end());
@@ -110,10 +132,7 @@ void Line::State::judge_excepted() {
     const Exception* now = exception_for(flow.place, flow.actor);
     const bool none = now == nullptr && flow.exception == 0;
     if (none || (now != nullptr && flow.exception == now->number)) continue;
-    const std::uint64_t found = flow.found;
-    const Flow copy = *flow.copy;
-    judge_flow(flow, copy, serial);
-    find_rows(flow, found);
+    judge_anew(flow, serial);
   }
 }
 

@@ -122,6 +122,14 @@ TEST_F(ExceptionCommands, one_for_the_same_person_and_place_replaces_the_one_bef
   EXPECT_EQ(table->leases, 2u);
 }
 
+TEST_F(ExceptionCommands, an_exception_is_of_its_person_and_of_nobody_else) {
+  next(except());
+  const std::uint32_t number = table->lease[0].number;
+  EXPECT_FALSE(table->is_of_another(number, 1000));
+  EXPECT_TRUE(table->is_of_another(number, 1001));
+  EXPECT_FALSE(table->is_of_another(number + 1, 1001)) << "that one holds no longer";
+}
+
 TEST_F(ExceptionCommands, a_full_table_takes_no_more_and_loses_none) {
   for (std::size_t n = 0; n < kMaxExceptions; ++n)
     ASSERT_EQ(next(except(static_cast<std::uint8_t>(n + 1),

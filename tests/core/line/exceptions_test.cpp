@@ -212,6 +212,34 @@ TEST_F(Exceptions, one_that_its_time_ended_is_not_told_as_used_up) {
   for (const Report& report : host->out.reports) EXPECT_NE(report.decision.rule, kExceptionsRule);
 }
 
+TEST_F(Exceptions, are_not_spent_by_another_person_whom_their_account_refused) {
+  prove();
+  Exception small = one();
+  small.bytes = 1000;
+  hold({small});
+  EXPECT_EQ(flow().exception, 5u);
+  const SocketRef owner = socket;
+  const FlowKey theirs = key;
+  EXPECT_EQ(flow().exception, 5u);
+  const SocketRef other{socket.cookie, 8, 1001, 12};  // it was handed over
+  host->line.on({host->stamp(), AccountSpent{other, key, kExceptionsRow, 5, 0}});
+  EXPECT_EQ(last().cookie, other.cookie);
+  EXPECT_EQ(last().exception, 0u) << "it goes by its own rows";
+  EXPECT_EQ(last().limits, kElsewhere | kDaily | kFixed);
+  EXPECT_TRUE(host->out.last().empty()) << "nothing of theirs is used up";
+  host->line.on({host->stamp(), AccountSpent{other, key, 0, 0, 1000}});
+  ASSERT_EQ(host->out.last().size(), 1u);
+  const Report ordinary = host->out.last().back();
+  EXPECT_EQ(ordinary.decision.rule, "elsewhere");
+  EXPECT_EQ(ordinary.finding.because.front().code, "limit_total_spent");
+  EXPECT_EQ(ordinary.actor.person, 1001u);
+  EXPECT_EQ(flow().exception, 5u) << "of whom it is, it holds still";
+  host->line.on({host->stamp(), AccountSpent{owner, theirs, kExceptionsRow, 5, 900}});
+  EXPECT_EQ(host->out.last().back().finding.because.front().code, "exception_spent");
+  EXPECT_EQ(host->out.last().back().actor.person, 1000u);
+  EXPECT_EQ(flow().exception, 0u);
+}
+
 TEST_F(Exceptions, name_the_block_that_they_lift) {
   Policy policy = desk();
   add_rule(policy, "closed", leaf(Field::destination_domain, {"corp.example"}), Action::block);
