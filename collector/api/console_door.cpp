@@ -471,6 +471,7 @@ DoormanLimits console_limits() {
       .waiting = 2'048,
       .waiting_of_address = 1'024,
       .of_host = 256,             // connections of a session: the watches that the services take
+      .spoke_within_ms = 0,       // who watches is silent
       .prove_within_ms = 20'000,  // a handshake and a request; all that an enrolment needs
       .pressed_within_ms = 3'000,
       // Bytes are counted as they come out of TLS, so nothing is on its way but a record.

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstdint>
 
+#include "platform/doorman/steady.h"  // steady_ms()
+
 namespace weir {
 
 inline std::int64_t wall_ns() {
@@ -13,11 +15,6 @@ inline std::int64_t wall_ns() {
 }
 inline std::int64_t wall_s() {
   return wall_ns() / 1'000'000'000;
-}
-inline std::int64_t steady_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
 }
 
 }  // namespace weir

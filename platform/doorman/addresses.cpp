@@ -3,7 +3,9 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <linux/tcp.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -48,6 +50,13 @@ std::pair<std::string, std::uint16_t> name_of(const sockaddr_storage& from) {
 bool has_left(int fd) {
   pollfd look{fd, POLLRDHUP, 0};
   return ::poll(&look, 1, 0) == 1 && (look.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+std::int64_t silence_ms(int fd) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return 0;
+  return info.tcpi_last_data_recv;
 }
 
 std::string group_of(const std::string& address) {

@@ -1,4 +1,4 @@
-// Addresses of who knocks, whether it still does, and a socket to knock at. Thread: any.
+// Addresses of who knocks, whether it still does or speaks, and a socket to knock at. Thread: any.
 #pragma once
 
 #include <sys/socket.h>
@@ -19,6 +19,8 @@ std::string group_of(const std::string& address);
 std::string key_of_peer(const std::string& peer);
 // Gave up before its turn: no handshake is worth beginning.
 bool has_left(int fd);
+// Since its last byte came.
+std::int64_t silence_ms(int fd);
 // HOST:PORT; port 0: any free one. All addresses are those of IPv6 and of IPv4. `door` is named
 // where that fails.
 Result<int> listen_at(const std::string& address, const std::string& door);

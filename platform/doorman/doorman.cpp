@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
@@ -22,6 +21,7 @@
 
 #include "platform/doorman/addresses.h"
 #include "platform/doorman/handshakes.h"
+#include "platform/doorman/steady.h"
 #include "platform/doorman/waiting_room.h"
 
 namespace weir {
@@ -40,12 +40,6 @@ constexpr std::int64_t kExpireMs = 100;       // between two looks at who has wa
 constexpr std::int64_t kSweepMs = 1'000;      // at addresses that have knocked no more
 constexpr std::uint64_t kWorthTelling = 20;   // a client that gave up is none of the log's business
 constexpr std::int64_t kTellEachMs = 60'000;  // what was kept out, in one sentence
-
-std::int64_t steady_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 }  // namespace
 
@@ -128,6 +122,7 @@ class Doorman::Watch {
   void cut(Visitor& visitor, std::int64_t now_ms);
   void forget(int fd);
   void drop_proof(Visitor& visitor);
+  bool make_room(Visitor& newcomer, const std::vector<Visitor*>& of_host, std::int64_t now_ms);
   void give_back_once(Visitor& visitor, std::int64_t now_ms);
   bool is_pressed(const std::string& address, std::int64_t now_ms) const {
     return now_ms - full_ms_ < kPressedMs || pressed_.contains(address);
@@ -432,16 +427,34 @@ void Doorman::Watch::leave(Visitor& visitor) {
   if (is_inside(visitor)) cut(visitor, steady_ms());
 }
 
+// Who is leaving takes no place. Of the others the one that has been silent longest goes, if it can
+// be a dead one. If not, the newcomer: copies of one machine would drive each other out before
+// anybody notices that they are several.
+bool Doorman::Watch::make_room(Visitor& newcomer, const std::vector<Visitor*>& of_host,
+                               std::int64_t now_ms) {
+  std::vector<Visitor*> staying;
+  for (Visitor* one : of_host)
+    if (one->leaving_ms == 0 && one != &newcomer) staying.push_back(one);
+  if (staying.size() < options_.limits.of_host) return true;
+  ++counters_.replaced;
+  Visitor* goes = staying.front();
+  if (options_.limits.spoke_within_ms != 0) {
+    const auto silent = [](const Visitor* one) { return silence_ms(one->fd); };
+    goes = *std::ranges::max_element(staying, {}, silent);
+    if (silent(goes) < options_.limits.spoke_within_ms) goes = &newcomer;
+  }
+  cut(*goes, now_ms);
+  return goes != &newcomer;
+}
+
 bool Doorman::Watch::prove(Visitor& visitor, std::uint32_t host) {
   std::lock_guard lock(mutex_);
   const std::int64_t now_ms = steady_ms();
   if (!is_inside(visitor) || visitor.leaving_ms != 0) return false;
   const std::int64_t age_s = (now_ms - visitor.since_ms) / 1'000;
   if (++visitor.streams > options_.limits.streams + age_s / 2) punish(visitor, now_ms);
-  if (penalties_.contains(host)) {
-    cut(visitor, now_ms);
-    return false;
-  }
+  if (penalties_.contains(host)) cut(visitor, now_ms);
+  if (visitor.leaving_ms != 0) return false;
   if (visitor.proven) return true;
   give_back_once(visitor, now_ms);
   drop_proof(visitor);
@@ -449,13 +462,7 @@ bool Doorman::Watch::prove(Visitor& visitor, std::uint32_t host) {
   visitor.host = host;
   std::vector<Visitor*>& of_host = of_host_[host];
   of_host.push_back(&visitor);
-  if (of_host.size() > options_.limits.of_host) {
-    auto oldest = std::find_if(of_host.begin(), of_host.end(),
-                               [](const Visitor* other) { return other->leaving_ms == 0; });
-    ++counters_.replaced;
-    cut(**oldest, now_ms);
-  }
-  return true;
+  return make_room(visitor, of_host, now_ms);
 }
 
 Result<std::unique_ptr<Doorman>> Doorman::open(DoormanOptions options) {

@@ -24,6 +24,9 @@ struct DoormanLimits {
   std::size_t waiting = 8'192;             // accepted and not let in yet: a descriptor each
   std::size_t waiting_of_address = 4'096;  // where few others wait; else all have an equal share
   std::size_t of_host = 4;                 // a stream, the one that replaces it, and a clone's
+  // With one more the most silent of them goes, and the newcomer where all have spoken within this:
+  // each answers a ping every 10 s. 0: the oldest goes.
+  std::int64_t spoke_within_ms = 12'000;
   std::int64_t prove_within_ms = 10'000;   // TLS has 5 s of it; waiting has as long
   std::int64_t pressed_within_ms = 3'000;  // the same while others of its address wait
   // Bytes beyond the messages: TLS, frames, pings each 10 s. A message that is still on its way

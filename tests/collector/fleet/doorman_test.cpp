@@ -83,15 +83,42 @@ TEST_F(DoormanTest, who_waits_too_many_is_turned_away_at_once) {
   EXPECT_TRUE(soon([&] { return seen().inside == 0 && seen().waiting == 0; }));
 }
 
-TEST_F(DoormanTest, of_too_many_connections_of_a_host_the_oldest_goes) {
+TEST_F(DoormanTest, of_too_many_connections_of_a_host_the_silent_one_goes) {
+  open_again([](AgentDoorOptions& o) {
+    o.clone_proof_ms = 60'000;
+    o.doorman.spoke_within_ms = 1'000;
+  });
   Agent agent = enrol();
   std::vector<std::unique_ptr<Client>> clients;
-  for (int n = 0; n < 5; ++n) {
+  const auto come = [&] {
     clients.push_back(std::make_unique<Client>(door->port(), options.ca, identity_of(agent)));
-    ASSERT_TRUE(clients.back()->greet());
-  }
+    return clients.back()->greet();
+  };
+  for (int n = 0; n < 4; ++n) ASSERT_TRUE(come());
+  std::this_thread::sleep_for(std::chrono::milliseconds(1'100));
+  for (std::uint64_t n : {0u, 1u, 3u}) ASSERT_TRUE(clients[n]->reports(n + 1, n + 1));
+  ASSERT_TRUE(come());
   EXPECT_EQ(seen().replaced, 1u);
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_FALSE(clients[2]->end().ok());
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(20));
   EXPECT_TRUE(soon([&] { return seen().inside <= 4; }));
+}
+
+// An image of which many were started: who was driven out comes back.
+TEST_F(DoormanTest, copies_of_a_machine_do_not_drive_each_other_out_before_they_are_noticed) {
+  open_again([](AgentDoorOptions& o) { o.clone_proof_ms = 2'000; });
+  Agent agent = enrol();
+  std::vector<std::unique_ptr<Client>> copies;
+  const auto began = std::chrono::steady_clock::now();
+  while (std::chrono::steady_clock::now() - began < std::chrono::milliseconds(4'000)) {
+    copies.push_back(std::make_unique<Client>(door->port(), options.ca, identity_of(agent)));
+    copies.back()->hello(fmt::format("boot-{}", copies.size()));
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+  EXPECT_EQ(host(agent)->state, HostState::cloned);
+  EXPECT_EQ(door->counters().clones, 1u);
+  EXPECT_GT(copies.size(), 5u);
 }
 
 TEST_F(DoormanTest, a_host_that_opens_stream_after_stream_is_cut_off_and_waits_another_is_not) {
