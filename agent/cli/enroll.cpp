@@ -30,6 +30,17 @@ std::optional<std::string> read_file(const std::string& path, std::size_t most) 
   return text;
 }
 
+// Told, not refused: where the token is rolled out by a tool, the machine is enrolled all the same.
+void warn_of_readers(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode) || (info.st_mode & S_IROTH) == 0)
+    return;
+  fmt::print(stderr,
+             "weir enroll: {}: its mode {:04o} lets every user of this machine read it, and enrol "
+             "machines of theirs while the token lasts: make it 0600, or remove it\n",
+             path, info.st_mode & 07777);
+}
+
 EnrolmentFacts facts_of_host() {
   EnrolmentFacts facts{.version = WEIR_VERSION};
   char name[256] = {};
@@ -61,6 +72,7 @@ int enroll(const std::string& token_file, const std::string& state) {
   }
   std::optional<std::string> text = read_file(token_file, 4 * kMaxTokenText);
   if (!text) return failed(kExitUsage, fmt::format("{}: can't be read", token_file));
+  warn_of_readers(token_file);
   Result<EnrolmentToken> token = read_token(*text);
   if (!token) return failed(kExitUsage, fmt::format("{}: {}", token_file, token.error().sentence));
   std::optional<uid_t> owner;

@@ -218,5 +218,17 @@ TEST_F(EnrolCommand, its_exit_says_what_happened_and_a_second_time_changes_nothi
   EXPECT_EQ(weir_enroll(later, state("third")), 5);
 }
 
+TEST_F(EnrolCommand, a_token_that_everybody_may_read_is_taken_with_a_warning) {
+  std::ofstream(base / "token") << "";
+  ASSERT_EQ(::chmod((base / "token").c_str(), 0644), 0);
+  EXPECT_EQ(weir_enroll(collector->token(), state("desk")), 0);
+  EXPECT_NE(content(base / "log").find("its mode 0644 lets every user of this machine read it"),
+            std::string::npos)
+      << content(base / "log");
+  ASSERT_EQ(::chmod((base / "token").c_str(), 0640), 0);
+  EXPECT_EQ(weir_enroll(collector->token(), state("second")), 0);
+  EXPECT_EQ(content(base / "log").find("its mode"), std::string::npos) << "its group was chosen";
+}
+
 }  // namespace
 }  // namespace weir
