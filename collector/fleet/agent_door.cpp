@@ -189,8 +189,7 @@ Reactor* AgentDoor::Service::Connect(grpc::CallbackServerContext* context) {
   streams_.emplace(stream->number_, stream);
   grpc::Status status = standing_of(host);
   if (status.ok() && !stream->visitor_)
-    status = {grpc::StatusCode::RESOURCE_EXHAUSTED,
-              "too much came that is no message, or from too many machines with this key: wait"};
+    status = {grpc::StatusCode::RESOURCE_EXHAUSTED, "too much came, or from too many: wait"};
   else if (status.ok() && (stopping_ || streams_.size() > options_.max_streams))
     status = {grpc::StatusCode::RESOURCE_EXHAUSTED, "no more streams are taken"};
   if (!status.ok()) {

@@ -7,6 +7,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -57,6 +58,17 @@ std::int64_t silence_ms(int fd) {
   socklen_t size = sizeof info;
   if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return 0;
   return info.tcpi_last_data_recv;
+}
+
+std::uint64_t bytes_taken(int fd) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  int unread = 0;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
+      ::ioctl(fd, FIONREAD, &unread) != 0)
+    return 0;
+  const auto waiting = static_cast<std::uint64_t>(unread);  // may have grown since
+  return info.tcpi_bytes_received - std::min<std::uint64_t>(info.tcpi_bytes_received, waiting);
 }
 
 std::string group_of(const std::string& address) {

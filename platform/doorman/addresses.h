@@ -19,8 +19,8 @@ std::string group_of(const std::string& address);
 std::string key_of_peer(const std::string& peer);
 // Gave up before its turn: no handshake is worth beginning.
 bool has_left(int fd);
-// Since its last byte came.
-std::int64_t silence_ms(int fd);
+std::int64_t silence_ms(int fd);    // since its last byte came
+std::uint64_t bytes_taken(int fd);  // that came and were read; 0: not to be had
 // HOST:PORT; port 0: any free one. All addresses are those of IPv6 and of IPv4. `door` is named
 // where that fails.
 Result<int> listen_at(const std::string& address, const std::string& door);

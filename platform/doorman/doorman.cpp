@@ -7,7 +7,6 @@
 #include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -122,7 +121,8 @@ class Doorman::Watch {
   void cut(Visitor& visitor, std::int64_t now_ms);
   void forget(int fd);
   void drop_proof(Visitor& visitor);
-  bool make_room(Visitor& newcomer, const std::vector<Visitor*>& of_host, std::int64_t now_ms);
+  using Visitors = std::vector<Visitor*>;
+  bool make_room(Visitor& newcomer, const Visitors& of_host, std::int64_t now_ms);
   void give_back_once(Visitor& visitor, std::int64_t now_ms);
   bool is_pressed(const std::string& address, std::int64_t now_ms) const {
     return now_ms - full_ms_ < kPressedMs || pressed_.contains(address);
@@ -144,12 +144,12 @@ class Doorman::Watch {
   mutable std::mutex mutex_;
   std::unordered_map<int, std::shared_ptr<Visitor>> inside_;  // by their second descriptor
   std::unordered_map<std::string, Visitor*> by_key_;
-  std::unordered_map<std::string, std::size_t> unproven_;             // by address
-  std::unordered_map<std::uint32_t, std::vector<Visitor*>> of_host_;  // oldest first
-  std::unordered_map<std::uint32_t, std::int64_t> penalties_;         // until when, by host
-  std::unordered_map<std::string, std::int64_t> suspects_;            // addresses, until when
-  std::unordered_map<std::string, std::int64_t> pressed_;  // where others wait; since when
-  std::int64_t full_ms_ = -kPressedMs;                     // that nobody could come in
+  std::unordered_map<std::string, std::size_t> unproven_;      // by address
+  std::unordered_map<std::uint32_t, Visitors> of_host_;        // oldest first
+  std::unordered_map<std::uint32_t, std::int64_t> penalties_;  // until when, by host
+  std::unordered_map<std::string, std::int64_t> suspects_;     // addresses, until when
+  std::unordered_map<std::string, std::int64_t> pressed_;      // where others wait; since when
+  std::int64_t full_ms_ = -kPressedMs;                         // that nobody could come in
   Handshakes handshakes_;
   std::vector<std::string> to_say_;
   DoormanCounters counters_;
@@ -336,17 +336,10 @@ void Doorman::Watch::punish(Visitor& visitor, std::int64_t now_ms) {
 }
 
 bool Doorman::Watch::floods(const Visitor& visitor, std::int64_t now_ms) const {
-  tcp_info info{};
-  socklen_t size = sizeof info;
-  int unread = 0;
-  if (::getsockopt(visitor.fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
-      ::ioctl(visitor.fd, FIONREAD, &unread) != 0)
-    return false;
   const DoormanLimits& limits = options_.limits;
   const auto seconds = static_cast<std::uint64_t>((now_ms - visitor.since_ms) / 1'000);
-  return info.tcpi_bytes_received > static_cast<std::uint64_t>(unread) + visitor.bytes_ +
-                                        seconds * limits.slack_per_s +
-                                        (visitor.proven ? limits.slack : limits.slack_unproven);
+  return bytes_taken(visitor.fd) > visitor.bytes_ + seconds * limits.slack_per_s +
+                                       (visitor.proven ? limits.slack : limits.slack_unproven);
 }
 
 void Doorman::Watch::look_at(std::int64_t now_ms) {
@@ -427,22 +420,20 @@ void Doorman::Watch::leave(Visitor& visitor) {
   if (is_inside(visitor)) cut(visitor, steady_ms());
 }
 
-// Who is leaving takes no place. Of the others the one that has been silent longest goes, if it can
-// be a dead one. If not, the newcomer: copies of one machine would drive each other out before
-// anybody notices that they are several.
-bool Doorman::Watch::make_room(Visitor& newcomer, const std::vector<Visitor*>& of_host,
-                               std::int64_t now_ms) {
-  std::vector<Visitor*> staying;
+// Who is leaving takes no place. Of the others the most silent goes, if it may be dead; if not, the
+// newcomer: copies of one machine would drive each other out before they are noticed.
+bool Doorman::Watch::make_room(Visitor& newcomer, const Visitors& of_host, std::int64_t now_ms) {
+  Visitors staying;
   for (Visitor* one : of_host)
     if (one->leaving_ms == 0 && one != &newcomer) staying.push_back(one);
   if (staying.size() < options_.limits.of_host) return true;
   ++counters_.replaced;
-  Visitor* goes = staying.front();
-  if (options_.limits.spoke_within_ms != 0) {
-    const auto silent = [](const Visitor* one) { return silence_ms(one->fd); };
-    goes = *std::ranges::max_element(staying, {}, silent);
-    if (silent(goes) < options_.limits.spoke_within_ms) goes = &newcomer;
-  }
+  const std::int64_t lately_ms = options_.limits.spoke_within_ms;
+  const auto silent = [lately_ms](const Visitor* one) {
+    return lately_ms ? silence_ms(one->fd) : 0;
+  };
+  Visitor* goes = *std::ranges::max_element(staying, {}, silent);
+  if (silent(goes) < lately_ms) goes = &newcomer;
   cut(*goes, now_ms);
   return goes != &newcomer;
 }
@@ -460,7 +451,7 @@ bool Doorman::Watch::prove(Visitor& visitor, std::uint32_t host) {
   drop_proof(visitor);
   visitor.proven = true;
   visitor.host = host;
-  std::vector<Visitor*>& of_host = of_host_[host];
+  Visitors& of_host = of_host_[host];
   of_host.push_back(&visitor);
   return make_room(visitor, of_host, now_ms);
 }
