@@ -32,7 +32,10 @@ std::optional<PushedPolicy> read_pushed_policy(const std::string& state_dir) {
   if (!envelope) return std::nullopt;
   Result<Policy> policy = policy_from_bytes(bytes_of(envelope->policy));
   if (!policy) return std::nullopt;
-  return PushedPolicy{std::make_shared<const Policy>(*std::move(policy)), envelope->expires_wall_s};
+  Result<std::string> text = read_input(state_dir + "/trust", kMaxTrustBytes);
+  Result<PolicyTrust> trust = text ? read_trust(*text) : tl::unexpected(text.error());
+  return PushedPolicy{std::make_shared<const Policy>(*std::move(policy)), envelope->expires_wall_s,
+                      envelope->target, trust ? trust->group : ""};
 }
 
 }  // namespace weir

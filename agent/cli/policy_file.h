@@ -19,6 +19,9 @@ Result<std::shared_ptr<const Policy>> read_policy_file(const std::string& path);
 struct PushedPolicy {
   std::shared_ptr<const Policy> policy;
   std::int64_t expires_wall_s = 0;
+  std::string group;     // whose policy it is
+  std::string of_group;  // whose policies this host takes, "" if that can't be read: another after
+                         // it was moved, until the first policy of that group came
 };
 std::optional<PushedPolicy> read_pushed_policy(const std::string& state_dir);
 

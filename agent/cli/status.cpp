@@ -247,11 +247,23 @@ int cmd_status(int argc, char** argv) {
   if (format == "json") {
     v1::Status message = message_of(*agent, alive, *tables, *policy);
     for (const HeldException& one : exceptions) fill(*message.add_leases(), one);
+    if (pushed) {
+      message.set_group(pushed->of_group);
+      message.set_policy_group(pushed->group);
+    }
     fmt::print("{}\n", json_line(message));
   } else {
     print_text(*agent, alive, *tables, *policy, language_of_caller());
     print_exceptions(exceptions, language_of_caller());
   }
+  if (pushed && !pushed->of_group.empty() && pushed->of_group != pushed->group && format != "json")
+    fmt::print(
+        fmt::runtime(either(language_of_caller(),
+                            "this policy is of group {}; the host belongs to {} now and "
+                            "keeps it until the first one of that group\n",
+                            "该策略属于主机组 {}；本机现属于 {}，在收到该组的第一份策略之前仍"
+                            "使用该策略\n")),
+        pushed->group, pushed->of_group);
   if (expired && format != "json")
     fmt::print("{}\n", either(language_of_caller(),
                               "this policy has expired; it stays in force until the next one",

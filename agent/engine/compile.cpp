@@ -119,6 +119,11 @@ std::vector<std::uint8_t> read_command(Bytes body) {
     reading.id = command->id;
     if (command->lease) reading.lease = *command->lease;
     if (command->exception) put_exception(*command->exception, reading.exception);
+    if (command->join) {
+      put_text(reading.join.group, command->join->group);
+      reading.join.decided_wall_ms = command->join->decided_wall_ms;
+      reading.join.least_number = command->join->least_number;
+    }
     put_text(reading.host_id, command->host_id);
     put_text(reading.asked, command->asked);
   } else {

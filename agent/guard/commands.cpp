@@ -22,15 +22,16 @@ struct VerbRow {
   Doer doer;
 };
 // By CommandBody.Verb.
-constexpr std::array<VerbRow, 9> kVerbs{{{"", Doer::nobody},
-                                         {"block_destination", Doer::nobody},
-                                         {"isolate", Doer::nobody},
-                                         {"undo", Doer::guard},
-                                         {"except", Doer::guard},
-                                         {"send_health", Doer::uplink},
-                                         {"renew_certificate", Doer::uplink},
-                                         {"forget_person", Doer::nobody},
-                                         {"deny_request", Doer::guard}}};
+constexpr std::array<VerbRow, 10> kVerbs{{{"", Doer::nobody},
+                                          {"block_destination", Doer::nobody},
+                                          {"isolate", Doer::nobody},
+                                          {"undo", Doer::guard},
+                                          {"except", Doer::guard},
+                                          {"send_health", Doer::uplink},
+                                          {"renew_certificate", Doer::uplink},
+                                          {"forget_person", Doer::nobody},
+                                          {"deny_request", Doer::guard},
+                                          {"join_group", Doer::guard}}};
 
 }  // namespace
 
@@ -43,6 +44,7 @@ std::string_view name_of_verb(std::uint32_t verb) {
 
 CommandEnded Commands::refused(CommandRefusal why, std::string words) {
   now_.exceptions.reset();
+  now_.trust.reset();
   now_.why = why;
   now_.words = std::move(words);
   now_.outcome = why == CommandRefusal::expired ? CommandOutcome::expired : CommandOutcome::refused;
@@ -118,9 +120,10 @@ std::optional<CommandEnded> Commands::read(int status, const PolicyTrust& trust,
   }
   const bool built = doer_of(now_.verb) != Doer::nobody;
   if (doer_of(now_.verb) == Doer::guard) {
-    NextTable table = next(*read, CommandRefusal::none);
-    if (table.why != CommandRefusal::none) return refuse_aloud(std::move(table), now_ns);
-    now_.exceptions = std::move(table.table);
+    CommandNext change = next(*read, CommandRefusal::none);
+    if (change.why != CommandRefusal::none) return refuse_aloud(std::move(change), now_ns);
+    now_.exceptions = std::move(change.exceptions);
+    now_.trust = std::move(change.trust);
   }
   now_.outcome = built ? CommandOutcome::done : CommandOutcome::refused;
   now_.why = built ? CommandRefusal::none : CommandRefusal::not_built;
@@ -130,15 +133,16 @@ std::optional<CommandEnded> Commands::read(int status, const PolicyTrust& trust,
            static_cast<std::uint32_t>(now_.why), 0},
           wall))
     return refused(CommandRefusal::too_many);
-  table_first_ = now_.exceptions.has_value();
+  change_first_ = now_.exceptions || now_.trust;
   return remember(now_ns);
 }
 
 // It may be decided again, so its id is not remembered; but who asked is told, if there is one.
-std::optional<CommandEnded> Commands::refuse_aloud(NextTable table, std::uint64_t now_ns) {
-  const CommandEnded ended = refused(table.why, std::move(table.words));
-  if (!table.table || !line_.ask(KeptFile::exceptions, table.table->bytes(), now_ns)) return ended;
-  now_.exceptions = std::move(table.table);
+std::optional<CommandEnded> Commands::refuse_aloud(CommandNext change, std::uint64_t now_ns) {
+  const CommandEnded ended = refused(change.why, std::move(change.words));
+  if (!change.exceptions || !line_.ask(KeptFile::exceptions, change.exceptions->bytes(), now_ns))
+    return ended;
+  now_.exceptions = std::move(change.exceptions);
   table_alone_ = true;
   return std::nullopt;
 }
@@ -146,12 +150,16 @@ std::optional<CommandEnded> Commands::refuse_aloud(NextTable table, std::uint64_
 // What is to hold first: with an id that was taken and nothing that holds it would be lost, the
 // other way round it is done again, to the same end.
 std::optional<CommandEnded> Commands::remember(std::uint64_t now_ns) {
-  const bool asked = table_first_
-                         ? line_.ask(KeptFile::exceptions, now_.exceptions->bytes(), now_ns)
-                         : line_.ask(KeptFile::done_commands, done_.bytes(), now_ns);
+  bool asked = false;
+  if (!change_first_) {
+    asked = line_.ask(KeptFile::done_commands, done_.bytes(), now_ns);
+  } else if (now_.exceptions) {
+    asked = line_.ask(KeptFile::exceptions, now_.exceptions->bytes(), now_ns);
+  } else if (Result<std::string> text = write_trust(*now_.trust)) {
+    asked = line_.ask(KeptFile::trust, bytes_of(*text), now_ns);
+  }
   if (asked) return std::nullopt;
-  done_.remove(now_.id);
-  return refused(CommandRefusal::failed, "it could not be handed over to be remembered");
+  return not_remembered("it could not be handed over to be remembered");
 }
 
 std::optional<CommandEnded> Commands::kept(std::uint64_t now_ns) {
@@ -161,10 +169,16 @@ std::optional<CommandEnded> Commands::kept(std::uint64_t now_ns) {
     if (!*kept) now_.exceptions.reset();
     return now_;
   }
-  if (*kept && std::exchange(table_first_, false)) return remember(now_ns);
-  if (*kept) return count(now_);
+  if (!*kept) return not_remembered("it could not be remembered on the disk");
+  return std::exchange(change_first_, false) ? remember(now_ns) : count(now_);
+}
+
+// A group that stands in STATE/trust is this host's after a restart: it is from now on. When it was
+// decided stands there too, so that without its id no older one is done.
+CommandEnded Commands::not_remembered(const char* words) {
+  if (now_.trust && !change_first_) return count(now_);
   done_.remove(now_.id);
-  return refused(CommandRefusal::failed, "it could not be remembered on the disk");
+  return refused(CommandRefusal::failed, words);
 }
 
 }  // namespace weir

@@ -34,10 +34,19 @@ struct CommandEnded {
   CountedKeys keys;   // who has signed
   bool again = false;
   std::optional<ExceptionTable> exceptions;  // to hold, or to tell; of a verb that is the guard's
+  std::optional<PolicyTrust> trust;          // likewise: the host is in another group
 };
 
 struct CommandCounters {
   std::uint64_t offered = 0, done = 0, refused = 0, again = 0;
+};
+
+// What a verb that is the guard's would come to: one of the two, or why it is not done.
+struct CommandNext {
+  wire::CommandRefusal why = wire::CommandRefusal::none;
+  std::string words;
+  std::optional<ExceptionTable> exceptions;
+  std::optional<PolicyTrust> trust;
 };
 
 class Commands {
@@ -51,9 +60,9 @@ class Commands {
   bool reads() const { return answer_ >= 0; }
   bool busy() const { return reads() || line_.waits(); }
   bool is_late(std::uint64_t now_ns) const;  // the child
-  // Something: it ended. Nothing: kept() will say when it is on the disk. `next`: what a verb that
-  // is the guard's would come to, or whom to tell that it is refused.
-  using Next = std::function<NextTable(const CommandReading&, wire::CommandRefusal)>;
+  // Something: it ended. Nothing: kept() will say when it is on the disk. `next`: also asked whom
+  // to tell that it is refused.
+  using Next = std::function<CommandNext(const CommandReading&, wire::CommandRefusal)>;
   std::optional<CommandEnded> read(int status, const PolicyTrust& trust, std::int64_t wall_s,
                                    std::uint64_t now_ns, const Next& next);
   std::optional<CommandEnded> kept(std::uint64_t now_ns);
@@ -61,16 +70,17 @@ class Commands {
 
  private:
   CommandEnded refused(wire::CommandRefusal why, std::string words = "");
-  std::optional<CommandEnded> refuse_aloud(NextTable table, std::uint64_t now_ns);
+  std::optional<CommandEnded> refuse_aloud(CommandNext change, std::uint64_t now_ns);
   std::optional<CommandEnded> remember(std::uint64_t now_ns);
+  CommandEnded not_remembered(const char* words);
   CommandEnded count(CommandEnded ended);
 
   DoneCommands done_;
   KeepLine line_;
-  CommandEnded now_;          // the one that is under way
-  bool table_first_ = false;  // its table of exceptions is on the way to the disk, before its id
-  bool table_alone_ = false;  // it is refused, and that is on the way to the disk
-  int answer_ = -1;           // memory that the child writes to
+  CommandEnded now_;           // the one that is under way
+  bool change_first_ = false;  // what it changes is on the way to the disk, before its id
+  bool table_alone_ = false;   // it is refused, and that is on the way to the disk
+  int answer_ = -1;            // memory that the child writes to
   std::uint64_t began_ns_ = 0;
   CommandCounters counters_;
 };

@@ -52,14 +52,20 @@ wire::Refusal check_signatures(Bytes envelope, std::span<const wire::OfferedSign
 }
 
 wire::Refusal check_terms(const CompiledEnvelope& compiled, const PolicyTrust& trust,
-                          std::uint32_t number_in_force, std::int64_t wall_s) {
+                          const GroupPolicy& in_force, std::int64_t wall_s) {
   const CompiledHeader& h = *compiled.header;
   if (compiled.refusal() != wire::Refusal::none) return compiled.refusal();
   if (compiled.target() != trust.group) return wire::Refusal::other_group;
-  if (h.number <= number_in_force) return wire::Refusal::not_newer;
+  if (in_force.group == trust.group && h.number <= in_force.number) return wire::Refusal::not_newer;
+  if (h.number < trust.least_number()) return wire::Refusal::below_least;
   if (h.expires_wall_s <= wall_s) return wire::Refusal::expired;
   if (h.not_before_wall_s > wall_s) return wire::Refusal::not_yet;
   return wire::Refusal::none;
+}
+
+wire::Refusal check_kept_terms(const CompiledEnvelope& compiled, const PolicyTrust& trust) {
+  if (compiled.refusal() != wire::Refusal::none) return compiled.refusal();
+  return trust.was_in(compiled.target()) ? wire::Refusal::none : wire::Refusal::other_group;
 }
 
 Result<KeptView> read_kept(Bytes bytes) {

@@ -52,9 +52,14 @@ void put_words(std::array<char, 256>& words, std::string_view text);
 wire::Refusal check_signatures(Bytes envelope, std::span<const wire::OfferedSignature> signatures,
                                const PolicyTrust& trust, std::int64_t wall_s);
 
-// What its own numbers say, against the policy in force.
+// What its own numbers say, against the policy in force: numbers are a group's, so that one of
+// another group says nothing.
 wire::Refusal check_terms(const CompiledEnvelope& compiled, const PolicyTrust& trust,
-                          std::uint32_t number_in_force, std::int64_t wall_s);
+                          const GroupPolicy& in_force, std::int64_t wall_s);
+
+// Of one that was judged when it came: it may be of a group that this host has left since, until
+// the first of its group came.
+wire::Refusal check_kept_terms(const CompiledEnvelope& compiled, const PolicyTrust& trust);
 
 // What `weir run` keeps in STATE/policy, and hands to the guard's start: this, then the envelope.
 // Files of before keys could change have another magic and end before `trust_number`.

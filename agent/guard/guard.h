@@ -16,6 +16,7 @@
 #include "agent/guard/exceptions.h"
 #include "agent/guard/flat_policy.h"
 #include "agent/guard/interfaces.h"
+#include "agent/guard/joining.h"
 #include "agent/guard/leases.h"
 #include "agent/guard/messages.h"
 #include "agent/guard/offers.h"
@@ -91,6 +92,10 @@ class Guard {
   void carry_out(const CommandEnded& ended);
   void record(const CommandEnded& ended);
   void tell_commands();
+  CommandNext next_of(const CommandReading& command, wire::CommandRefusal refused,
+                      std::uint64_t now) const;
+  void join(const PolicyTrust& next);
+  GroupPolicy group_policy() const;
   void take_exceptions(const ExceptionTable& next);
   void adopt_exceptions(const ExceptionTable& before, std::uint64_t now);
   void end_exceptions(std::uint64_t now);

@@ -36,10 +36,33 @@ void Guard::hear_command(Spawner& spawner, const wire::OfferCommand& offer,
 void Guard::take_command(int status, std::uint64_t now) {
   if (!commands_ || !commands_->reads()) return;
   const auto next = [this, now](const CommandReading& command, wire::CommandRefusal refused) {
-    return next_exceptions(*exceptions_, command, policy_.flat, {wall_s(), now}, refused);
+    return next_of(command, refused, now);
   };
   if (auto ended = commands_->read(status, offers_->trust(), wall_s(), now, next))
     carry_out(*ended);
+}
+
+CommandNext Guard::next_of(const CommandReading& command, wire::CommandRefusal refused,
+                           std::uint64_t now) const {
+  if (command.verb == kJoinVerb) {
+    if (refused != wire::CommandRefusal::none) return {refused, "", std::nullopt, std::nullopt};
+    NextGroup next = next_group(offers_->trust(), command, group_policy(), wall_s());
+    return {next.why, "", std::nullopt, std::move(next.trust)};
+  }
+  NextTable next = next_exceptions(*exceptions_, command, policy_.flat, {wall_s(), now}, refused);
+  return {next.why, std::move(next.words), std::move(next.table), std::nullopt};
+}
+
+// It stands in STATE/trust. What was refused before was of the group before.
+void Guard::join(const PolicyTrust& next) {
+  fmt::print(stderr,
+             "weir-guard: this host is in the group {} now (before: {}); policy {} stays "
+             "until the next one of that group, from number {}\n",
+             next.group, offers_->trust().group, policy_.flat.header->policy_number,
+             next.least_number());
+  offers_->take(next);
+  refused_ = {};
+  tell_policy_state();
 }
 
 void Guard::hear_keeper(std::uint64_t now) {
@@ -61,6 +84,7 @@ void Guard::hear_keeper(std::uint64_t now) {
 void Guard::carry_out(const CommandEnded& ended) {
   const bool now = ended.outcome == wire::CommandOutcome::done && !ended.again;
   if (!ended.again && ended.exceptions) take_exceptions(*ended.exceptions);
+  if (now && ended.trust) join(*ended.trust);
   if (now && doer_of(ended.verb) == Doer::uplink) tell_host_facts();
   wire::CommandOutcomeMessage message;
   message.id = ended.id;

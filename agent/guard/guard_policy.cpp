@@ -62,7 +62,7 @@ void Guard::hear_uplink(Spawner& spawner, std::uint64_t now) {
 
 void Guard::take_compiled(int status, std::uint64_t) {
   if (!offers_ || !offers_->busy()) return;
-  OfferOutcome outcome = offers_->ended(status, policy_.flat.header->policy_number, false);
+  OfferOutcome outcome = offers_->ended(status, group_policy());
   if (!outcome) return refuse(outcome.error());
   const std::uint32_t number = outcome->view.header->number;
   if (auto swapped = swap(std::move(*outcome)); !swapped)
@@ -110,6 +110,11 @@ void Guard::give_policy() {
   if (to_give_) --sequence_;  // its queue is full: in a moment
 }
 
+GroupPolicy Guard::group_policy() const {
+  if (!policy_.accepted) return {};
+  return {std::string(policy_.accepted->view.target()), policy_.flat.header->policy_number};
+}
+
 // `weir run` writes it to the disk. One that could not be kept is in force until the guard ends.
 void Guard::keep_policy() {
   KeptPolicy kept;
@@ -147,7 +152,11 @@ void Guard::tell_policy_state() {
   message.refused_number = refused_.number;
   message.reason = static_cast<std::uint32_t>(refused_.why);
   put_words(message.words, refused_.words);
-  if (offers_) message.trust_number = offers_->trust().number;
+  if (offers_) {
+    message.trust_number = offers_->trust().number;
+    put_text(message.group, offers_->trust().group);
+    put_text(message.policy_group, group_policy().group);
+  }
   message.trust_reason = static_cast<std::uint32_t>(trust_refused_.why);
   put_text(message.trust_words, trust_refused_.words);
   if (policy_.accepted) message.digest = policy_.accepted->view.header->digest;

@@ -54,7 +54,7 @@ bool Offers::is_late(std::uint64_t now_ns) const {
   return busy() && now_ns - began_ns_ > kCompileNs;
 }
 
-OfferOutcome Offers::ended(int status, std::uint32_t number_in_force, bool kept) {
+OfferOutcome Offers::ended(int status, const std::optional<GroupPolicy>& in_force) {
   int fd = std::exchange(answer_, -1);
   SealedMemory envelope = std::move(envelope_);
   envelope_ = {};
@@ -70,9 +70,10 @@ OfferOutcome Offers::ended(int status, std::uint32_t number_in_force, bool kept)
   if (!view) return tl::unexpected(refused(wire::Refusal::failed, 0, view.error().sentence));
   accepted.view = *view;
   const CompiledHeader& header = *accepted.view.header;
-  wire::Refusal why = check_terms(accepted.view, trust_, number_in_force, wall_s());
-  if (kept && (why == wire::Refusal::expired || why == wire::Refusal::not_yet))
-    why = wire::Refusal::none;
+  const wire::Refusal why = in_force ? check_terms(accepted.view, trust_, *in_force, wall_s())
+                                     : check_kept_terms(accepted.view, trust_);
+  if (why == wire::Refusal::below_least)
+    return tl::unexpected(refused(why, header.number, std::to_string(trust_.least_number())));
   if (why != wire::Refusal::none)
     return tl::unexpected(refused(why, header.number, header.words.data()));
   Result<SealedMemory> policy = SealedMemory::make("weir-policy", accepted.view.policy);
@@ -95,7 +96,7 @@ OfferOutcome take_kept(Offers& offers, const KeptView& kept, Spawner& spawner) {
   if (::poll(&end, 1, kCompileMs) <= 0) spawner.kill(Role::compile);
   ::poll(&end, 1, kCompileMs);
   std::optional<Spawner::Ended> ended = spawner.ended();
-  return offers.ended(ended ? ended->status : -1, 0, true);
+  return offers.ended(ended ? ended->status : -1, std::nullopt);
 }
 
 }  // namespace weir

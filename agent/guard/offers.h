@@ -44,9 +44,9 @@ class Offers {
   bool busy() const { return answer_ >= 0; }
   // The child did not end in its time: it is killed, its end is told as any other.
   bool is_late(std::uint64_t now_ns) const;
-  // After the child's end. `number_in_force`: a higher one is taken. A kept policy was judged when
-  // it came: it is taken whatever the clock says, and by its number alone.
-  OfferOutcome ended(int status, std::uint32_t number_in_force, bool kept);
+  // After the child's end. `in_force`: a higher one of the group is taken. Nothing: it is a kept
+  // policy, which was judged when it came; it is taken whatever the clock says.
+  OfferOutcome ended(int status, const std::optional<GroupPolicy>& in_force);
 
   const PolicyTrust& trust() const { return trust_; }
   void take(PolicyTrust trust) { trust_ = std::move(trust); }  // not while busy()

@@ -12,7 +12,7 @@ namespace {
 using wire::CommandRefusal;
 using wire::TrustRefusal;
 
-constexpr std::uint32_t kVerbs = 9;  // CommandBody.Verb, 0 among them
+constexpr std::uint32_t kVerbs = 10;  // CommandBody.Verb, 0 among them
 
 template <class T>
 Result<T> block_of(Bytes bytes, std::uint32_t magic) {
@@ -60,6 +60,13 @@ bool is_sound(const ExceptionReading& e) {
   return e.length <= 128 && e.length >= (v4 ? 96u + 24u : 48u);
 }
 
+bool is_sound(const JoinReading& join) {
+  const std::string_view group(join.group.data(), ::strnlen(join.group.data(), join.group.size()));
+  return !group.empty() && group.size() <= kMaxGroup && join.decided_wall_ms > 0 && join.pad == 0 &&
+         std::ranges::all_of(
+             group, [](char c) { return static_cast<unsigned char>(c) > ' ' && c != 0x7f; });
+}
+
 Result<CommandReading> read_command_reading(Bytes bytes) {
   Result<CommandReading> read = block_of<CommandReading>(bytes, kCommandReadingMagic);
   if (!read) return read;
@@ -71,6 +78,8 @@ Result<CommandReading> read_command_reading(Bytes bytes) {
     return fail("its reader gave an answer that is none");
   if (read->verb == kExceptVerb && !is_sound(read->exception))
     return fail("its reader gave an exception that is none");
+  if (read->verb == kJoinVerb && !is_sound(read->join))
+    return fail("its reader gave a group that is none");
   return read;
 }
 

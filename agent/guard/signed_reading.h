@@ -40,7 +40,7 @@ Why refusal_of(const SignatureCount& count, const PolicyTrust& trust) {
 }
 
 // Numbers of CommandBody.Verb that the guard itself tells apart.
-inline constexpr std::uint32_t kUndoVerb = 3, kExceptVerb = 4, kDenyVerb = 8;
+inline constexpr std::uint32_t kUndoVerb = 3, kExceptVerb = 4, kDenyVerb = 8, kJoinVerb = 9;
 
 // What an exception is for; of `deny_request` only whose request it was. Texts end with a zero.
 struct ExceptionReading {
@@ -57,6 +57,14 @@ struct ExceptionReading {
 // Of `except`.
 bool is_sound(const ExceptionReading& exception);
 
+// Of `join_group`.
+struct JoinReading {
+  std::array<char, kMaxGroup + 8> group{};  // NUL-terminated
+  std::int64_t decided_wall_ms = 0;
+  std::uint32_t least_number = 0, pad = 0;
+};
+bool is_sound(const JoinReading& join);
+
 struct CommandReading {
   std::uint32_t magic = 0;
   std::uint32_t refusal =
@@ -67,6 +75,7 @@ struct CommandReading {
   wire::CommandId id{};
   wire::CommandId lease{};  // of `undo`
   ExceptionReading exception;
+  JoinReading join;
   std::array<char, kMaxGroup + 8> host_id{};  // NUL-terminated, as the others
   std::array<char, 96> asked{};
   std::array<char, 128> words{};  // the refusal's argument

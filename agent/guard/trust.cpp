@@ -45,6 +45,20 @@ std::optional<std::array<std::uint8_t, N>> bytes_of_hex(std::string_view word) {
   return bytes;
 }
 
+const char* damage_of_groups(const PolicyTrust& trust) {
+  if (trust.joined_wall_ms < 0) return "it joined its group at no time";
+  if (trust.had.size() > kMaxGroupsHad) return "more groups of before than are kept";
+  for (const GroupPolicy& one : trust.had) {
+    if (one.group.empty() || one.group.size() > kMaxGroup || one.number == 0)
+      return "a group of before without name or number";
+    for (char c : one.group)
+      if (static_cast<unsigned char>(c) <= ' ' || c == 0x7f) return "a group with white space";
+    for (const GroupPolicy& other : trust.had)
+      if (&other != &one && other.group == one.group) return "a group of before stands there twice";
+  }
+  return nullptr;
+}
+
 const char* damage_of(const PolicyTrust& trust) {
   if (trust.group.empty() || trust.group.size() > kMaxGroup)
     return "no group of 1 to 64 characters";
@@ -54,6 +68,7 @@ const char* damage_of(const PolicyTrust& trust) {
   for (char c : trust.host)
     if (static_cast<unsigned char>(c) <= ' ' || c == 0x7f) return "a host with white space";
   if (trust.number == 0) return "its number is none";
+  if (const char* damage = damage_of_groups(trust)) return damage;
   if (trust.keys.empty() || trust.keys.size() > kMaxTrustedKeys) return "not 1 to 8 keys";
   if (trust.threshold == 0 || trust.threshold > trust.keys.size())
     return "the threshold is not between 1 and the number of keys";
@@ -66,6 +81,21 @@ const char* damage_of(const PolicyTrust& trust) {
   return nullptr;
 }
 
+// Lines that only a host has that was put into another group. False: it is another line, or none.
+bool take_group_line(const std::vector<std::string_view>& words, PolicyTrust& trust) {
+  if (words.size() == 2 && words[0] == "joined" && trust.joined_wall_ms == 0) {
+    trust.joined_wall_ms = number_of<std::int64_t>(words[1]).value_or(0);
+    return trust.joined_wall_ms > 0;
+  }
+  if (words.size() == 2 && words[0] == "least" && trust.least == 0) {
+    trust.least = number_of<std::uint32_t>(words[1]).value_or(0);
+    return trust.least > 0;
+  }
+  if (words.size() != 3 || words[0] != "had" || trust.had.size() >= kMaxGroupsHad) return false;
+  trust.had.push_back({std::string(words[2]), number_of<std::uint32_t>(words[1]).value_or(0)});
+  return true;
+}
+
 std::optional<TrustedKey> key_of(const std::vector<std::string_view>& words) {
   if (words.size() != 4) return std::nullopt;
   auto id = bytes_of_hex<8>(words[1]);
@@ -76,6 +106,18 @@ std::optional<TrustedKey> key_of(const std::vector<std::string_view>& words) {
 }
 
 }  // namespace
+
+std::uint32_t PolicyTrust::least_number() const {
+  std::uint32_t highest = least;
+  for (const GroupPolicy& one : had)
+    if (one.group == group) highest = std::max(highest, one.number);
+  return highest;
+}
+
+bool PolicyTrust::was_in(std::string_view of_group) const {
+  return of_group == group ||
+         std::ranges::any_of(had, [&](const GroupPolicy& one) { return one.group == of_group; });
+}
 
 Result<PolicyTrust> read_trust(std::string_view text) {
   if (text.size() > kMaxTrustBytes) return fail("trust: larger than 4096 bytes");
@@ -104,7 +146,7 @@ Result<PolicyTrust> read_trust(std::string_view text) {
       has_threshold = true;
     } else if (std::optional<TrustedKey> key; words[0] == "key" && (key = key_of(words))) {
       trust.keys.push_back(*key);
-    } else {
+    } else if (!take_group_line(words, trust)) {
       return fail("trust: a line is not as it must be");
     }
   }
@@ -119,6 +161,10 @@ Result<std::string> write_trust(const PolicyTrust& trust) {
   if (!trust.host.empty()) text += fmt::format("host {}\n", trust.host);
   text += fmt::format("group {}\nnumber {}\nthreshold {}\n", trust.group, trust.number,
                       trust.threshold);
+  if (trust.joined_wall_ms != 0) text += fmt::format("joined {}\n", trust.joined_wall_ms);
+  if (trust.least != 0) text += fmt::format("least {}\n", trust.least);
+  for (const GroupPolicy& one : trust.had)
+    text += fmt::format("had {} {}\n", one.number, one.group);
   for (const TrustedKey& key : trust.keys)
     text += fmt::format("key {} {} {}\n", hex_of(key.id), hex_of(key.key), key.expires_wall_s);
   return text;

@@ -59,7 +59,8 @@ bool ends(const std::array<char, N>& text) {
 
 bool sound(const PolicyStateMessage& m) {
   return m.state >= 1 && m.state <= 4 && m.reason < kRefusals && ends(m.words) &&
-         m.trust_reason < kTrustRefusals && ends(m.trust_words);
+         m.trust_reason < kTrustRefusals && ends(m.trust_words) && ends(m.group) &&
+         ends(m.policy_group);
 }
 
 bool sound(const CommandOutcomeMessage& m) {
@@ -105,7 +106,8 @@ std::string_view code_of(Refusal refusal) {
                                                            "policy_damaged",
                                                            "policy_too_large",
                                                            "policy_unenforceable",
-                                                           "policy_failed"};
+                                                           "policy_failed",
+                                                           "policy_below_least"};
   return kCodes[static_cast<std::size_t>(refusal)];
 }
 
@@ -127,7 +129,8 @@ std::string_view code_of(CommandRefusal refusal) {
                                                                   "command_over_ceiling",
                                                                   "command_unknown_rule",
                                                                   "command_exceptions_full",
-                                                                  "command_no_lease"};
+                                                                  "command_no_lease",
+                                                                  "command_superseded"};
   return kCodes[static_cast<std::size_t>(refusal)];
 }
 

@@ -91,8 +91,9 @@ enum class Refusal : std::uint32_t {
   too_large,
   unenforceable,  // mode enforce asks for what this version can't enforce
   failed,         // this host could not: memory, a child that did not start
+  below_least,    // the number is below the least that this host takes of its group
 };
-inline constexpr std::size_t kRefusals = 12;
+inline constexpr std::size_t kRefusals = 13;
 // The reason's code as core/policy/reasons.h has it: "policy_unknown_key" …; "" for none.
 std::string_view code_of(Refusal refusal);
 
@@ -115,9 +116,10 @@ enum class CommandRefusal : std::uint32_t {
   over_ceiling,  // an exception of more bytes, or for longer, than this host gives
   unknown_rule,  // it sets a rule aside that the policy in force does not have
   exceptions_full,
-  no_lease,  // nothing of that id is in force
+  no_lease,    // nothing of that id is in force
+  superseded,  // a later decision put this host into a group
 };
-inline constexpr std::size_t kCommandRefusals = 18;
+inline constexpr std::size_t kCommandRefusals = 19;
 std::string_view code_of(CommandRefusal refusal);  // "command_unknown_key" …
 
 // Why a set of keys was not taken. Those before stay.
@@ -132,6 +134,8 @@ enum class TrustRefusal : std::uint32_t {
 };
 inline constexpr std::size_t kTrustRefusals = 7;
 std::string_view code_of(TrustRefusal refusal);  // "trust_unknown_key" …
+
+using GroupText = std::array<char, 72>;  // kMaxGroup characters
 
 struct PolicyStateMessage {
   static constexpr UplinkKind kKind = UplinkKind::policy_state;
@@ -149,6 +153,8 @@ struct PolicyStateMessage {
   std::uint32_t trust_number = 0;  // of the keys that count
   std::uint32_t trust_reason = 0;  // TrustRefusal of the newest set that was refused
   std::array<char, 128> trust_words{};
+  // Whose policies this host takes; and whose the one in force is, "" of none. NUL-terminated.
+  GroupText group{}, policy_group{};
 };
 
 enum class CommandOutcome : std::uint32_t { done = 1, refused, expired };  // as agent.proto

@@ -135,6 +135,8 @@ void to_proto(const wire::PolicyStateMessage& state, v1::PolicyState& out) {
   out.mutable_since()->set_seconds(state.since_wall_s);
   out.set_refused_number(state.refused_number);
   out.set_trust_number(state.trust_number);
+  out.set_group(text_of(state.group));
+  out.set_policy_group(text_of(state.policy_group));
   auto reason = static_cast<wire::Refusal>(state.reason);
   if (reason != wire::Refusal::none)
     add_reason(*out.add_why(), wire::code_of(reason), text_of(state.words));

@@ -22,8 +22,11 @@ std::string policy_text(const v1::PolicyState& policy) {
       none ? "built in"
            : fmt::format("{} {}", policy.number(),
                          policy.state() == v1::PolicyState::expired ? "expired" : "effective");
+  const bool of_other = !policy.policy_group().empty() && policy.policy_group() != policy.group();
+  if (of_other) text += fmt::format(" of group {}", policy.policy_group());
   // What it has taken since says that the refusal before is past.
-  if (policy.refused_number() != 0 && policy.refused_number() < policy.number()) return text;
+  if (!of_other && policy.refused_number() != 0 && policy.refused_number() < policy.number())
+    return text;
   if (policy.refused_number() != 0) text += fmt::format(", {} refused", policy.refused_number());
   for (const v1::Reason& reason : policy.why())
     text += fmt::format(" ({})", reason.text().empty() ? reason.code() : reason.text());

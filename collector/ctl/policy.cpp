@@ -5,6 +5,7 @@
 #include <chrono>
 #include <fstream>
 
+#include "collector/ctl/assign.h"
 #include "collector/ctl/rotate.h"
 #include "collector/ctl/session.h"
 #include "collector/ctl/sign.h"
@@ -87,8 +88,12 @@ int print_status(const v1::GetPolicyStatusResponse& state, Output output) {
     print_message(state, output);
     return kExitDone;
   }
-  fmt::print("policy {} is desired: effective on {}, refused by {}, pending on {}\n",
-             state.desired(), state.effective(), state.refused(), state.pending());
+  if (state.desired() == 0)
+    fmt::print("the group has no policy: what its hosts have stays in force on {}\n",
+               state.pending());
+  else
+    fmt::print("policy {} is desired: effective on {}, refused by {}, pending on {}\n",
+               state.desired(), state.effective(), state.refused(), state.pending());
   if (state.highest() > state.desired())
     fmt::print(
         "hosts have a policy {} that this collector does not know: it was put back from an older "
@@ -96,12 +101,19 @@ int print_status(const v1::GetPolicyStatusResponse& state, Output output) {
         state.highest());
   for (const v1::HostInfo& host : state.differing()) {
     fmt::print("  {} ({}): has {}", host.host().id(), host.host().name(), host.policy().number());
+    if (!host.policy().policy_group().empty() && host.policy().policy_group() != host.group())
+      fmt::print(" of group {}", host.policy().policy_group());
+    if (!host.policy().group().empty() && host.policy().group() != host.group())
+      fmt::print("; takes policies of group {} only: assign it anew", host.policy().group());
     for (const v1::Reason& why : host.policy().why())
       fmt::print("; {}", why.text().empty()
                              ? fmt::format("{}({})", why.code(), fmt::join(why.args(), ", "))
                              : why.text());
     fmt::print("\n");
   }
+  for (const v1::HostInfo& host : state.joining())
+    fmt::print("  {} ({}): of group {}, is told to join and has not answered\n", host.host().id(),
+               host.host().name(), host.group());
   return state.refused() == 0 ? kExitDone : kExitFailed;
 }
 
@@ -212,23 +224,14 @@ int replay(CtlSession& session, const std::string& path, const std::string& grou
   return kExitDone;
 }
 
-int assign(CtlSession& session, const std::string& host, const std::string& group) {
-  v1::AssignPolicyRequest request;
-  v1::AssignPolicyResponse answer;
-  request.set_host_id(host);
-  request.set_group(group);
-  int status = kExitDone;
-  if (session.call("weir.v1.PolicyAdminService/AssignPolicy", request, answer, status))
-    fmt::print(stderr, "host {} belongs to group {}\n", host, group);
-  return status;
-}
-
 }  // namespace
 
 int ctl_policy(int argc, char** argv) {
   CLI::App app("From a YAML file to what every desk of a group keeps.", "weirctl policy");
   Publication wanted;
-  std::string file, host;
+  OrderTerms order{.host = "", .principal = "", .reason = "", .lifetime_s = kAssignmentLife_s};
+  bool yes = false;
+  std::string file;
   std::uint32_t to = 0;
   std::uint64_t since_s = 7 * kDay_s;
   CLI::App* check = app.add_subcommand("lint", "say what is wrong with a file; needs no collector");
@@ -236,7 +239,7 @@ int ctl_policy(int argc, char** argv) {
   CLI::App* publish_it = app.add_subcommand("publish", "sign a file and publish it to a group");
   CLI::App* back = app.add_subcommand("rollback", "publish an earlier text again");
   CLI::App* show = app.add_subcommand("status", "desired against effective");
-  CLI::App* move = app.add_subcommand("assign", "put a host into a group");
+  CLI::App* move = app.add_subcommand("assign", "have a host join a group");
   CLI::App* rotate =
       app.add_subcommand("rotate-key", "sign by a new key; the old one is void then");
   for (CLI::App* verb : {check, tried, publish_it})
@@ -251,7 +254,13 @@ int ctl_policy(int argc, char** argv) {
   tried->add_option("--since", since_s, "how far back (default: 7d)")
       ->transform(lasting)
       ->type_name("7d");
-  move->add_option("HOST", host, "its id")->required();
+  move->add_option("HOST", order.host, "its id")->required();
+  move->add_flag("--yes", yes, "sign it without a question at the terminal");
+  move->add_option("--reason", order.reason, "for the record, on the host too");
+  move->add_option("--lifetime", order.lifetime_s, "a host that is away has so long (default: 7d)")
+      ->transform(lasting)
+      ->check(CLI::Range(std::uint64_t{1}, kAssignmentLife_s).description(""))
+      ->type_name("7d");
   for (CLI::App* verb : {tried, publish_it, back, show, move})
     verb->add_option("--group", wanted.group)->capture_default_str();
   for (CLI::App* verb : {publish_it, back, show})
@@ -267,7 +276,7 @@ int ctl_policy(int argc, char** argv) {
   if (publish_it->parsed()) return publish(*session, file, wanted);
   if (back->parsed()) return roll_back(*session, to, wanted);
   if (rotate->parsed()) return rotate_key(*session, wanted.options);
-  if (move->parsed()) return assign(*session, host, wanted.group);
+  if (move->parsed()) return assign_host(*session, order, wanted.group, yes, wanted.options);
   v1::GetPolicyStatusResponse state;
   int status = 0;
   if (!status_of(*session, wanted.group, wanted.wait, state, status)) return status;

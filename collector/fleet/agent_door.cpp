@@ -14,6 +14,7 @@
 
 #include "collector/base/clocks.h"
 #include "collector/fleet/agent_server.h"
+#include "collector/fleet/agent_told.h"
 #include "collector/fleet/batch_reader.h"
 #include "collector/fleet/forgotten.h"
 #include "collector/fleet/outbox.h"
@@ -68,6 +69,7 @@ class AgentDoor::Service final
   void check_standing(Stream& stream, std::int64_t now_s);
   void send_commands(Stream& stream, std::int64_t now_ms);
   void send_trust(Stream& stream);
+  void send_policy(Stream& stream);
 
   const AgentDoorOptions options_;
   Parts parts_;
@@ -218,22 +220,16 @@ void AgentDoor::Service::greet(Stream& stream, const v1::Hello& hello) {
     stream.suspect_ms_ = now_ms;
     if (other->suspect_ms_ == 0) other->suspect_ms_ = now_ms;
   }
-  parts_.hosts.connected(stream.host_, hello.version(), hello.hostname(), hello.tier(), wall_s());
-  parts_.hosts.set_policy_state(stream.host_, hello.policy().SerializeAsString());
+  note_hello(parts_, stream.host_, hello);
   const std::vector<Appended> stored = parts_.records.positions(stream.host_);
   stream.forgotten_ = Forgotten(hello, stored);
   if (!stream.forgotten_.empty() && said_of_.insert(stream.host_).second)
     options_.say(fmt::format("host {} {}", stream.host_id_, stream.forgotten_.sentence()));
   stream.outbox_.welcome(wall_ns(), stored);
-  std::optional<HostView> host = parts_.hosts.find(stream.host_, wall_s());
   stream.trust_sent_ = hello.policy().trust_number();
   send_trust(stream);
   send_commands(stream, now_ms);
-  std::optional<Desired> desired = parts_.rollout.desired(host ? host->row.group : "");
-  if (desired && desired->number != hello.policy().number()) {
-    stream.policy_sent_ = desired->signed_policy;
-    stream.outbox_.policy(desired->signed_policy);
-  }
+  send_policy(stream);
   stream.pump();
 }
 
@@ -252,12 +248,7 @@ void AgentDoor::Service::Stream::OnReadDone(bool ok) {
   std::optional<Result<Append>> batch;
   if (request.has_batch()) batch = read_batch(*request.mutable_batch(), host_, host_id_);
   if (batch && *batch) pack(**batch);
-  if (request.has_policy_state() && greeted_)
-    service_.parts_.hosts.set_policy_state(host_, request.policy_state().SerializeAsString());
-  if (request.has_health() && greeted_)
-    service_.parts_.hosts.set_health(host_, request.health().SerializeAsString());
-  if (request.has_command_result() && greeted_)
-    service_.parts_.commands.answered(host_, request.command_result(), wall_s());
+  if (greeted_) note_told(service_.parts_, host_, request);
   service_.parts_.hosts.seen(host_, wall_s());
 
   std::lock_guard lock(service_.mutex_);
@@ -267,6 +258,11 @@ void AgentDoor::Service::Stream::OnReadDone(bool ok) {
   if (greeted_ == request.has_hello())
     return finish(grpc::StatusCode::INVALID_ARGUMENT, "the first message is Hello, and only that");
   if (request.has_hello()) service_.greet(*this, request.hello());
+  // It may have joined its group just now.
+  if (request.has_policy_state() && !request.policy_state().group().empty()) {
+    service_.send_policy(*this);
+    pump();
+  }
   if (batch && !*batch)
     return finish(grpc::StatusCode::INVALID_ARGUMENT, (*batch).error().sentence);
   if (batch) return take(std::move(**batch));
@@ -306,20 +302,22 @@ void AgentDoor::Service::Stream::OnDone() {
 // ---- what goes down -----------------------------------------------------------------------------
 
 void AgentDoor::Service::push_policy(const std::string& group) {
-  std::optional<Desired> desired = parts_.rollout.desired(group);
-  if (!desired) return;
   const std::int64_t now_s = wall_s();
   std::lock_guard lock(mutex_);
   for (auto& [number, stream] : streams_) {
     if (!stream->greeted_ || stream->finishing_ms_ != 0) continue;
     std::optional<HostView> host = parts_.hosts.find(stream->host_, now_s);
-    if (!host || host->row.group != group || host->policy.number == desired->number ||
-        stream->policy_sent_ == desired->signed_policy)
-      continue;
-    stream->policy_sent_ = desired->signed_policy;
-    stream->outbox_.policy(desired->signed_policy);
+    if (!host || host->row.group != group) continue;
+    send_policy(*stream);
     stream->pump();
   }
+}
+
+void AgentDoor::Service::send_policy(Stream& stream) {
+  std::optional<Desired> desired = policy_for(parts_, stream.host_);
+  if (!desired || stream.policy_sent_ == desired->signed_policy) return;
+  stream.policy_sent_ = desired->signed_policy;
+  stream.outbox_.policy(desired->signed_policy);
 }
 
 void AgentDoor::Service::push_commands(std::uint32_t number) {

@@ -27,13 +27,22 @@ CommandRow& with_end(CommandRow& row, std::int64_t now_s) {
   return row;
 }
 
+std::string joined_by(const v1::Command& command) {
+  auto terms = command_from_bytes(bytes_of(command.body()));
+  return terms && terms->join ? terms->join->group : "";
+}
+
+HostCommands::Open open_of_row(CommandRow& row) {
+  v1::Command command;
+  std::string joins = command.ParseFromString(row.command) ? joined_by(command) : "";
+  return {std::move(row.id), std::make_shared<const std::string>(std::move(row.command)),
+          row.expires_s, std::move(joins)};
+}
+
 }  // namespace
 
 HostCommands::HostCommands(FleetStore& store, std::int64_t now_s) : store_(store) {
-  for (CommandRow& row : store.open_commands(now_s))
-    open_[row.host].push_back({std::move(row.id),
-                               std::make_shared<const std::string>(std::move(row.command)),
-                               row.expires_s});
+  for (CommandRow& row : store.open_commands(now_s)) open_[row.host].push_back(open_of_row(row));
 }
 
 Reply<CommandRow> HostCommands::send(const HostToCommand& host, const v1::Command& command,
@@ -78,7 +87,8 @@ Reply<CommandRow> HostCommands::send(const HostToCommand& host, const v1::Comman
       if (!sentence.empty()) return refuse(Kind::unavailable, sentence);
       return refuse(Kind::full, "there are as many commands as the store keeps");
     }
-    open.push_back({row.id, std::make_shared<const std::string>(bytes), row.expires_s});
+    open.push_back({row.id, std::make_shared<const std::string>(bytes), row.expires_s,
+                    terms->join ? terms->join->group : ""});
   }
   sent(host.number);
   return row;
@@ -94,6 +104,19 @@ std::vector<CommandRow> HostCommands::of_host(std::uint32_t host, std::int64_t n
   std::vector<CommandRow> rows = store_.commands(host, kMaxOpen);
   for (CommandRow& row : rows) with_end(row, now_s);
   return rows;
+}
+
+std::vector<std::uint32_t> HostCommands::joining(const std::string& group,
+                                                 std::int64_t now_s) const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::uint32_t> hosts;
+  for (const auto& [host, open] : open_) {
+    auto newest = std::find_if(open.rbegin(), open.rend(), [&](const Open& one) {
+      return !one.joins.empty() && one.expires_s > now_s;
+    });
+    if (newest != open.rend() && newest->joins == group) hosts.push_back(host);
+  }
+  return hosts;
 }
 
 bool HostCommands::any_open() const {

@@ -49,7 +49,10 @@ class HostCommands {
     std::string id;
     std::shared_ptr<const std::string> command;  // serialized Command
     std::int64_t expires_s = 0;
+    std::string joins{};  // the group, of a command that moves the host
   };
+  // Hosts whose newest order to join a group is of this one, and is not answered yet.
+  std::vector<std::uint32_t> joining(const std::string& group, std::int64_t now_s) const;
   bool any_open() const;  // of any host: most of the time there is none
   std::vector<Open> open_of(std::uint32_t host, std::int64_t now_s);
   // Of this host, to one of its open commands; anything else is dropped.

@@ -14,7 +14,9 @@ constexpr std::size_t kMaxTold = 65'536;  // bytes of a state or a health that a
 PolicyOnHost policy_of(const std::string& serialized) {
   v1::PolicyState state;
   if (!state.ParseFromString(serialized)) return {};
-  return {state.number(), static_cast<int>(state.state()), state.refused_number()};
+  return {state.number(),         static_cast<int>(state.state()),
+          state.refused_number(), state.digest(),
+          state.group(),          state.policy_group()};
 }
 
 }  // namespace

@@ -33,6 +33,8 @@ struct PolicyOnHost {
   std::uint32_t number = 0;
   int state = 0;  // PolicyState.State
   std::uint32_t refused_number = 0;
+  // Older agents do not say the last two, and none does without a policy: "" then.
+  std::string digest{}, group{}, policy_group{};
 };
 
 struct HostView {

@@ -5,11 +5,13 @@
 
 #include <algorithm>
 
+#include "collector/fleet/crypto.h"
 #include "collector/fleet/enrolment.h"
 #include "collector/fleet/signers.h"
 #include "core/policy/signature.h"
 #include "proto/map/command_proto.h"
 #include "proto/map/policy_proto.h"
+#include "weir/v1/agent.pb.h"
 #include "weir/v1/policy.pb.h"
 
 namespace weir {
@@ -73,12 +75,32 @@ Reply<v1::PolicyEnvelope> check_envelope(const std::string& bytes, const std::st
   return envelope;
 }
 
+Desired desired_of(std::uint32_t number, std::string signed_policy) {
+  Desired desired{number, nullptr, {}};
+  v1::SignedPolicy read;
+  v1::PolicyEnvelope envelope;
+  if (read.ParseFromString(signed_policy) && envelope.ParseFromString(read.envelope()))
+    desired.digest = sha256_of({bytes_of(envelope.policy())});
+  desired.signed_policy = std::make_shared<const std::string>(std::move(signed_policy));
+  return desired;
+}
+
+// What a host does not say does not differ.
+bool is_of(const std::string& said, const std::string& group) {
+  return said.empty() || said == group;
+}
+
 }  // namespace
+
+bool runs_by(const PolicyOnHost& policy, const Desired& desired, const std::string& group) {
+  return policy.number == desired.number && is_of(policy.group, group) &&
+         is_of(policy.policy_group, group) &&
+         (policy.digest.empty() || policy.digest == text_of(desired.digest));
+}
 
 Rollout::Rollout(FleetStore& store, Hosts& hosts) : store_(store), hosts_(hosts) {
   for (PolicyRow& row : store.newest_policies())
-    desired_[row.group] = {row.number,
-                           std::make_shared<const std::string>(std::move(row.signed_policy))};
+    desired_[row.group] = desired_of(row.number, std::move(row.signed_policy));
   for (SignedTrustRow& link : store.trust_links())
     links_.push_back(
         {link.number, std::make_shared<const std::string>(std::move(link.signed_trust))});
@@ -190,8 +212,7 @@ Reply<std::uint32_t> Rollout::publish(const std::string& group, const std::strin
   {
     std::lock_guard lock(mutex_);
     Desired& newest = desired_[group];
-    if (number > newest.number)
-      newest = {number, std::make_shared<const std::string>(std::move(row.signed_policy))};
+    if (number > newest.number) newest = desired_of(number, std::move(row.signed_policy));
   }
   published(group);
   return number;
@@ -220,23 +241,38 @@ Reply<PolicyRow> Rollout::earlier(const std::string& group) const {
                             group));
 }
 
+void Rollout::settle_group(std::uint32_t number, std::int64_t now_s) {
+  std::optional<HostView> host = hosts_.find(number, now_s);
+  if (!host || is_of(host->policy.group, host->row.group)) return;
+  std::optional<CommandRow> newest = store_.newest_command(number, v1::CommandBody::join_group);
+  v1::Command command;
+  if (!newest || !command.ParseFromString(newest->command)) return;
+  auto terms = command_from_bytes(bytes_of(command.body()));
+  if (!terms || !terms->join || terms->join->group != host->policy.group) return;
+  (void)hosts_.set_group(host->row.id, terms->join->group);  // a disk that refuses: the next time
+}
+
 RolloutStatus Rollout::status(const std::string& group, std::int64_t now_s) const {
   RolloutStatus status;
   std::optional<Desired> wanted = desired(group);
   status.desired = wanted ? wanted->number : 0;
   for (HostView& host : hosts_.list(group, std::nullopt, "", kMaxHosts, now_s)) {
     if (host.row.revoked) continue;
-    if (host.policy.number <= status.desired + kMostForgotten)
+    const bool of_group = is_of(host.policy.group, group) && is_of(host.policy.policy_group, group);
+    if (of_group && host.policy.number <= status.desired + kMostForgotten)
       status.highest = std::max(status.highest, host.policy.number);
-    bool answered = host.policy.state == 1 || host.policy.state == 3;  // effective, expired
-    if (wanted && answered && host.policy.number == wanted->number) {
+    // What is refused later does not put it out of force.
+    const bool has_one = host.policy.state != 0 && host.policy.state != v1::PolicyState::built_in;
+    if (wanted && has_one && runs_by(host.policy, *wanted, group)) {
       ++status.effective;
       continue;
     }
-    bool refused = wanted && host.policy.refused_number == wanted->number &&
-                   host.policy.number <= wanted->number;  // else it has gone on since
+    const bool joined = is_of(host.policy.group, group);
+    bool refused = wanted && joined && host.policy.refused_number == wanted->number &&
+                   (host.policy.number <= wanted->number ||  // else it has gone on since
+                    !is_of(host.policy.policy_group, group));
     ++(refused ? status.refused : status.pending);
-    status.online_pending |= wanted && !refused && host.live;
+    status.online_pending |= wanted && joined && !refused && host.live;
     if (status.differing.size() < kMaxDiffering) status.differing.push_back(std::move(host));
   }
   return status;

@@ -26,7 +26,12 @@ inline constexpr std::uint32_t kMostLookedBack = 100;
 struct Desired {
   std::uint32_t number = 0;
   std::shared_ptr<const std::string> signed_policy;  // serialized SignedPolicy, as it was signed
+  Digest digest{};                                   // of its PolicyEnvelope.policy
 };
+
+// Whether a host runs by what its group desires, as far as it says. Numbers are a group's: another
+// group's policy can have the same, and even the same text.
+bool runs_by(const PolicyOnHost& policy, const Desired& desired, const std::string& group);
 
 // One set of policy keys after another: a host takes them one by one.
 struct TrustLink {
@@ -64,6 +69,9 @@ class Rollout {
                               std::int64_t now_s);
   std::vector<TrustLink> trust_after(std::uint32_t number) const;
   std::vector<std::string> groups() const;  // that have a policy
+  // A host's group is its own: it says that it joined the group of the newest command that told it
+  // to join one, so it belongs there. Any other word of it changes nothing.
+  void settle_group(std::uint32_t host, std::int64_t now_s);
   RolloutStatus status(const std::string& group, std::int64_t now_s) const;
 
   // After a policy became desired, outside the lock. Set before threads start.

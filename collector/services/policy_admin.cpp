@@ -9,12 +9,14 @@
 
 #include "collector/api/principal.h"
 #include "collector/rollout/draft_trial.h"
+#include "collector/services/awaited.h"
 #include "collector/services/call.h"
 #include "collector/services/messages.h"
 #include "collector/services/pulse.h"
 #include "collector/services/services.h"
 #include "core/policy/evaluate.h"
 #include "core/policy/surface/surface.h"
+#include "proto/map/command_proto.h"
 #include "proto/map/policy_proto.h"
 #include "weir/v1/admin.grpc.pb.h"
 
@@ -56,7 +58,7 @@ void add_problem(std::string_view line, v1::LintPolicyResponse& response) {
 
 class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
  public:
-  PolicyAdmin(ServiceParts parts, Pulse& pulse) : parts_(std::move(parts)) {
+  PolicyAdmin(ServiceParts parts, Pulse& pulse) : parts_(std::move(parts)), awaited_(pulse) {
     pulse.add([this](bool ending) { answer_waiting(ending); });
   }
 
@@ -117,15 +119,27 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
   grpc::ServerUnaryReactor* AssignPolicy(grpc::CallbackServerContext* context,
                                          const v1::AssignPolicyRequest* request,
                                          v1::AssignPolicyResponse* response) override {
-    return answer(context, *request, [&]() -> Reply<void> {
-      if (!is_group_name(request->group())) return refuse(Refusal::Kind::invalid, kGroupNames);
-      Reply<void> assigned = parts_.hosts.set_group(request->host_id(), request->group());
-      if (!assigned) return assigned;
-      parts_.push_policy(request->group());
-      if (std::optional<HostView> host = parts_.hosts.find(request->host_id(), wall_now_s()))
-        to_proto(*host, *response->mutable_host());
-      return {};
+    Reply<CommandRow> sent =
+        has_unknown_fields(*request)
+            ? refuse(Refusal::Kind::invalid,
+                     "the request has a field that this collector does not know")
+            : assign(*request, principal_of(*context).name);
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    if (!sent) {
+      reactor->Finish(status_of(tl::unexpected(sent.error())));
+      return reactor;
+    }
+    awaited_.finish_when(reactor, [this, id = sent->id, host = sent->host, response] {
+      if (std::optional<HostView> view = parts_.hosts.find(host, wall_now_s()))
+        to_proto(*view, *response->mutable_host());
+      std::optional<CommandRow> row = parts_.commands.find(id, wall_now_s());
+      if (!row || row->result.empty()) return false;
+      v1::CommandInfo info;
+      to_proto(*row, info);
+      *response->mutable_result() = info.result();
+      return true;
     });
+    return reactor;
   }
 
   grpc::ServerUnaryReactor* GetPolicy(grpc::CallbackServerContext* context,
@@ -221,6 +235,26 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
                     request.number() == 0 ? "" : fmt::format(" number {}", request.number())));
   }
 
+  // The host moves, by a command that it verifies: what is said here alone would leave it where it
+  // is, refusing every policy that it gets from then on.
+  Reply<CommandRow> assign(const v1::AssignPolicyRequest& request, const std::string& by) {
+    if (!is_group_name(request.group())) return refuse(Refusal::Kind::invalid, kGroupNames);
+    std::optional<HostView> host = parts_.hosts.find(request.host_id(), wall_now_s());
+    if (!host)
+      return refuse(Refusal::Kind::not_found,
+                    fmt::format("there is no host {}", request.host_id()));
+    if (host->row.revoked) return refuse(Refusal::Kind::conflict, "the host is revoked");
+    if (!request.has_command())
+      return refuse(Refusal::Kind::invalid,
+                    "a host changes its group by a signed command: take the weirctl of this "
+                    "collector's version");
+    auto terms = command_from_bytes(bytes_of(request.command().body()));
+    if (terms && (!terms->join || terms->join->group != request.group()))
+      return refuse(Refusal::Kind::invalid, "the command is for something else than this group");
+    return parts_.commands.send({host->row.number, host->row.id}, request.command(), by,
+                                wall_now_s());
+  }
+
   Reply<void> try_draft(const grpc::CallbackServerContext& context,
                         const v1::ReplayPolicyRequest& request,
                         v1::ReplayPolicyResponse& response) {
@@ -266,6 +300,12 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
     response.set_refused(status.refused);
     response.set_pending(status.pending);
     for (const HostView& host : status.differing) to_proto(host, *response.add_differing());
+    const std::int64_t now_s = wall_now_s();
+    for (std::uint32_t number : parts_.commands.joining(group, now_s))
+      if (std::optional<HostView> host = parts_.hosts.find(number, now_s);
+          host && !host->row.revoked && host->row.group != group &&
+          response.joining_size() < static_cast<int>(kMaxDiffering))
+        to_proto(*host, *response.add_joining());
     return status.online_pending;
   }
 
@@ -286,6 +326,7 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
   std::mutex mutex_;
   std::list<Waiting> waiting_;
   bool ended_ = false;
+  Awaited awaited_;
 };
 
 }  // namespace

@@ -177,6 +177,7 @@ class FleetStore {
                    const RequestRow* decided = nullptr);
   std::optional<CommandRow> command(std::string_view id);
   std::vector<CommandRow> commands(std::uint32_t host, std::uint32_t limit);  // newest first
+  std::optional<CommandRow> newest_command(std::uint32_t host, std::uint32_t verb);
   std::vector<CommandRow> open_commands(std::int64_t now_s);  // neither answered nor expired
   // The first result stays.
   bool set_command_result(std::string_view id, std::string_view result, std::int64_t now_s);

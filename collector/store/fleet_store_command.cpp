@@ -67,6 +67,15 @@ std::vector<CommandRow> FleetStore::commands(std::uint32_t host, std::uint32_t l
   return commands;
 }
 
+std::optional<CommandRow> FleetStore::newest_command(std::uint32_t host, std::uint32_t verb) {
+  std::lock_guard lock(mutex_);
+  Statement select(db_,
+                   "SELECT id, host, verb, command, asked_by, asked_s, expires_s, result "
+                   "FROM commands WHERE host = ?1 AND verb = ?2 ORDER BY row DESC LIMIT 1");
+  if (!select.bind(host, verb).next()) return std::nullopt;
+  return command_of(select);
+}
+
 std::vector<CommandRow> FleetStore::open_commands(std::int64_t now_s) {
   std::lock_guard lock(mutex_);
   Statement select(db_,

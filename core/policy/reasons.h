@@ -143,6 +143,10 @@ inline constexpr ReasonText kReasonTexts[] = {
      "它要求本版本无法执行的内容：{0}；仍使用之前的策略。"},
     {"policy_failed", 1, "This host could not take it: {0}; the policy before stays.",
      "本机未能采用：{0}；仍使用之前的策略。"},
+    {"policy_below_least", 1,
+     "Its number is below {0}, the least that this host takes of its group; the policy before "
+     "stays.",
+     "其编号低于 {0}，即本机对所属主机组接受的最低编号；仍使用之前的策略。"},
     // the uplink
     {"certificate_not_renewed", 1, "The certificate of this host was not renewed: {0}.",
      "本机证书未能续期：{0}。"},
@@ -176,6 +180,8 @@ inline constexpr ReasonText kReasonTexts[] = {
      "本机生效的例外已达上限；请在其中之一结束后再试。"},
     {"command_no_lease", 0, "Nothing of that id is in force on this host.",
      "本机没有该编号的生效措施。"},
+    {"command_superseded", 0, "A later decision has put this host into a group already.",
+     "此后的另一项决定已为本机指定主机组。"},
     {"command_failed", 1, "This host could not: {0}.", "本机未能执行：{0}。"},
     {"command_done_before", 0, "It was taken before, and is not done a second time.",
      "该命令此前已被接受，不会重复执行。"},

@@ -37,6 +37,7 @@ constexpr VerbRow kVerbs[] = {
     {Body::renew_certificate, {0, 0, 0}},
     {Body::forget_person, {Body::kPersonFieldNumber, 0, 0}},
     {Body::deny_request, {Body::kExceptionFieldNumber, 0, 0}},
+    {Body::join_group, {Body::kJoinFieldNumber, 0, 0}},
 };
 constexpr int kOfEvery[] = {Body::kVerbFieldNumber,           Body::kHostIdFieldNumber,
                             Body::kNotBeforeWallSFieldNumber, Body::kExpiresWallSFieldNumber,
@@ -148,7 +149,24 @@ std::string take_exception(const v1::Exception& in, ExceptionTerms& out) {
   return take_destination(in.destination(), out.what);
 }
 
-// Of the verbs that have an exception or a lease: their own fields. "" or what is wrong.
+constexpr std::size_t kMaxGroupName = 63;  // as the collector has it
+
+std::string take_join(const Body& body, JoinTerms& out) {
+  out.group = body.join().group();
+  out.least_number = body.join().least_number();
+  out.decided_wall_ms = body.join().decided_wall_ms();
+  const bool named = std::ranges::all_of(out.group, [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-' || c == '_' || c == '.';
+  });
+  if (out.group.empty() || out.group.size() > kMaxGroupName || !named)
+    return "its group has no name of one";
+  if (out.decided_wall_ms / 1'000 < body.not_before_wall_s() ||
+      out.decided_wall_ms / 1'000 > body.expires_wall_s())
+    return "it was decided at another time than it is valid";
+  return "";
+}
+
+// Of the verbs that have fields of their own. "" or what is wrong.
 std::string take_own(const Body& body, CommandTerms& out) {
   if (body.verb() == Body::undo) {
     out.lease.emplace();
@@ -156,6 +174,7 @@ std::string take_own(const Body& body, CommandTerms& out) {
                ? ""
                : "the id of its lease is not 32 hexadecimal digits";
   }
+  if (body.verb() == Body::join_group) return take_join(body, out.join.emplace());
   if (body.verb() != Body::except && body.verb() != Body::deny_request) return "";
   ExceptionTerms& terms = out.exception.emplace();
   terms.request_id = body.exception().request_id();
@@ -203,15 +222,16 @@ tl::expected<CommandTerms, CommandFault> command_from_bytes(Bytes bytes) {
 }
 
 std::string_view verb_name(std::uint32_t verb) {
-  constexpr std::array<std::string_view, 9> kNames{"",
-                                                   "block_destination",
-                                                   "isolate",
-                                                   "undo",
-                                                   "except",
-                                                   "send_health",
-                                                   "renew_certificate",
-                                                   "forget_person",
-                                                   "deny_request"};
+  constexpr std::array<std::string_view, 10> kNames{"",
+                                                    "block_destination",
+                                                    "isolate",
+                                                    "undo",
+                                                    "except",
+                                                    "send_health",
+                                                    "renew_certificate",
+                                                    "forget_person",
+                                                    "deny_request",
+                                                    "join_group"};
   return verb < kNames.size() ? kNames[verb] : "";
 }
 

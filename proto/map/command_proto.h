@@ -24,6 +24,12 @@ struct ExceptionTerms {  // number and boot time are the guard's to give
   std::int64_t until_wall_s = 0;  // 0: none is said
 };
 
+struct JoinTerms {
+  std::string group;
+  std::uint32_t least_number = 0;
+  std::int64_t decided_wall_ms = 0;
+};
+
 struct CommandTerms {
   CommandIdBytes id{};
   std::uint32_t verb = 0;  // CommandBody.Verb, never 0
@@ -33,6 +39,7 @@ struct CommandTerms {
   std::string asked;                        // its reason, as one line that prints
   std::optional<ExceptionTerms> exception;  // of except; of deny_request its request_id alone
   std::optional<CommandIdBytes> lease;      // of undo
+  std::optional<JoinTerms> join;            // of join_group
 };
 
 struct CommandFault {

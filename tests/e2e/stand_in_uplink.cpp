@@ -1,8 +1,9 @@
 // Takes the uplink's place in tests: offers what it finds in its folder, writes down what it is
 // told. The files `offer`, `command` and `trust` are an OfferPolicy, OfferCommand, OfferTrust and
 // then what is signed; `states` gets a line for each PolicyState (state, number, reason, refused
-// number, and "keys", number, reason where they are not the first), and for each outcome of a
-// command. The file `nonsense` is sent as it is.
+// number, "keys", number, reason where they are not the first, and "group", whose policies are
+// taken, "has", whose is in force, where that is another), and for each outcome of a command. The
+// file `nonsense` is sent as it is.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -68,6 +69,8 @@ std::string line_of(const wire::ToUplink& message) {
   if (state.trust_number != 1 || state.trust_reason != 0)
     line += " keys " + std::to_string(state.trust_number) + " " +
             std::string(wire::code_of(wire::TrustRefusal{state.trust_reason}));
+  const std::string group = state.group.data(), has = state.policy_group.data();
+  if (!has.empty() && group != has) line += " group " + group + " has " + has;
   return line + "\n";
 }
 

@@ -104,7 +104,7 @@ Refusal terms(std::uint32_t number, const std::string& target, std::int64_t from
   std::vector<std::uint64_t> words = answer(number, target, from, to);
   auto compiled = read_compiled(bytes_of_answer(words));
   EXPECT_TRUE(compiled) << compiled.error().sentence;
-  return check_terms(*compiled, {"support", 1, {}}, 5, kNow);
+  return check_terms(*compiled, {"support", 1, {}}, {"support", 5}, kNow);
 }
 
 TEST(offers, number_group_and_times_must_be_right) {

@@ -63,12 +63,12 @@ class ServicesTest : public DoorTest {
     return Service::NewStub(channel);
   }
 
-  v1::SignedPolicy policy(std::uint32_t number) {
+  v1::SignedPolicy policy(std::uint32_t number, const std::string& group = "desks") {
     v1::PolicyEnvelope envelope;
     envelope.set_policy(policy_bytes(*default_policy()));
     envelope.set_number(number);
     envelope.set_expires_wall_s(now_s() + 3'600);
-    envelope.set_target("desks");
+    envelope.set_target(group);
     v1::SignedPolicy policy;
     policy.set_envelope(envelope.SerializeAsString());
     v1::PolicySignature& signature = *policy.add_signatures();

@@ -162,26 +162,174 @@ TEST_F(ServicesTest, a_status_waits_until_the_hosts_have_answered) {
   EXPECT_EQ(got.published_by(), "admin");
 }
 
-TEST_F(ServicesTest, an_assigned_host_gets_its_new_groups_policy) {
-  Agent agent = enrol();
-  Client client = knock(identity_of(agent));
-  ASSERT_TRUE(client.greet());
-  ASSERT_TRUE(hosts->set_group(agent.issued.host_id, "labs"));
-  auto admin = stub<v1::PolicyAdminService>();
-  v1::PublishPolicyRequest publish;
-  publish.set_group("desks");
-  *publish.mutable_policy() = policy(3);
-  v1::PublishPolicyResponse published;
-  ASSERT_TRUE(call(&v1::PolicyAdminService::Stub::PublishPolicy, *admin, publish, published).ok());
-  EXPECT_EQ(published.hosts(), 0u);
-  v1::AssignPolicyRequest assign;
-  assign.set_host_id(agent.issued.host_id);
-  assign.set_group("desks");
+// The host's part is played here; tests/e2e/fleet has a real one.
+class Assignment : public ServicesTest {
+ protected:
+  void SetUp() override {
+    ServicesTest::SetUp();
+    agent.emplace(enrol());
+    host_id = agent->issued.host_id;
+    client =
+        std::make_unique<Client>(door->port(), authority.certificate().pem(), identity_of(*agent));
+    admin = stub<v1::PolicyAdminService>();
+    ASSERT_TRUE(fleet_publish("desks", 3));
+    ASSERT_TRUE(fleet_publish("labs", 3));
+    ASSERT_TRUE(client->hello() && next().has_welcome() && next().has_policy());
+    tell("desks", "desks");
+  }
+  void TearDown() override {
+    client.reset();
+    admin.reset();
+    ServicesTest::TearDown();
+  }
+  bool fleet_publish(const std::string& group, std::uint32_t number) {
+    v1::PublishPolicyRequest publish;
+    publish.set_group(group);
+    *publish.mutable_policy() = policy(number, group);
+    v1::PublishPolicyResponse published;
+    return call(&v1::PolicyAdminService::Stub::PublishPolicy, *admin, publish, published).ok();
+  }
+  v1::ConnectResponse next() {
+    v1::ConnectResponse response;
+    EXPECT_TRUE(client->read(response));
+    return response;
+  }
+  // Policy 3 of `policy_group` is in force; `group` "": an agent of before.
+  void tell(const std::string& group, const std::string& policy_group) {
+    v1::ConnectRequest request;
+    v1::PolicyState& state = *request.mutable_policy_state();
+    v1::PolicyEnvelope envelope;
+    EXPECT_TRUE(envelope.ParseFromString(policy(3, policy_group).envelope()));
+    const Digest digest = sha256_of({bytes_of(envelope.policy())});
+    state.set_number(3);
+    state.set_digest(digest.data(), digest.size());
+    state.set_state(v1::PolicyState::effective);
+    state.set_group(group);
+    if (!group.empty()) state.set_policy_group(policy_group);
+    EXPECT_TRUE(client->send(request));
+  }
+  void answer(const std::string& id, v1::CommandResult::Outcome outcome, const char* why = "") {
+    v1::ConnectRequest request;
+    request.mutable_command_result()->set_id(id);
+    request.mutable_command_result()->set_outcome(outcome);
+    if (*why != 0) request.mutable_command_result()->add_why()->set_code(why);
+    EXPECT_TRUE(client->send(request));
+  }
+  v1::AssignPolicyRequest request_of(const std::string& group) {
+    v1::AssignPolicyRequest assign;
+    assign.set_host_id(host_id);
+    assign.set_group(group);
+    v1::CommandBody body;
+    body.set_verb(v1::CommandBody::join_group);
+    body.set_host_id(host_id);
+    body.set_expires_wall_s(now_s() + 60);
+    body.set_id(std::string(31, 'a') + std::to_string(++ids));
+    body.mutable_join()->set_group(group);
+    body.mutable_join()->set_decided_wall_ms(now_s() * 1'000 + ids);
+    sign(body, *assign.mutable_command());
+    return assign;
+  }
+  void sign(const v1::CommandBody& body, v1::Command& command) {
+    command.set_id(body.id());
+    command.set_body(body.SerializeAsString());
+    command.clear_signatures();
+    v1::PolicySignature& signature = *command.add_signatures();
+    signature.set_key_id(key_id);
+    signature.set_signature(
+        sign_ed25519(keys.secret_key, "weir command v1", bytes_of(command.body())));
+  }
+  grpc::Status assign(const v1::AssignPolicyRequest& request, v1::AssignPolicyResponse& answer) {
+    return call(&v1::PolicyAdminService::Stub::AssignPolicy, *admin, request, answer);
+  }
+  std::string group() { return hosts->find(host_id, now_s())->row.group; }
+  std::string counts(const std::string& of) {
+    RolloutStatus status = rollout->status(of, now_s());
+    return fmt::format("{} {} {}", status.effective, status.refused, status.pending);
+  }
+
+  std::optional<Agent> agent;
+  std::string host_id;
+  std::unique_ptr<Client> client;
+  std::unique_ptr<v1::PolicyAdminService::Stub> admin;
+  int ids = 0;
+};
+
+TEST_F(Assignment, an_assigned_host_gets_its_new_groups_policy) {
+  ASSERT_TRUE(soon([&] { return counts("desks") == "1 0 0"; }));
+  const v1::AssignPolicyRequest request = request_of("labs");
   v1::AssignPolicyResponse assigned;
-  ASSERT_TRUE(call(&v1::PolicyAdminService::Stub::AssignPolicy, *admin, assign, assigned).ok());
-  v1::ConnectResponse response;
-  ASSERT_TRUE(client.read(response));
-  EXPECT_TRUE(response.has_policy());
+  std::thread host([&] {
+    EXPECT_EQ(next().command().id(), request.command().id());
+    EXPECT_EQ(group(), "desks") << "until it says otherwise";
+    tell("labs", "desks");
+    answer(request.command().id(), v1::CommandResult::done);
+    EXPECT_TRUE(next().has_policy()) << "of the same number, and the same text";
+  });
+  ASSERT_TRUE(assign(request, assigned).ok());
+  host.join();
+  EXPECT_EQ(assigned.result().outcome(), v1::CommandResult::done);
+  EXPECT_EQ(assigned.host().group(), "labs");
+  EXPECT_EQ(counts("desks"), "0 0 0");
+  EXPECT_EQ(counts("labs"), "0 0 1") << "the number says nothing of another group's policy";
+  EXPECT_EQ(rollout->status("labs", now_s()).highest, 0u);
+  tell("labs", "labs");
+  EXPECT_TRUE(soon([&] { return counts("labs") == "1 0 0"; }));
+  EXPECT_EQ(Hosts(*fleet).find(host_id, now_s())->row.group, "labs") << "it outlives a restart";
+}
+
+TEST_F(Assignment, a_host_of_before_refuses_it_and_stays_where_it_is) {
+  const v1::AssignPolicyRequest request = request_of("labs");
+  v1::AssignPolicyResponse assigned;
+  tell("", "desks");
+  std::thread host([&] {
+    EXPECT_TRUE(next().has_command());
+    answer(request.command().id(), v1::CommandResult::refused, "command_unknown_part");
+  });
+  ASSERT_TRUE(assign(request, assigned).ok());
+  host.join();
+  EXPECT_EQ(assigned.result().outcome(), v1::CommandResult::refused);
+  EXPECT_EQ(assigned.host().group(), "desks");
+  EXPECT_EQ(counts("desks"), "1 0 0");
+  EXPECT_EQ(counts("labs"), "0 0 0");
+}
+
+TEST_F(Assignment, what_is_not_signed_for_this_host_and_group_is_refused_here) {
+  v1::AssignPolicyResponse assigned;
+  auto refused = [&](const v1::AssignPolicyRequest& request, StatusCode code) {
+    grpc::Status status = assign(request, assigned);
+    EXPECT_EQ(status.error_code(), code) << status.error_message();
+  };
+  v1::AssignPolicyRequest request = request_of("labs");
+  request.clear_command();
+  refused(request, StatusCode::INVALID_ARGUMENT);
+  request = request_of("labs");
+  request.set_group("sales");
+  refused(request, StatusCode::INVALID_ARGUMENT);
+  request = request_of("labs");
+  request.mutable_command()->mutable_signatures(0)->mutable_signature()->at(3) ^= 1;
+  refused(request, StatusCode::PERMISSION_DENIED);
+  request = request_of("labs");
+  request.set_host_id("another");
+  refused(request, StatusCode::NOT_FOUND);
+  v1::CommandBody body;
+  ASSERT_TRUE(body.ParseFromString(request.command().body()));
+  request.set_host_id(host_id);
+  body.set_host_id("another");
+  sign(body, *request.mutable_command());
+  refused(request, StatusCode::INVALID_ARGUMENT);
+  body.set_host_id(host_id);
+  body.set_verb(v1::CommandBody::send_health);
+  body.clear_join();
+  sign(body, *request.mutable_command());
+  refused(request, StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(group(), "desks");
+}
+
+TEST_F(Assignment, a_host_that_says_it_joined_what_nobody_ordered_is_not_believed) {
+  tell("labs", "labs");
+  EXPECT_TRUE(soon([&] { return counts("desks") == "0 0 1"; }));
+  EXPECT_EQ(group(), "desks");
+  EXPECT_EQ(counts("labs"), "0 0 0");
 }
 
 TEST_F(ServicesTest, reports_are_listed_shown_and_watched_as_they_come) {

@@ -172,6 +172,36 @@ TEST(command_proto, what_every_command_has_is_missed) {
   EXPECT_FALSE(read(good(), std::string(kMaxCommandBytes, '\0')));
 }
 
+TEST(command_proto, a_join_has_a_group_and_the_time_of_its_decision) {
+  Body body = good();
+  body.set_verb(Body::join_group);
+  body.mutable_join()->set_group("labs");
+  body.mutable_join()->set_least_number(3);
+  body.mutable_join()->set_decided_wall_ms(150'999);
+  auto terms = read(body);
+  ASSERT_TRUE(terms) << terms.error().words;
+  ASSERT_TRUE(terms->join);
+  EXPECT_EQ(terms->join->group, "labs");
+  EXPECT_EQ(terms->join->least_number, 3u);
+  EXPECT_EQ(terms->join->decided_wall_ms, 150'999);
+  for (const std::string& group : {std::string(), std::string("Labs"), std::string("two words"),
+                                   std::string("line\n"), std::string(64, 'g')}) {
+    body.mutable_join()->set_group(group);
+    EXPECT_EQ(read(body).error().kind, Kind::damaged) << group;
+  }
+  body.mutable_join()->set_group(std::string(63, 'g'));
+  EXPECT_TRUE(read(body));
+  for (std::int64_t decided : {0L, 99'999L, 201'000L}) {
+    body.mutable_join()->set_decided_wall_ms(decided);
+    EXPECT_EQ(read(body).error().kind, Kind::damaged) << decided;
+  }
+  body.clear_join();
+  EXPECT_EQ(read(body).error().kind, Kind::damaged);
+  body = good();
+  body.mutable_join()->set_group("labs");
+  EXPECT_EQ(read(body).error().words, "send_health has no join");
+}
+
 TEST(command_proto, every_verb_has_a_name_and_no_other_number_has) {
   for (int n = 1; n <= v1::CommandBody::Verb_MAX; ++n)
     EXPECT_EQ(verb_name(static_cast<std::uint32_t>(n)),
