@@ -98,6 +98,7 @@ void put_exception(const ExceptionTerms& terms, ExceptionReading& out) {
   out.until_wall_s = terms.until_wall_s;
   put_text(out.request, terms.request_id);
   put_text(out.domain, terms.what.domain);
+  out.proven = !terms.what.domain.empty() && terms.name_proven ? 1 : 0;
   if (terms.what.domain.empty() && !terms.what.sets_aside.empty()) {
     out.address = terms.what.prefix.address.bytes;
     out.length = terms.what.prefix.length;

@@ -124,9 +124,10 @@ std::optional<CommandEnded> Commands::read(int status, const PolicyTrust& trust,
     if (change.why != CommandRefusal::none) return refuse_aloud(std::move(change), now_ns);
     now_.exceptions = std::move(change.exceptions);
     now_.trust = std::move(change.trust);
+    now_.why = change.note;
   }
   now_.outcome = built ? CommandOutcome::done : CommandOutcome::refused;
-  now_.why = built ? CommandRefusal::none : CommandRefusal::not_built;
+  if (!built) now_.why = CommandRefusal::not_built;
   if (!built) now_.words = name_of_verb(now_.verb);
   if (!done_.add(
           {now_.id, read->expires_wall_s, now_.verb, static_cast<std::uint32_t>(now_.outcome),

@@ -44,9 +44,10 @@ struct CommandCounters {
 // What a verb that is the guard's would come to: one of the two, or why it is not done.
 struct CommandNext {
   wire::CommandRefusal why = wire::CommandRefusal::none;
-  std::string words;
-  std::optional<ExceptionTable> exceptions;
-  std::optional<PolicyTrust> trust;
+  std::string words{};
+  std::optional<ExceptionTable> exceptions{};
+  std::optional<PolicyTrust> trust{};
+  wire::CommandRefusal note = wire::CommandRefusal::none;  // what is told of one that is done
 };
 
 class Commands {

@@ -67,7 +67,11 @@ NextTable except(const ExceptionTable& now, const CommandReading& command, const
     return refused(CommandRefusal::failed, "its policy only observes: nothing is to be set aside");
   if (std::string_view rule = unknown_rule(what, policy); !rule.empty())
     return refused(CommandRefusal::unknown_rule, std::string(rule));
+  const bool by_name = what.domain.front() != '\0';
+  if (by_name && policy.header->proves_names == 0)
+    return refused(CommandRefusal::unprovable, what.domain.data());
   NextTable next{CommandRefusal::none, "", now};
+  if (by_name && what.proven == 0) next.note = CommandRefusal::name_unproven;
   ExceptionTable& table = *next.table;
   // One for the same person and place takes the place of the one before.
   for (const HeldLease& lease : now.in_force())

@@ -78,6 +78,7 @@ struct NextTable {
   wire::CommandRefusal why = wire::CommandRefusal::none;
   std::string words;
   std::optional<ExceptionTable> table;
+  wire::CommandRefusal note = wire::CommandRefusal::none;  // what is told of one that is done
 };
 NextTable next_exceptions(const ExceptionTable& now, const CommandReading& command,
                           const FlatPolicy& policy, const Now& at,

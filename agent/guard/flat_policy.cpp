@@ -16,13 +16,13 @@ constexpr std::uint64_t kMaxVerdictWaitNs = 60'000'000'000ull;  // a server give
 
 const char* damage_of(const FlatHeader& h) {
   std::uint64_t rows = h.limits >= 64 ? ~0ull : (1ull << h.limits) - 1;
-  if (h.keep > 1 || h.enforce > 1) return "a flag is neither 0 nor 1";
+  if (h.keep > 1 || h.enforce > 1 || h.proves_names > 1) return "a flag is neither 0 nor 1";
   if ((h.state.unclassified & ~rows) != 0 || (h.state.acknowledgements & ~rows) != 0 ||
       (h.state.answers & ~rows) != 0 || (h.no_hold_rows & ~rows) != 0)
     return "a row is named that the table does not have";
   if (h.state.first_flight > kMaxFirstFlight) return "first_flight is above 1 MiB";
   if (h.state.verdict_wait_ns > kMaxVerdictWaitNs) return "the wait for a verdict is above 60 s";
-  if (h.rules > kFlatRules || h.pad != 0) return "more rules are named than there is room for";
+  if (h.rules > kFlatRules) return "more rules are named than there is room for";
   if (h.interfaces > kFlatInterfaces) return "more interfaces are named than there is room for";
   for (std::uint32_t n = 0; n < h.interfaces; ++n)
     if (h.interface[n].front() == '\0' || h.interface[n].back() != '\0')

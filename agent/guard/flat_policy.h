@@ -41,7 +41,8 @@ struct FlatHeader {
   weir_state state{};
   weir_limit table[WEIR_LIMITS]{};
   FlatInterface interface[kFlatInterfaces] {};
-  std::uint32_t rules = 0, pad = 0;  // in use, of
+  std::uint32_t rules = 0;           // in use, of `rule`
+  std::uint32_t proves_names = 0;    // 1: a resolver of the policy can prove one
   std::uint64_t rule[kFlatRules]{};  // the policy's rules, by flat_rule() of their ids
 };
 

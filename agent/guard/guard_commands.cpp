@@ -20,6 +20,14 @@ std::string sentence_of(std::string_view code, const std::string& words) {
   return explain(reason, Language::english);
 }
 
+std::string said_of(const CommandEnded& ended) {
+  std::string text;
+  if (ended.outcome == wire::CommandOutcome::done)
+    text = ended.again ? "was done before" : "is done";
+  if (ended.why == wire::CommandRefusal::none) return text;
+  return text + (text.empty() ? "" : ". ") + sentence_of(wire::code_of(ended.why), ended.words);
+}
+
 constexpr std::uint32_t kEffective = 1, kUnavailable = 2;  // Control.State of report.proto
 constexpr std::uint32_t kTierBpf = 1;
 
@@ -45,12 +53,12 @@ void Guard::take_command(int status, std::uint64_t now) {
 CommandNext Guard::next_of(const CommandReading& command, wire::CommandRefusal refused,
                            std::uint64_t now) const {
   if (command.verb == kJoinVerb) {
-    if (refused != wire::CommandRefusal::none) return {refused, "", std::nullopt, std::nullopt};
+    if (refused != wire::CommandRefusal::none) return {.why = refused};
     NextGroup next = next_group(offers_->trust(), command, group_policy(), wall_s());
-    return {next.why, "", std::nullopt, std::move(next.trust)};
+    return {.why = next.why, .trust = std::move(next.trust)};
   }
   NextTable next = next_exceptions(*exceptions_, command, policy_.flat, {wall_s(), now}, refused);
-  return {next.why, std::move(next.words), std::move(next.table), std::nullopt};
+  return {next.why, std::move(next.words), std::move(next.table), std::nullopt, next.note};
 }
 
 // It stands in STATE/trust. What was refused before was of the group before.
@@ -95,10 +103,7 @@ void Guard::carry_out(const CommandEnded& ended) {
   put_text(message.words, ended.words);
   uplink_.tell(message);
   fmt::print(stderr, "weir-guard: command {} ({}): {}\n", text_of_command_id(ended.id),
-             ended.verb != 0 ? name_of_verb(ended.verb) : "not read",
-             ended.why == wire::CommandRefusal::none
-                 ? std::string(ended.again ? "was done before" : "is done")
-                 : sentence_of(wire::code_of(ended.why), ended.words));
+             ended.verb != 0 ? name_of_verb(ended.verb) : "not read", said_of(ended));
   record(ended);
 }
 

@@ -50,7 +50,7 @@ SignatureCount count_signatures(std::string_view purpose, Bytes bytes,
 
 bool is_sound(const ExceptionReading& e) {
   constexpr std::array<std::uint8_t, 12> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-  if (e.rules < 1 || e.rules > e.rule.size() || e.bytes == 0 || e.pad != 0) return false;
+  if (e.rules < 1 || e.rules > e.rule.size() || e.bytes == 0 || e.proven > 1) return false;
   for (std::uint32_t n = 0; n < e.rules; ++n)
     if (e.rule[n].front() == '\0' || e.rule[n].back() != '\0') return false;
   if (e.request.back() != '\0' || e.domain.back() != '\0' || e.until_wall_s < 0) return false;

@@ -49,7 +49,8 @@ struct ExceptionReading {
   std::uint64_t bytes = 0;
   std::int64_t until_wall_s = 0;                          // 0: lease_s alone says
   std::array<std::uint8_t, 16> address{};                 // where `domain` is ""
-  std::uint32_t length = 0, pad = 0;                      // bits of it
+  std::uint32_t length = 0;                               // bits of it
+  std::uint32_t proven = 0;                               // 1: the name was, when it was reported
   std::array<char, 40> request{};                         // the id that the person was given
   std::array<char, 256> domain{};                         // that name, and what is below it
   std::array<std::array<char, 72>, kMaxSetAside> rule{};  // ids

@@ -130,7 +130,9 @@ std::string_view code_of(CommandRefusal refusal) {
                                                                   "command_unknown_rule",
                                                                   "command_exceptions_full",
                                                                   "command_no_lease",
-                                                                  "command_superseded"};
+                                                                  "command_superseded",
+                                                                  "command_unprovable",
+                                                                  "command_name_unproven"};
   return kCodes[static_cast<std::size_t>(refusal)];
 }
 

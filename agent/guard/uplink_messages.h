@@ -97,7 +97,7 @@ inline constexpr std::size_t kRefusals = 13;
 // The reason's code as core/policy/reasons.h has it: "policy_unknown_key" …; "" for none.
 std::string_view code_of(Refusal refusal);
 
-// Why a command was not carried out.
+// Why a command was not carried out, or what has to be known of one that was.
 enum class CommandRefusal : std::uint32_t {
   none,
   unknown_key,
@@ -118,8 +118,12 @@ enum class CommandRefusal : std::uint32_t {
   exceptions_full,
   no_lease,    // nothing of that id is in force
   superseded,  // a later decision put this host into a group
+  unprovable,  // an exception of a name, and no resolver of the policy in force can prove one
+  // Said of what was done: the exception holds only where its name is proven, which it was not
+  // where it was reported.
+  name_unproven,
 };
-inline constexpr std::size_t kCommandRefusals = 19;
+inline constexpr std::size_t kCommandRefusals = 21;
 std::string_view code_of(CommandRefusal refusal);  // "command_unknown_key" …
 
 // Why a set of keys was not taken. Those before stay.

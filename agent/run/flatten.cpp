@@ -134,6 +134,7 @@ std::vector<std::uint8_t> flatten(const Policy& policy, const std::vector<IpAddr
   std::vector<FlatPrefix> prefixes;
   name_interfaces(policy, header);
   const Resolvers known(policy, resolvers);
+  header.proves_names = known.any_proves() ? 1 : 0;
   for (const KnownResolver& resolver : known.all()) prefixes.push_back(prefix_of(policy, resolver));
   return write_flat_policy(header, prefixes);
 }

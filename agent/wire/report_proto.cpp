@@ -63,6 +63,7 @@ void put(const Destination& destination, v1::Destination* out) {
   out->set_category(shown(destination.category));
   out->set_channel(shown(destination.channel));
   out->set_trust(wire_of(map::kTrusts, destination.trust));
+  if (destination.name_proven) out->set_name_proven(true);
 }
 
 void put(const Actor& actor, v1::Actor* out) {

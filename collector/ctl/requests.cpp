@@ -140,6 +140,16 @@ std::string sentence_of(const v1::RequestInfo& info, const Body& body) {
       body.host_id()));
 }
 
+// An exception for a name counts only where a resolver of the host's policy has proven it.
+void warn_of_unproven(const v1::ExceptionRequest& asked) {
+  const v1::Destination& to = asked.destination();
+  if (to.name().empty() || to.name_proven()) return;
+  fmt::print(stderr,
+             "weirctl: nothing had proven the name {} on that host when it was reported. An "
+             "exception for a name counts only where it is proven: this one may change nothing\n",
+             shown(to.name()));
+}
+
 // What was decided, and what the host said to it. `made`: what was signed, which the collector's
 // answer need not repeat.
 int tell(const v1::RequestInfo& info, const Body& made, const Decided& decision) {
@@ -152,6 +162,8 @@ int tell(const v1::RequestInfo& info, const Body& made, const Decided& decision)
   }
   fmt::print(stderr, "{}: {}\n", made.verb() == Body::except ? "approved" : "denied",
              sentence_of(info, made));
+  if (info.has_result() && info.result().why_size() > 0)
+    fmt::print(stderr, "host {} says: {}\n", shown(info.host().name()), reasons_of(info.result()));
   if (!info.has_result())
     fmt::print(stderr,
                "host {} has not answered within 10 s: it gets this when it comes back. `weirctl "
@@ -173,6 +185,7 @@ int decide(CtlSession& session, const Decided& decision, bool approve) {
   request.set_approve(approve);
   request.set_note(decision.note);
   request.set_beyond_asked(decision.bytes || decision.for_s);
+  if (approve) warn_of_unproven(info.request());
   const Body body = approve ? approval(info, decision, terms, now_s) : denial(info, terms, now_s);
   if (!agreed(fmt::format("{} {}?", approve ? "Sign an approval:" : "Sign a denial of",
                           sentence_of(info, body)),

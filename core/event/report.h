@@ -45,6 +45,7 @@ struct Destination {
   std::string category;  // cloud_storage, messaging … without the _cn part
   std::string channel;   // dns, tls, http, quic, tcp, udp
   Trust trust = Trust::unspecified;
+  bool name_proven = false;  // reports: as an approval by `name` needs it
 };
 
 // Who: on a live host a process tree and a person, in a capture the client's address.

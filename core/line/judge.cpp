@@ -112,6 +112,7 @@ void Line::State::judge_flow(JudgedFlow& flow, const Flow& told_flow, std::uint6
   one.finding.confidence = 100;
   one.finding.because = verdict.decision.because;
   one.destination = flow.place.destination;
+  one.destination.name_proven = flow.place.name_proven;
   one.actor = flow.actor;
   one.decision = verdict.decision;
   one.flow = serial;
@@ -225,6 +226,7 @@ void Line::State::judge_signal(const Signal& signal, const Observation& seen) {
   one.finding = signal.finding;
   if (verdict.severity != Severity::unspecified) one.finding.severity = verdict.severity;
   one.destination = place.destination;
+  one.destination.name_proven = place.name_proven;
   one.actor = facts.actor;
   one.decision = std::move(verdict.decision);
   one.window_ns = window_of(*policy, one.decision.rule);
@@ -313,6 +315,7 @@ void Line::State::tell_spent(const JudgedFlow& flow, std::uint64_t serial, std::
     one.finding.because = {
         {"limit_total_spent", {limit.rule, bytes, where, std::to_string(spent)}}};
   one.destination = flow.place.destination;
+  one.destination.name_proven = flow.place.name_proven;
   one.actor = flow.actor;
   one.decision.action = Action::limit;
   one.decision.rule = limit.rule;

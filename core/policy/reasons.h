@@ -182,6 +182,15 @@ inline constexpr ReasonText kReasonTexts[] = {
      "本机没有该编号的生效措施。"},
     {"command_superseded", 0, "A later decision has put this host into a group already.",
      "此后的另一项决定已为本机指定主机组。"},
+    {"command_unprovable", 1,
+     "An exception for the name {0} would never hold: no resolver of the policy in force can prove "
+     "a name. Give the policy one, with the network that it is reached over (`resolvers`, `via`).",
+     "针对域名 {0} "
+     "的例外不会生效：现行策略中没有可证实域名的解析器。请在策略中加入解析器及其所在网络"
+     "（`resolvers`、`via`）。"},
+    {"command_name_unproven", 0,
+     "It holds only where its name is proven, and where this was reported nothing had proven it.",
+     "该例外仅在域名得到证实之处生效；而在上报此事时，该域名未得到证实。"},
     {"command_failed", 1, "This host could not: {0}.", "本机未能执行：{0}。"},
     {"command_done_before", 0, "It was taken before, and is not done a second time.",
      "该命令此前已被接受，不会重复执行。"},

@@ -146,6 +146,7 @@ std::string take_exception(const v1::Exception& in, ExceptionTerms& out) {
   out.what.bytes = in.bytes();
   out.until_wall_s = in.has_until() ? in.until().seconds() : 0;
   if (in.has_until() && out.until_wall_s <= 0) return "its end is no time";
+  out.name_proven = in.destination().name_proven();
   return take_destination(in.destination(), out.what);
 }
 

@@ -22,6 +22,7 @@ struct ExceptionTerms {  // number and boot time are the guard's to give
   Exception what;
   std::string request_id;         // "" where nobody asked for it
   std::int64_t until_wall_s = 0;  // 0: none is said
+  bool name_proven = false;       // of its destination, where that was reported
 };
 
 struct JoinTerms {

@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include "agent/guard/compiled.h"
+#include "agent/guard/signed_reading.h"
 #include "core/base/sha256.h"
 #include "core/policy/default_policy.h"
 #include "proto/map/envelope_proto.h"
 #include "proto/map/policy_proto.h"
+#include "weir/v1/agent.pb.h"
 
 namespace weir {
 namespace {
@@ -79,6 +81,30 @@ TEST(compile, a_target_that_is_no_name_is_another_groups) {
   Envelope envelope = good();
   envelope.target.assign(kMaxGroup + 1, 'g');
   EXPECT_EQ(refusal_of(envelope), Refusal::other_group);
+}
+
+TEST(compile, a_command_s_reading_says_whether_the_name_of_its_exception_was_proven) {
+  v1::CommandBody body;
+  body.set_id(std::string(32, 'a'));
+  body.set_verb(v1::CommandBody::except);
+  body.set_host_id("host-1");
+  body.set_expires_wall_s(100);
+  body.set_lease_s(60);
+  v1::Exception& exception = *body.mutable_exception();
+  exception.add_sets_aside("uploads");
+  exception.mutable_person()->mutable_user()->set_uid(1000);
+  exception.set_bytes(1);
+  exception.mutable_destination()->set_name("files.example");
+  const auto proven = [&body] {
+    const std::string bytes = body.SerializeAsString();
+    Result<CommandReading> reading = read_command_reading(read_command(bytes_of(bytes)));
+    EXPECT_TRUE(reading) << reading.error().sentence;
+    EXPECT_EQ(reading->refusal, 0u) << reading->words.data();
+    return reading->exception.proven;
+  };
+  EXPECT_EQ(proven(), 0u);
+  exception.mutable_destination()->set_name_proven(true);
+  EXPECT_EQ(proven(), 1u);
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ constexpr Now kNow{1'800'000'000, 5'000'000'000'000};
 struct Flat {
   Flat() {
     header.enforce = 1;
+    header.proves_names = 1;
     header.rules = 2;
     header.rule[0] = flat_rule("uploads");
     header.rule[1] = flat_rule("daily");
@@ -103,6 +104,31 @@ TEST_F(ExceptionCommands, above_the_ceilings_or_of_a_rule_that_is_none_are_refus
   flat.header.enforce = 0;
   EXPECT_EQ(next(except()), CommandRefusal::failed) << "nothing is bounded";
   EXPECT_EQ(table->leases, 0u);
+}
+
+TEST_F(ExceptionCommands, of_a_name_is_refused_where_no_resolver_could_ever_prove_it) {
+  flat.header.proves_names = 0;
+  const NextTable made = next_exceptions(*table, except(), flat.policy, kNow);
+  EXPECT_EQ(made.why, CommandRefusal::unprovable);
+  EXPECT_EQ(made.words, "files.example");
+  CommandReading by_address = except();
+  by_address.exception.domain.fill(0);
+  by_address.exception.address.fill(7);
+  by_address.exception.length = 128;
+  EXPECT_EQ(next(by_address), CommandRefusal::none) << "an address needs no proof";
+}
+
+TEST_F(ExceptionCommands, of_a_name_that_was_not_proven_is_done_and_says_so) {
+  CommandReading reading = except();
+  EXPECT_EQ(next_exceptions(*table, reading, flat.policy, kNow).note,
+            CommandRefusal::name_unproven);
+  reading.exception.proven = 1;
+  EXPECT_EQ(next_exceptions(*table, reading, flat.policy, kNow).note, CommandRefusal::none);
+  reading = except();
+  reading.exception.domain.fill(0);
+  reading.exception.address.fill(7);
+  reading.exception.length = 128;
+  EXPECT_EQ(next_exceptions(*table, reading, flat.policy, kNow).note, CommandRefusal::none);
 }
 
 TEST_F(ExceptionCommands, the_earlier_of_its_two_ends_counts) {
@@ -239,6 +265,7 @@ TEST(exception_reading, each_field_out_of_its_bounds_makes_the_readers_answer_no
   EXPECT_TRUE(refused([](ExceptionReading& e) { e.rules = 9; }));
   EXPECT_TRUE(refused([](ExceptionReading& e) { e.rules = 2; })) << "the second has no name";
   EXPECT_TRUE(refused([](ExceptionReading& e) { e.bytes = 0; }));
+  EXPECT_TRUE(refused([](ExceptionReading& e) { e.proven = 2; }));
   EXPECT_TRUE(refused([](ExceptionReading& e) { e.person = 0xffffffff; }));
   EXPECT_TRUE(refused([](ExceptionReading& e) { e.domain.fill('a'); }));
   EXPECT_TRUE(refused([](ExceptionReading& e) { e.request.fill('a'); }));

@@ -64,6 +64,24 @@ TEST(flatten, a_resolver_is_never_charged_to_a_limit_on_uploads) {
   EXPECT_EQ(flat->prefixes[0].value.final, 0u);  // other ports of it are still judged
 }
 
+TEST(flatten, says_whether_a_resolver_of_the_policy_can_prove_a_name) {
+  const auto proves = [](const std::string& resolvers) {
+    auto policy = parse_policy(
+        "apiVersion: weir/v1\nname: n\nmode: enforce\n"
+        "networks: {office: {interface: tun0}}\n" +
+            resolvers +
+            "rules:\n  - id: u\n    when: {upload_to: [cloud_storage]}\n"
+            "    then: {limit: {bytes: 1MiB, per: person}}\n",
+        "p");
+    EXPECT_TRUE(policy) << policy.error().sentence;
+    std::vector<std::uint8_t> bytes = flatten(*policy, resolvers_in("nameserver 10.0.0.53\n"));
+    return read_flat_policy(bytes)->header->proves_names;
+  };
+  EXPECT_EQ(proves(""), 0u);
+  EXPECT_EQ(proves("resolvers: [{address: 10.0.0.53}]\n"), 0u) << "over no network of its own";
+  EXPECT_EQ(proves("resolvers: [{address: 10.0.0.53, via: office}]\n"), 1u);
+}
+
 TEST(flatten, a_row_has_the_same_name_in_a_policy_where_it_moved_and_its_number_changed) {
   Result<Policy> one = parse_policy(kUploads, "t");
   std::string text = kUploads;

@@ -44,6 +44,16 @@ Report sample() {
   return r;
 }
 
+TEST(report_proto, a_name_that_was_proven_says_so_and_another_says_nothing) {
+  Report report = sample();
+  v1::Report message;
+  to_proto(report, message);
+  EXPECT_FALSE(message.destination().has_name_proven());
+  report.destination.name_proven = true;
+  to_proto(report, message);
+  EXPECT_TRUE(message.destination().name_proven());
+}
+
 TEST(report_proto, a_report_is_one_line_with_the_names_and_forms_of_the_contract) {
   v1::Report message;
   to_proto(sample(), message);

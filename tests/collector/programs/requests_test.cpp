@@ -23,6 +23,7 @@ class RequestsOfPrograms : public ProgramsTest {
     asked.mutable_person()->mutable_user()->set_uid(1'000);
     asked.mutable_person()->set_name("lin");
     asked.mutable_destination()->set_name("partner.example");
+    asked.mutable_destination()->set_name_proven(proven);
     asked.set_rule("unknown-places");
     asked.set_justification(why);
     asked.set_bytes(64 << 10);
@@ -51,6 +52,7 @@ class RequestsOfPrograms : public ProgramsTest {
   PlayedHost host;
   std::unique_ptr<Client> client;
   std::uint64_t sent = 0;
+  bool proven = true;  // that the next request is about a name that was
 };
 
 TEST_F(RequestsOfPrograms, what_is_asked_is_listed_and_a_hostile_word_changes_no_terminal) {
@@ -143,6 +145,38 @@ TEST_F(RequestsOfPrograms, at_a_terminal_nothing_is_signed_before_somebody_says_
             "denied: the request r-1 of lin (uid 1000), to send to partner.example, "
             "on host " +
                 host.id + "\r\n");
+}
+
+TEST_F(RequestsOfPrograms, an_approval_for_a_name_that_nothing_proved_says_so_before_and_after) {
+  proven = false;
+  ask_for("r-1", "figures");
+  const std::string warning =
+      "weirctl: nothing had proven the name partner.example on that host when it was reported.";
+  const Ran thought_over = ctl_at_a_terminal({"requests", "approve", "r-1"}, "n\n");
+  EXPECT_NE(thought_over.out.find(warning), std::string::npos) << thought_over.out;
+  EXPECT_LT(thought_over.out.find(warning), thought_over.out.find("[y/N]"));
+  auto approving = ctl_later({"requests", "approve", "r-1"});
+  EXPECT_FALSE(told(v1::CommandResult::done, "command_name_unproven")
+                   .exception()
+                   .destination()
+                   .name_proven());
+  const Ran done = approving.get();
+  EXPECT_EQ(done.status, 0);
+  EXPECT_TRUE(done.err.starts_with(warning)) << done.err;
+  EXPECT_TRUE(
+      done.err.ends_with("host desk-1 says: It holds only where its name is proven, and "
+                         "where this was reported nothing had proven it.\n"))
+      << done.err;
+  ask_for("r-2", "figures");
+  approving = ctl_later({"requests", "approve", "r-2"});
+  (void)told(v1::CommandResult::refused, "command_unprovable");
+  EXPECT_NE(approving.get().err.find("would never hold: no resolver of the policy"),
+            std::string::npos);
+  proven = true;
+  ask_for("r-3", "figures");
+  approving = ctl_later({"requests", "approve", "r-3"});
+  EXPECT_TRUE(told(v1::CommandResult::done).exception().destination().name_proven());
+  EXPECT_TRUE(approving.get().err.starts_with("approved: "));
 }
 
 TEST_F(RequestsOfPrograms, a_denial_reaches_the_person_and_a_refusal_of_the_host_is_told) {

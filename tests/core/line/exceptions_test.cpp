@@ -240,6 +240,21 @@ TEST_F(Exceptions, are_not_spent_by_another_person_whom_their_account_refused) {
   EXPECT_EQ(flow().exception, 0u);
 }
 
+TEST_F(Exceptions, reports_say_whether_one_for_their_name_would_hold) {
+  const auto stopped = [&] {
+    flow();
+    host->spent(socket, key, 0, 1000);
+    host->pass(1);
+    return host->out.last().back().destination;
+  };
+  EXPECT_FALSE(stopped().name_proven) << "the client said it, nobody answered it";
+  begin(desk());
+  prove();
+  const Destination proven = stopped();
+  EXPECT_TRUE(proven.name_proven);
+  EXPECT_EQ(proven.name, kName);
+}
+
 TEST_F(Exceptions, name_the_block_that_they_lift) {
   Policy policy = desk();
   add_rule(policy, "closed", leaf(Field::destination_domain, {"corp.example"}), Action::block);

@@ -239,7 +239,8 @@ TEST_F(ExceptionOnADesk, lets_the_stopped_upload_pass_whole_and_stops_where_its_
 TEST_F(ExceptionOnADesk, is_not_for_others_nor_for_a_name_that_is_not_proven) {
   const std::uint64_t first = upload(kUpload);
   EXPECT_EQ(grant({.id = 1, .person = 1}), "command 1  ");
-  EXPECT_EQ(grant({.id = 2, .address = "", .name = "files.example"}), "command 1  ");
+  EXPECT_EQ(grant({.id = 2, .address = "", .name = "files.example"}),
+            "command 2 command_unprovable files.example");
   EXPECT_LE(first + upload(kUpload), kLimit) << "its limit was spent, and neither is about it";
   EXPECT_EQ(grant({.id = 3, .rule = "no-such"}), "command 2 command_unknown_rule no-such");
   EXPECT_EQ(grant({.id = 4, .bytes = 1ull << 40}),

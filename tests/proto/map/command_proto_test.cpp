@@ -92,7 +92,10 @@ TEST(command_proto, an_exception_is_read_as_it_was_made_and_its_name_counts_befo
   EXPECT_EQ(terms->exception->what.sets_aside, std::vector<std::string>{"uploads"});
   EXPECT_EQ(terms->exception->until_wall_s, 300);
   EXPECT_EQ(terms->exception->request_id, "0123abcd");
+  EXPECT_FALSE(terms->exception->name_proven);
   Body body = except();
+  body.mutable_exception()->mutable_destination()->set_name_proven(true);
+  EXPECT_TRUE(read(body)->exception->name_proven);
   body.mutable_exception()->mutable_destination()->clear_name();
   terms = read(body);
   ASSERT_TRUE(terms);
