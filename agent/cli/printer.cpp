@@ -29,6 +29,7 @@ std::string shown(std::string_view text) {
 }
 
 std::string who(const Actor& actor) {
+  if (actor.person == kForwarded) return "forwarded, or the kernel's own";
   if (actor.tree == 0) return actor.address.text();
   std::string out =
       actor.program.empty() ? fmt::format("tree {}", actor.tree) : shown(actor.program);

@@ -1,5 +1,6 @@
 // `weir run`: the agent in the foreground.
 #include <fmt/format.h>
+#include <net/if.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -19,7 +20,6 @@ int cmd_run(int argc, char** argv) {
   RunOptions options;
   options.state_dir = kStateDir;
   std::string format = "text";
-  std::vector<std::string> interfaces;
   bool no_restart = false;
   app.add_option("--policy", options.policy, "policy file (default: observe everything)")
       ->envname("WEIR_POLICY")
@@ -29,7 +29,10 @@ int cmd_run(int argc, char** argv) {
       ->type_name("HOST:PORT");
   app.add_option("--cgroup", options.cgroup, "where the hooks attach (default: the cgroup2 root)")
       ->type_name("PATH");
-  app.add_option("--interface", interfaces, "not built in this version")->type_name("NAME");
+  app.add_option("--interface", options.interfaces,
+                 "a device whose every frame counts; may be repeated (default: those that "
+                 "lead out of the machine, unless --cgroup is given)")
+      ->type_name("NAME");
   app.add_option("--state", options.state_dir, "folder for reports, usage rows, sessions")
       ->type_name("DIR")
       ->capture_default_str();
@@ -52,12 +55,11 @@ int cmd_run(int argc, char** argv) {
     fmt::print(stderr, "weir run: only root can set a bound in the kernel: sudo weir run …\n");
     return kExitNotAllowed;
   }
-  if (!interfaces.empty()) {
-    fmt::print(
-        stderr,
-        "weir run: --interface: this version bounds in cgroups; it has no floor on devices\n");
-    return kExitUsage;
-  }
+  for (const std::string& name : options.interfaces)
+    if (::if_nametoindex(name.c_str()) == 0) {
+      fmt::print(stderr, "weir run: --interface {}: there is no such device here\n", name);
+      return kExitUsage;
+    }
   if (exec_socket->empty() && options.state_dir == kStateDir) options.exec_socket = kExecSocket;
   options.restart = !no_restart;
   options.json = format == "json";

@@ -89,7 +89,7 @@ std::string who(const Account& account) {
   switch (account.key.per) {
     case WEIR_PER_PERSON:
     case WEIR_PER_PERSON_DEST:
-      return fmt::format("uid {}", account.key.who);
+      return account.key.who == kForwarded ? "forwarded" : fmt::format("uid {}", account.key.who);
     case WEIR_PER_TREE:
     case WEIR_PER_TREE_DEST:
       return fmt::format("tree {}", account.key.who);

@@ -103,6 +103,9 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
     if (auto set = kernel->set_home(options.uplink_cgroup, 0); !set)
       return tl::unexpected(set.error());
   Guard guard(std::move(*kernel), std::move(policy), std::move(trust), done);
+  guard.has_floor_ = options.cgroup.empty() || !options.interfaces.empty();
+  guard.floor_names_ = options.interfaces;
+  guard.lay_floor();
   guard.adopt_exceptions(exceptions, now_ns());
   return guard;
 }
@@ -417,8 +420,19 @@ void Guard::watch_interfaces() {
       std::span<const FlatInterface>(header.interface, header.interfaces));
 }
 
+// A device comes and goes at any time: at each word of the kernel, and once a second.
+void Guard::lay_floor() {
+  if (!has_floor_) return;
+  Result<void> laid = kernel_.set_floor(devices_to_the_world(floor_names_));
+  const std::string problem = laid ? "" : laid.error().sentence;
+  if (!problem.empty() && problem != floor_problem_)
+    fmt::print(stderr, "weir-guard: what no socket sends leaves uncounted: {}\n", problem);
+  floor_problem_ = problem;
+}
+
 void Guard::tell_interfaces() {
   interfaces_->look();
+  lay_floor();
   interfaces_->tell_changed([this](const FlatInterface& name, std::uint32_t index) {
     wire::Interface message;
     message.index = index;

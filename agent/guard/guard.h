@@ -31,6 +31,9 @@ struct GuardOptions {
   std::string cgroup;  // "": the root of cgroup2
   std::string pin_dir;
   std::vector<std::string> launchers;
+  // Devices where frames are charged that no socket sent. None: those that lead out of the machine,
+  // but for a cgroup that is only a part of it.
+  std::vector<std::string> interfaces;
   std::string uplink_cgroup;  // "": no collector
 };
 
@@ -127,6 +130,7 @@ class Guard {
   void watch_interfaces();
   void tell_interfaces();
   bool engine_listens() const { return engine_ >= 0 && session_ && session_->ready(); }
+  void lay_floor();
   void engine_may_answer(bool may);
   int wait_ms(std::uint64_t now) const;
   template <class M>
@@ -154,6 +158,9 @@ class Guard {
   std::unique_ptr<DueSockets> due_ = std::make_unique<DueSockets>();
   std::unique_ptr<AddressLeases> leases_ = std::make_unique<AddressLeases>();
   std::unique_ptr<Interfaces> interfaces_;
+  std::vector<std::string> floor_names_;
+  bool has_floor_ = false;     // one is wanted
+  std::string floor_problem_;  // said already
   std::vector<KernelTask>
       to_tell_;  // processes found, still to be told; filled when an engine is ready
   std::size_t told_ = 0;

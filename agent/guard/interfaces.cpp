@@ -15,7 +15,6 @@ Interfaces::Interfaces(std::span<const FlatInterface> names)
     : count_(std::min(names.size(), kFlatInterfaces)) {
   std::copy_n(names.begin(), count_, names_.begin());
   forget_told();
-  if (count_ == 0) return;
   fd_ = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;

@@ -35,9 +35,9 @@ struct Arguments {
   std::string collector;
 };
 
-// --cgroup PATH, --pin DIR, --launcher PATH …, with a collector --uplink PROGRAM, --uplink-user
-// UID,
-// --uplink-cgroup PATH and, if it is told, --collector HOST:PORT; then --engine and all of its own.
+// --cgroup PATH, --pin DIR, --launcher PATH …, --interface NAME …, with a collector --uplink
+// PROGRAM, --uplink-user UID, --uplink-cgroup PATH and, if it is told, --collector HOST:PORT; then
+// --engine and all of its own.
 bool read_arguments(int argc, char** argv, Arguments& arguments) {
   for (int n = 1; n + 1 < argc; n += 2) {
     std::string_view name = argv[n];
@@ -55,6 +55,8 @@ bool read_arguments(int argc, char** argv, Arguments& arguments) {
       arguments.guard.pin_dir = argv[n + 1];
     else if (name == "--launcher")
       arguments.guard.launchers.emplace_back(argv[n + 1]);
+    else if (name == "--interface")
+      arguments.guard.interfaces.emplace_back(argv[n + 1]);
     else if (name == "--uplink")
       arguments.commands.uplink = {argv[n + 1]};
     else if (name == "--uplink-user")

@@ -40,6 +40,7 @@ std::vector<std::string> guard_command(const GuardStart& options) {
   add("--cgroup", options.cgroup);
   add("--pin", options.pin_dir);
   for (const std::string& path : options.launchers) add("--launcher", path);
+  for (const std::string& name : options.interfaces) add("--interface", name);
   if (const CollectorSide* side = options.collector; side != nullptr) {
     add("--uplink", beside_us("weir-uplink"));
     add("--uplink-user", fmt::to_string(kUplinkUser));

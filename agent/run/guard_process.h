@@ -22,7 +22,7 @@ struct GuardStart {
   std::string pin_dir;    // "": nothing is pinned
   std::string state_dir;  // made if it is not there
   std::string record;     // event log, "": none
-  std::vector<std::string> launchers;
+  std::vector<std::string> launchers, interfaces;
   std::uint32_t user = 0;  // of the engine; 0: the fixed one
   bool json = false;
   bool chinese = false;

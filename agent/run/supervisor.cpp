@@ -175,9 +175,11 @@ int run_agent(const RunOptions& options) {
     return kFailed;
   }
   std::optional<CollectorSide> collector = join_collector(options);
-  GuardStart start{options.cgroup, pin_dir,           options.state_dir,
-                   options.record, options.launchers, options.user,
-                   options.json,   options.chinese,   collector ? &*collector : nullptr};
+  GuardStart start{options.cgroup,    pin_dir,
+                   options.state_dir, options.record,
+                   options.launchers, options.interfaces,
+                   options.user,      options.json,
+                   options.chinese,   collector ? &*collector : nullptr};
   Result<GuardInputs> all = prepare_guard(start, *policy);
   if (!all) {
     fmt::print(stderr, "weir run: {}\n", all.error().sentence);

@@ -16,8 +16,9 @@ struct RunOptions {
   std::string pin_dir;  // "": the host's bpffs, where there is one
   std::string record;   // event log, "": none
   std::vector<std::string> launchers;
-  std::string exec_socket;  // where other users' `weir exec` asks; "": nobody is served
-  std::uint32_t user = 0;   // 0: the fixed one
+  std::vector<std::string> interfaces;  // of the floor; none: see Guard
+  std::string exec_socket;              // where other users' `weir exec` asks; "": nobody is served
+  std::uint32_t user = 0;               // 0: the fixed one
   bool restart = true;
   bool json = false;
   bool chinese = false;

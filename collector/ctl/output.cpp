@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <map>
 
+#include "core/event/event.h"
 #include "proto/map/text.h"
 #include "weir/v1/report.pb.h"
 
@@ -115,6 +116,7 @@ std::string size_text(std::uint64_t bytes) {
 
 std::string person_text(const v1::Person& person) {
   if (!person.name().empty()) return person.name();
+  if (person.user().uid() == kForwarded) return "forwarded";
   if (person.user().has_uid()) return fmt::format("uid {}", person.user().uid());
   return person.user().has_sid() ? person.user().sid() : "-";
 }

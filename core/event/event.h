@@ -28,6 +28,9 @@ struct Stamp {
 using TreeId = std::uint64_t;    // 0: unattributed. Ids are never used twice in one boot.
 using PersonId = std::uint32_t;  // login uid fixed at the tree's start, else the uid of its root
 inline constexpr PersonId kNoPerson = 0xffffffff;
+// Whose what no program of this machine has sent is: forwarded for a machine behind it, or the
+// kernel's own. No login uid is this.
+inline constexpr PersonId kForwarded = 0xfffffffd;
 
 // Who sent it, as the kernel part knows; all zero for a capture file.
 struct SocketRef {

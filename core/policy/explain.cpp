@@ -117,6 +117,10 @@ constexpr std::array<ActionWords, 6> kActions = {{
 std::string who(const Report& report, Language language) {
   const Actor& actor = report.actor;
   std::string name;
+  if (actor.person == kForwarded)
+    return std::string(Words{"a machine or container behind this one, or its kernel,",
+                             "本机转发的设备或容器（或本机内核）"}
+                           .in(language));
   if (!actor.program.empty())
     name = printable(std::string_view(actor.program).substr(actor.program.rfind('/') + 1));
   else if (actor.address != IpAddress{})

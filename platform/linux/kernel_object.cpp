@@ -130,6 +130,9 @@ const std::vector<ProgramNote>& program_notes() {
        "a flow that waited for its verdict goes on at TCP's own next try, up to half a second "
        "later"},
       {"weir_sock_release", false, "the last record of a socket is missing"},
+      {"weir_floor", false, "frames by packet sockets and forwarded packets leave uncounted"},
+      {"weir_floor_ip", false, "the same at devices without a link header"},
+      {"weir_setsockopt", false, "frames past the queues (AF_XDP, QDISC_BYPASS) leave uncounted"},
   };
   return notes;
 }

@@ -18,6 +18,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "platform/linux/classic_filter.h"
 #include "platform/linux/kernel_state.h"
 
 namespace weir {
@@ -199,6 +200,7 @@ Result<KernelPart> KernelPart::load(const KernelOptions& options) {
     if (auto r = make_pin_dirs(options.pin_dir); !r) return tl::unexpected(r.error());
     maps = layout_dir(options.pin_dir) + "/maps";
     links = layout_dir(options.pin_dir) + "/links";
+    state->floor_pins = links;
     state->adopted = access((links + "/weir_egress").c_str(), F_OK) == 0;
   }
   if (auto r = load_object(*state, maps); !r) return tl::unexpected(r.error());
@@ -229,6 +231,7 @@ std::vector<KernelProgram> KernelPart::probe() {
 Result<void> KernelPart::release(const std::string& pin_dir) {
   // Links first: when the last map pin goes, nothing uses the maps any more. Nothing of ours is
   // nested deeper than weir/<layout>/<kind>/<pin>.
+  remove_classic_filters();
   std::error_code e;
   std::filesystem::path root(pin_dir + "/weir");
   if (!std::filesystem::exists(root, e)) return {};

@@ -40,6 +40,18 @@ struct KernelOptions {
   std::uint32_t max_tasks = WEIR_TASKS;
 };
 
+// A network device of this network namespace.
+struct Device {
+  std::uint32_t index = 0;
+  std::string name;
+  bool ethernet = false;  // its frames have a link header
+};
+
+// Those through which bytes leave the machine: with a driver of hardware, or, in a namespace that
+// has none (a container), all but the loopback. With `named`: these alone, as far as they are
+// there.
+std::vector<Device> devices_to_the_world(std::span<const std::string> named);
+
 struct KernelProgram {  // one line of `weir doctor`
   std::string name;
   bool required = false;
@@ -147,6 +159,10 @@ class KernelPart {
   // at once, where this kernel can. Nothing to do if none waited. Elsewhere TCP's next try does it.
   void wake();
   Result<void> remove_verdict(std::uint64_t cookie);  // of a socket that closed
+  // Where what no socket of a network protocol sent is charged: at these devices, and no others. An
+  // Error is about one of them; the rest hold.
+  Result<void> set_floor(std::span<const Device> devices);
+
   // The tree loses `target` (0 everything, 53 DNS, else a destination key) until then.
   Result<void> put_block(std::uint64_t tree, std::uint64_t target, std::uint64_t until_boot_ns);
   Result<void> remove_block(std::uint64_t tree, std::uint64_t target);

@@ -36,14 +36,25 @@ struct Idle {  // an account as it was when it was last seen to change
   std::uint64_t charged = 0, since_ns = 0;
 };
 
+// What holds the floor at a device.
+struct FloorLink {
+  Fd link;
+  bool is_classic() const { return !link; }  // a filter: classic_filter.h
+};
+
 struct KernelState {
+  KernelState() = default;
+  ~KernelState();  // takes classic filters away where nothing is pinned
   KernelOptions options;
   CgroupPlace place;
   Object object;
   std::vector<KernelProgram> programs;
-  std::vector<Fd> links;  // closing one that is not pinned detaches its program
-  int walk = -1;          // one of them: the walk over the TCP sockets; -1: none here
-  bool to_wake = false;   // a verdict came for a socket that waited
+  std::vector<Fd> links;                     // closing one that is not pinned detaches its program
+  std::map<std::uint32_t, FloorLink> floor;  // index of a device → its link
+  std::string floor_pins;                    // folder of their pins, "" for none
+  bool floor_laid = false;                   // pins of a former guard were looked through
+  int walk = -1;         // one of them: the walk over the TCP sockets; -1: none here
+  bool to_wake = false;  // a verdict came for a socket that waited
   weir_state values{};
   bool adopted = false;
   std::unique_ptr<ring_buffer, RingCloser> told;
@@ -96,7 +107,12 @@ struct Wanted {  // what one opening of the object is to hold
 Result<Object> open_and_load(const Wanted& wanted, std::string& problem);
 std::vector<KernelProgram> probe_programs(const KernelOptions& options, const CgroupPlace& place);
 
-// Attaches every loaded program, or takes over the pinned links (kernel_attach.cpp).
+// A link of the floor at this device, a former guard's or a new one (kernel_floor.cpp).
+Result<FloorLink> lay_floor(KernelState& state, const Device& device);
+std::string floor_pin(const KernelState& state, std::uint32_t index);
+
+// Attaches every loaded program but the floor's, or takes over the pinned links
+// (kernel_attach.cpp).
 Result<void> attach_programs(KernelState& state, const std::string& pins);
 
 }  // namespace weir

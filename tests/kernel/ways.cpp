@@ -3,7 +3,10 @@
 #include "tests/kernel/ways.h"
 
 #include <fcntl.h>
+#include <linux/if_packet.h>
 #include <linux/io_uring.h>
+#include <net/ethernet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -302,6 +305,47 @@ int by_ring(const Target& to) {
   return 0;
 }
 
+std::uint16_t ip_checksum(const std::uint8_t* head, std::size_t size) {
+  std::uint32_t sum = 0;
+  for (std::size_t i = 0; i < size; i += 2)
+    sum += static_cast<std::uint32_t>(head[i] << 8 | head[i + 1]);
+  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+  return static_cast<std::uint16_t>(~sum);
+}
+
+// A datagram with all its headers, as it is written into a frame.
+std::size_t whole_datagram(std::uint8_t* out, const sockaddr_in& to) {
+  constexpr std::size_t kIp = 20, kUdp = 8, kSize = kIp + kUdp + kDatagram;
+  const std::uint8_t ip[kIp] = {0x45,        0, kSize >> 8, kSize & 0xff, 0,  0, 0, 0, 64,
+                                IPPROTO_UDP, 0, 0,          10,           77, 0, 1};
+  std::memcpy(out, ip, kIp);
+  std::memcpy(out + 16, &to.sin_addr, 4);
+  const std::uint16_t sum = htons(ip_checksum(out, kIp));
+  std::memcpy(out + 10, &sum, 2);
+  const std::uint16_t udp[4] = {htons(40000), to.sin_port, htons(kUdp + kDatagram), 0};
+  std::memcpy(out + kIp, udp, kUdp);
+  std::memset(out + kIp + kUdp, 'w', kDatagram);
+  return kSize;
+}
+
+// Frames for the peer by a packet socket. "refused": it may not go past the queues.
+int by_frames(const Target& to, bool past_queue) {
+  int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  int on = 1;
+  if (past_queue && setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on) != 0)
+    std::printf("refused: %s\n", std::strerror(errno));
+  sockaddr_ll peer{AF_PACKET, htons(ETH_P_IP), static_cast<int>(if_nametoindex("desk0")), 0, 0, 6,
+                   {}};
+  const std::uint8_t address[6] = {2, 0, 0, 0, 0x77, 2};
+  std::memcpy(peer.sll_addr, address, sizeof address);
+  std::uint8_t frame[2048];
+  const std::size_t size = whole_datagram(frame, reinterpret_cast<const sockaddr_in&>(to.address));
+  while (!is_over(to))
+    if (sendto(fd, frame, size, 0, reinterpret_cast<sockaddr*>(&peer), sizeof peer) < 0)
+      usleep(500);
+  return 0;
+}
+
 // Joins groups until the socket's own memory is used up, so that nothing can be stored with it.
 // "ready" tells that it is; a line on standard input starts the sending.
 int without_memory(const Target& to) {
@@ -341,6 +385,8 @@ int send_by(const std::string& way, const Target& to) {
   if (way == "fast_open") return with_the_syn(to);
   if (way == "repair") return repaired(to);
   if (way == "ring") return by_ring(to);
+  if (way == "frames") return by_frames(to, false);
+  if (way == "frames_past_queue") return by_frames(to, true);
   if (way == "without_memory") return without_memory(to);
   return 2;
 }

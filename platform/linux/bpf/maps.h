@@ -18,6 +18,9 @@ typedef w_u64 u64;
 #define WEIR_VERDICTS 65536u /* sockets with a verdict at once; more: they stay unclassified */
 #define WEIR_HELD 4096u      /* sockets that wait for their verdict at once */
 #define WEIR_LAUNCHERS 256u  /* declared launchers: a desk has about twenty */
+#define WEIR_CARRIED                                                           \
+  4096u /* addresses that containers talk to; a forgotten one is charged again \
+         */
 #define WEIR_EVENTS_BYTES (8u << 20) /* 2 s of 2,000 new flows a second with a 2 KiB head each */
 #define WEIR_TOLD_BYTES (256u << 10) /* 1,500 refusals that the guard has not read yet */
 
@@ -77,6 +80,13 @@ struct {
 } prefixes SEC(".maps");
 
 struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, WEIR_CARRIED);
+  __uint(key_size, 16);
+  __type(value, struct weir_carried);
+} carried SEC(".maps");
+
+struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, WEIR_LAUNCHERS);
   __type(key, struct weir_inode_key);
@@ -106,6 +116,14 @@ struct {
   __uint(type, BPF_MAP_TYPE_RINGBUF);
   __uint(max_entries, WEIR_TOLD_BYTES);
 } told SEC(".maps");
+
+/* Who a frame without a socket of ours belongs to, in the shape that records take. */
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, u32);
+  __type(value, struct weir_socket);
+} nobodies SEC(".maps");
 
 /* Fixed when the object is loaded. */
 volatile const u64 scope_cgroup = 0; /* id of the cgroup that the programs are attached to */

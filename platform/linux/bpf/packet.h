@@ -13,6 +13,7 @@
 #define WEIR_ICMP6 58
 #define WEIR_EXTENSIONS \
   6 /* IPv6 extension headers that are walked; real packets have at most three */
+#define WEIR_AF_INET 2
 #define WEIR_AF_INET6 10
 #define WEIR_SOCK_STREAM 1
 #define WEIR_SOCK_RAW 3
@@ -29,6 +30,7 @@ struct packet {
   u32 payload;              /* TCP: bytes of the stream; else as length */
   u32 sequence;             /* TCP: of the first payload byte */
   u32 via;                  /* index of the interface that it leaves or came by */
+  u32 start;                /* where the IP header is: behind the link's own on a device */
   u16 local_port, remote_port;
   u8 protocol;
   u8 tcp_flags;
@@ -73,21 +75,21 @@ static __always_inline u32 read_ip(struct __sk_buff* skb, struct packet* p) {
   u8* source = p->incoming ? p->remote : p->local;
   u8* destination = p->incoming ? p->local : p->remote;
   u8 first = 0;
-  bpf_skb_load_bytes(skb, 0, &first, 1);
+  bpf_skb_load_bytes(skb, p->start, &first, 1);
   if (first >> 4 == 4) {
     struct ip4_header ip = {};
-    if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip))) return 0;
+    if (bpf_skb_load_bytes(skb, p->start, &ip, sizeof(ip))) return 0;
     put_ip4(source, ip.source);
     put_ip4(destination, ip.destination);
     p->protocol = ip.protocol;
     if (ip.fragment & bpf_htons(0x1fff)) return 0; /* not the first fragment: no ports in it */
-    return (ip.version_ihl & 15) * 4;
+    return p->start + (ip.version_ihl & 15) * 4;
   }
   struct ip6_header ip = {};
-  if (first >> 4 != 6 || bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip))) return 0;
+  if (first >> 4 != 6 || bpf_skb_load_bytes(skb, p->start, &ip, sizeof(ip))) return 0;
   __builtin_memcpy(source, ip.source, 16);
   __builtin_memcpy(destination, ip.destination, 16);
-  u32 at = sizeof(ip);
+  u32 at = p->start + sizeof(ip);
   u8 next = ip.next;
   for (int i = 0; i < WEIR_EXTENSIONS; i++) {
     u8 extension[4] = {};
@@ -150,14 +152,14 @@ static __always_inline int keeps_the_link(struct __sk_buff* skb, const struct pa
   u8 type = 0;
   if (p->protocol == WEIR_IGMP) {
     struct ip4_header ip = {};
-    return !bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) && ip.ttl == 1;
+    return !bpf_skb_load_bytes(skb, p->start, &ip, sizeof(ip)) && ip.ttl == 1;
   }
   struct ip6_header ip = {};
-  if (p->protocol != WEIR_ICMP6 || bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip))) return 0;
+  if (p->protocol != WEIR_ICMP6 || bpf_skb_load_bytes(skb, p->start, &ip, sizeof(ip))) return 0;
   if (ip.next == WEIR_ICMP6 && ip.hops == 255)
-    return !bpf_skb_load_bytes(skb, sizeof(ip), &type, 1) && type >= 133 && type <= 136;
+    return !bpf_skb_load_bytes(skb, p->start + sizeof(ip), &type, 1) && type >= 133 && type <= 136;
   if (ip.next || ip.hops != 1) return 0; /* behind one hop-by-hop header of 8 bytes */
-  return !bpf_skb_load_bytes(skb, sizeof(ip) + 8, &type, 1) &&
+  return !bpf_skb_load_bytes(skb, p->start + sizeof(ip) + 8, &type, 1) &&
          (type == 131 || type == 132 || type == 143);
 }
 

@@ -9,12 +9,15 @@
 
 #include "accounts.h"
 #include "answers.h"
+#include "carried.h"
+#include "floor.h"
 #include "flow.h"
 #include "identity.h"
 #include "kernel_types.h"
 #include "maps.h"
 #include "packet.h"
 #include "records.h"
+#include "wake.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -120,7 +123,9 @@ static __always_inline void claim(struct bpf_sock* sk, u64 cookie, u64 network) 
   if (!t) return;
   struct weir_socket* s = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
   if (!s) return;
-  if (home_network && network == home_network) __sync_fetch_and_or(&s->flags, WEIR_SOCKET_HOME);
+  if (home_network)
+    __sync_fetch_and_or(&s->flags,
+                        network == home_network ? WEIR_SOCKET_HOME : WEIR_SOCKET_ELSEWHERE);
   if (s->cookie && s->tree && !(s->flags & WEIR_SOCKET_PROVISIONAL)) return;
   s->cookie = cookie;
   own(s, t);
@@ -218,7 +223,7 @@ static __always_inline void start_socket(struct weir_socket* s, u64 cookie) {
   fresh.person = s->person;
   fresh.labels = s->labels;
   fresh.pid = s->pid;
-  fresh.flags = s->flags & (WEIR_SOCKET_PROVISIONAL | WEIR_SOCKET_HOME);
+  fresh.flags = s->flags & (WEIR_SOCKET_PROVISIONAL | WEIR_SOCKET_HOME | WEIR_SOCKET_ELSEWHERE);
   *s = fresh;
 }
 
@@ -381,6 +386,7 @@ static __always_inline int leave(struct __sk_buff* skb, struct weir_socket* s, s
       answer = pay(s, p, &r, now, bytes, time, family);
     }
   }
+  if (answer == WEIR_PASS) note_carried(s, p, &r, bytes);
   if (answer == WEIR_PASS && p->stream) advance(s, p);
   int closing = (s->flags & WEIR_SOCKET_CLOSED) && (p->tcp_flags & (WEIR_TCP_FIN | WEIR_TCP_RST));
   if (classified || usage_is_due(s) || (closing && usage_volume(s) != s->told_bytes))
@@ -448,34 +454,6 @@ int weir_ingress(struct __sk_buff* skb) {
   if (is_dns_port(p.remote_port) || is_dns_port(p.local_port)) put_head(skb, s, 1);
   if (usage_is_due(s)) usage_of_packet(s, &p, sk->family);
   return WEIR_PASS;
-}
-
-/* ---- waking --------------------------------------------------------------------------------- */
-
-#define WEIR_SOL_TCP 6
-#define WEIR_TCP_NODELAY 1
-
-/* Walks the TCP sockets of the network namespace of who reads it. A stream whose verdict came while
- * it waited sends again at once: turning Nagle's delay off pushes what is queued, and what the
- * program had set is put back. */
-SEC("iter/tcp")
-int weir_wake(struct bpf_iter__tcp* ctx) {
-  struct sock_common* sk = ctx->sk_common;
-  if (!sk) return 0;
-  struct weir_socket* s = bpf_sk_storage_get(&sockets, sk, 0, 0);
-  u32 zero = 0;
-  const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
-  if (!s || !now || !s->wait_ns || s->verdicts == now->verdicts) return 0;
-  if (s->flags & (WEIR_SOCKET_CLASSIFIED | WEIR_SOCKET_MANY)) return 0;
-  u64 cookie = s->cookie;
-  struct weir_verdict* v = bpf_map_lookup_elem(&verdicts, &cookie);
-  if (!v || v->generation != now->generation) return 0;
-  int on = 1, was = 1;
-  if (bpf_getsockopt(sk, WEIR_SOL_TCP, WEIR_TCP_NODELAY, &was, sizeof(was))) return 0;
-  if (bpf_setsockopt(sk, WEIR_SOL_TCP, WEIR_TCP_NODELAY, &on, sizeof(on))) return 0;
-  if (!was) bpf_setsockopt(sk, WEIR_SOL_TCP, WEIR_TCP_NODELAY, &was, sizeof(was));
-  count(WEIR_COUNT_WOKEN);
-  return 0;
 }
 
 /* ---- the end of a socket -------------------------------------------------------------------- */

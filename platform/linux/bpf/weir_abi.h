@@ -84,6 +84,10 @@ struct weir_account {
   w_u64 told_ns;  /* last time a refusal of this row was put into the ring */
 };
 
+/* The person of frames that no program of this machine sent: forwarded, or the kernel's own. No
+ * login uid is this (-1 is unset, -2 an overflow of user namespaces). */
+#define WEIR_FORWARDED 0xfffffffdu
+
 /* Lease rows: what the tree loses; other numbers are destination keys. */
 #define WEIR_TARGET_EVERYTHING 0u
 #define WEIR_TARGET_DNS 53u
@@ -149,6 +153,7 @@ struct weir_socket {
 #define WEIR_SOCKET_UNNAMED 1024u     /* its rows per destination: WEIR_PER_UNNAMED */
 #define WEIR_SOCKET_SETTLING 2048u    /* one packet is moving its first flight */
 #define WEIR_SOCKET_HOME 4096u        /* made in the network namespace that the policy speaks of */
+#define WEIR_SOCKET_ELSEWHERE 8192u   /* made in another: a container's */
 #define WEIR_SOCKET_CLOSED 128u /* closed by its last holder; TCP may still send what is queued */
 
 /* ---- verdict: HASH cookie → limits, written by the guard for the engine --------------------- */
@@ -168,6 +173,12 @@ struct weir_prefix_key {
 struct weir_prefix {
   w_u64 limits, dest;
   w_u32 trust, final; /* final: the address alone decides; no verdict is awaited */
+};
+
+/* ---- carried: LRU_HASH remote address → what sockets of other network namespaces have sent there,
+ *      charged or free, and no device of this one has seen yet --------------------------------- */
+struct weir_carried {
+  w_u64 payload, packets;
 };
 
 /* ---- inode: HASH → labels (written from the issue on that watches files) -------------------- */
@@ -246,7 +257,9 @@ enum weir_counter {
   WEIR_COUNT_WOKEN,
   WEIR_COUNT_SWAPPED, /* lost while a policy took the place of another */
   WEIR_COUNT_ANSWERS,
-  WEIR_COUNT_UPKEEP, /* the kernel's own words to the link */
+  WEIR_COUNT_UPKEEP,        /* the kernel's own words to the link */
+  WEIR_COUNT_FLOOR_CHARGED, /* frames that only the device's program saw */
+  WEIR_COUNT_FLOOR_REFUSED,
   WEIR_COUNTERS
 };
 

@@ -106,6 +106,15 @@ TEST(explain, a_dns_finding_is_about_its_zone_and_an_actor_without_program_is_an
             "It was recorded.\nYou need not do anything.");
 }
 
+TEST(explain, what_no_program_here_has_sent_is_named_so) {
+  Report report = spent();
+  report.actor = {};
+  report.actor.person = kForwarded;
+  EXPECT_NE(explain(report, Language::english).find("container behind this one"),
+            std::string::npos);
+  EXPECT_EQ(explain(report, Language::chinese).find("4294967293"), std::string::npos);
+}
+
 TEST(explain, the_sample_policy_is_told_rule_by_rule_in_both_languages) {
   const Policy p = must_parse(read_tree_file("data/policies/support-desk.yaml"));
   EXPECT_EQ(

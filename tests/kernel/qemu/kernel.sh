@@ -1,7 +1,7 @@
 # Debian's kernels, and how they are emulated. To be sourced by bash, with `set -e`.
 
 # Modules; each after those that it needs.
-readonly NET="veth inet_diag tcp_diag udp_diag"
+readonly NET="veth inet_diag tcp_diag udp_diag sch_ingress cls_bpf"
 readonly DISK="virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk crc16 crc32c_generic
 libcrc32c mbcache jbd2 ext4"
 

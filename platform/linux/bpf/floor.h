@@ -1,0 +1,113 @@
+/* The floor: what reaches a device of the machine and was not charged on its way, because no socket
+ * of a network protocol sent it: frames by packet sockets, what is forwarded for virtual machines
+ * and foreign network namespaces, what the kernel itself sends. It is charged here, whole frames,
+ * to who owns the socket, else to WEIR_FORWARDED. And the two ways around a device's programs are
+ * closed. */
+#ifndef WEIR_FLOOR_H
+#define WEIR_FLOOR_H
+
+#include "carried.h"
+#include "flow.h"
+
+#define WEIR_NEXT (-1) /* TCX_NEXT, TC_ACT_UNSPEC: other programs of the device have their say */
+#define WEIR_DROP 2    /* TCX_DROP, TC_ACT_SHOT */
+#define WEIR_ETHERNET_BYTES 14
+#define WEIR_ETH_ARP 0x0806
+#define WEIR_ARP_BYTES 64 /* a frame of 14 + 28 bytes, filled up */
+
+static __always_inline int is_in_scope(struct __sk_buff* skb) {
+  return !scope_level || bpf_skb_ancestor_cgroup_id(skb, scope_level) == scope_cgroup;
+}
+
+/* 1: not ours to charge, or charged already where its socket sent it. */
+static __always_inline int is_paid(struct __sk_buff* skb) {
+  struct bpf_sock* sk = skb->sk;
+  if (!sk) return 0;
+  sk = bpf_sk_fullsock(sk);
+  if (!sk) return 1; /* a connection that is not one yet or no more: carries no payload */
+  return sk->family == WEIR_AF_INET || sk->family == WEIR_AF_INET6 || !is_in_scope(skb);
+}
+
+/* Addresses and ports. Whole frames are charged, with the headers that segmentation adds; the
+ * payload is what the socket's own program would call so. */
+static __always_inline void read_frame(struct __sk_buff* skb, struct packet* p) {
+  p->length = skb->wire_len > skb->len ? skb->wire_len : skb->len;
+  p->payload = skb->len > p->start ? skb->len - p->start : 0;
+  p->via = skb->ifindex;
+  u32 at = read_ip(skb, p);
+  struct tcp_header tcp = {};
+  if (!at || (p->protocol != WEIR_TCP && p->protocol != WEIR_UDP)) return;
+  if (bpf_skb_load_bytes(skb, at, &tcp, 4)) return;
+  p->local_port = bpf_ntohs(tcp.source);
+  p->remote_port = bpf_ntohs(tcp.destination);
+  if (p->protocol != WEIR_TCP || bpf_skb_load_bytes(skb, at, &tcp, sizeof(tcp))) return;
+  u32 headers = at + (tcp.offset >> 4) * 4;
+  p->payload = skb->len > headers ? skb->len - headers : 0;
+}
+
+/* ARP, neighbour discovery, memberships: a link can't live without them. */
+static __always_inline int is_upkeep(struct __sk_buff* skb, const struct packet* p) {
+  if (skb->sk) return 0; /* somebody's */
+  if (skb->protocol == bpf_htons(WEIR_ETH_ARP)) return skb->len <= WEIR_ARP_BYTES;
+  return p->length <= WEIR_UPKEEP_BYTES && keeps_the_link(skb, p);
+}
+
+static __always_inline int pay_at_device(struct __sk_buff* skb, u32 start) {
+  u32 zero = 0;
+  const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
+  if (!now || is_paid(skb)) return WEIR_NEXT;
+  struct packet p = {.start = start};
+  read_frame(skb, &p);
+  if (was_carried(skb, &p)) return WEIR_NEXT;
+  if (is_upkeep(skb, &p)) {
+    count(WEIR_COUNT_UPKEEP);
+    return WEIR_NEXT;
+  }
+  if (now->swapping) {
+    count(WEIR_COUNT_SWAPPED);
+    return WEIR_DROP;
+  }
+  struct weir_socket* nobody = bpf_map_lookup_elem(&nobodies, &zero);
+  if (!nobody) return WEIR_DROP;
+  nobody->person = skb->sk ? bpf_get_socket_uid(skb) : WEIR_FORWARDED;
+  nobody->flags = WEIR_SOCKET_TOLD | WEIR_SOCKET_TOLD_SETTLED; /* once a second for an account */
+  struct route r = {};
+  route_by_address(&r, p.remote, now);
+  struct charge c = {
+      .person = nobody->person, .dest = r.dest, .bytes = p.length, .now = bpf_ktime_get_boot_ns()};
+  int result = r.limits ? charge_rows(&c, r.limits) : 0;
+  if (result)
+    tell_row(nobody, &c, &p, WEIR_TELL((result > 0 ? result : -result) - 1, WEIR_AF_INET6, 1));
+  count(result > 0 ? WEIR_COUNT_FLOOR_REFUSED : WEIR_COUNT_FLOOR_CHARGED);
+  return result > 0 ? WEIR_DROP : WEIR_NEXT;
+}
+
+SEC("tc")
+int weir_floor(struct __sk_buff* skb) {
+  return pay_at_device(skb, WEIR_ETHERNET_BYTES);
+}
+
+SEC("tc")
+int weir_floor_ip(struct __sk_buff* skb) { /* of a device without a link header */
+  return pay_at_device(skb, 0);
+}
+
+/* ---- past the devices' programs ----------------------------------------------------------------
+ */
+
+#define WEIR_SOL_PACKET 263
+#define WEIR_PACKET_QDISC_BYPASS 20 /* frames go to the driver itself */
+#define WEIR_SOL_XDP 283
+#define WEIR_XDP_TX_RING 3 /* without it an AF_XDP socket sends nothing */
+#define WEIR_PAGE_BYTES \
+  4096 /* longer values are cut for this hook, unless it says that it looked */
+
+SEC("cgroup/setsockopt")
+int weir_setsockopt(struct bpf_sockopt* ctx) {
+  if (ctx->level == WEIR_SOL_PACKET && ctx->optname == WEIR_PACKET_QDISC_BYPASS) return 0;
+  if (ctx->level == WEIR_SOL_XDP && ctx->optname == WEIR_XDP_TX_RING) return 0;
+  if (ctx->optlen > WEIR_PAGE_BYTES) ctx->optlen = 0;
+  return 1;
+}
+
+#endif

@@ -1,0 +1,175 @@
+// The floor: what no socket of a network protocol sent is charged where it leaves the machine.
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <functional>
+
+#include "platform/files/fd.h"
+#include "tests/kernel/kernel_test.h"
+
+namespace weir::test {
+namespace {
+
+constexpr std::uint64_t kLimit = 200'003;
+constexpr std::uint64_t kSlack = 2'000;  // one frame that no longer fits
+
+class Floor : public KernelTest {
+ protected:
+  void SetUp() override {
+    KernelTest::SetUp();
+    if (IsSkipped()) return;
+    k->load({limit_row(kLimit, 0, WEIR_PER_HOST)});
+    auto laid = k->part->set_floor(std::vector<Device>{{if_nametoindex("desk0"), "desk0", true}});
+    if (!laid) GTEST_SKIP() << laid.error().sentence;
+  }
+  Outcome send(const std::string& way) {
+    std::vector<std::string> a = {"--to",    kPeer4, "--ms", std::to_string(1500 * scale()),
+                                  "--shape", "way",  "--",   way};
+    return k->desk.finish(k->desk.start(a));
+  }
+};
+
+TEST_F(Floor, frames_by_a_packet_socket_stay_within_the_limit) {
+  Outcome o = send("frames");
+  EXPECT_EQ(o.status, 0) << o.output;
+  std::uint64_t received = k->desk.settled(milliseconds(100), milliseconds(500));
+  fmt::print("limit {} charged {} received {}\n", kLimit, k->charged(0), received);
+  EXPECT_LE(received, k->charged(0));
+  EXPECT_LE(k->charged(0), kLimit);
+  EXPECT_GE(k->charged(0), kLimit - kSlack) << "it did send";
+  EXPECT_GT(k->count(WEIR_COUNT_FLOOR_REFUSED), 0U);
+}
+
+TEST_F(Floor, nobody_gets_around_the_queues) {
+  Outcome o = send("frames_past_queue");
+  EXPECT_EQ(o.status, 0) << o.output;
+  EXPECT_NE(o.output.find("refused"), std::string::npos) << o.output;
+  EXPECT_LE(k->charged(0), kLimit);
+  EXPECT_LE(k->desk.settled(milliseconds(100), milliseconds(500)), kLimit);
+}
+
+TEST_F(Floor, what_a_socket_sent_is_charged_once) {
+  Outcome o = k->desk.finish(k->desk.start(tcp({"--bytes", "100000"})));
+  EXPECT_EQ(o.status, 0) << o.output;
+  EXPECT_EQ(k->desk.settled(milliseconds(200), milliseconds(2000)), 100'000U);
+  EXPECT_EQ(k->charged(0), 100'000U);
+  EXPECT_EQ(k->count(WEIR_COUNT_FLOOR_CHARGED), 0U);
+}
+
+// A network namespace behind the desk, which forwards for it, as for a container or a virtual
+// machine. Ends with the object.
+class Behind {
+ public:
+  Behind() {
+    home_ = Fd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    if (unshare(CLONE_NEWNET) != 0) return;
+    inside_ = Fd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    (void)setns(home_.get(), CLONE_NEWNET);
+    const std::string pid = std::to_string(getpid()), fd = std::to_string(inside_.get());
+    const std::string enter = "nsenter --net=/proc/" + pid + "/fd/" + fd + " ";
+    good_ = run("ip link add behind0 type veth peer name inside") &&
+            run("ip link set inside netns /proc/" + pid + "/fd/" + fd) &&
+            run("ip link set behind0 up && ip route add 10.77.0.200/32 dev behind0") &&
+            run("echo 1 > /proc/sys/net/ipv4/ip_forward") &&
+            run("echo 1 > /proc/sys/net/ipv4/conf/desk0/proxy_arp") &&
+            run(enter + "ip addr add 10.77.0.200/32 dev inside") &&
+            run(enter + "ip link set inside up") &&
+            run(enter + "ip route add 10.77.0.1 dev inside") &&
+            run(enter + "ip route add default via 10.77.0.1");
+  }
+  ~Behind() {
+    run("ip link del behind0");
+    run("echo 0 > /proc/sys/net/ipv4/conf/desk0/proxy_arp");
+    run("echo 0 > /proc/sys/net/ipv4/ip_forward");
+  }
+  bool good() const { return good_; }
+  // What it starts, or opens, is in there.
+  void do_inside(const std::function<void()>& what) {
+    (void)setns(inside_.get(), CLONE_NEWNET);
+    what();
+    (void)setns(home_.get(), CLONE_NEWNET);
+  }
+
+ private:
+  static bool run(const std::string& command) {
+    return std::system(("(" + command + ") >/dev/null 2>&1").c_str()) == 0;
+  }
+  Fd home_, inside_;
+  bool good_ = false;
+};
+
+constexpr std::uint64_t kTimeWait = 4'000;  // the end of a stream is said by no socket of its own
+
+TEST_F(Floor, what_a_container_sends_is_charged_to_its_own_alone) {
+  Behind behind;
+  ASSERT_TRUE(behind.good());
+  pid_t sender = -1;
+  behind.do_inside([&] { sender = k->desk.start(tcp({"--bytes", "100000"})); });
+  Outcome o = k->desk.finish(sender);
+  EXPECT_EQ(o.status, 0) << o.output;
+  EXPECT_EQ(k->desk.settled(milliseconds(200), milliseconds(2000)), 100'000U);
+  EXPECT_GE(k->charged(0), 100'000U);
+  EXPECT_LE(k->charged(0), 100'000U + kTimeWait) << "it would be 200,000 if both had charged it";
+}
+
+TEST_F(Floor, a_container_gets_no_more_than_its_limit) {
+  Behind behind;
+  ASSERT_TRUE(behind.good());
+  pid_t sender = -1;
+  behind.do_inside([&] { sender = k->desk.start(udp({"--bytes", "1000000"})); });
+  k->desk.finish(sender);
+  std::uint64_t received = k->desk.settled(milliseconds(100), milliseconds(500));
+  fmt::print("limit {} charged {} received {}\n", kLimit, k->charged(0), received);
+  EXPECT_LE(received, k->charged(0));
+  EXPECT_LE(k->charged(0), kLimit);
+  EXPECT_GE(received, kLimit / 2) << "it did send";
+}
+
+TEST_F(Floor, what_nobody_here_has_sent_has_a_limit_too) {
+  Behind behind;
+  ASSERT_TRUE(behind.good());
+  Fd stranger;  // this process is in no cgroup of the desk's: no hook sees its socket
+  behind.do_inside([&] { stranger = Fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)); });
+  sockaddr_in to{AF_INET, htons(static_cast<std::uint16_t>(k->desk.port())), {}, {}};
+  inet_pton(AF_INET, kPeer4, &to.sin_addr);
+  const std::string datagram(1000, 'w');
+  // Until there was no room: the first are lost while the neighbour is looked for.
+  await(
+      [&] {
+        for (int n = 0; n < 50; n++)
+          sendto(stranger.get(), datagram.data(), datagram.size(), 0,
+                 reinterpret_cast<sockaddr*>(&to), sizeof to);
+        return k->count(WEIR_COUNT_FLOOR_REFUSED) > 0;
+      },
+      within(5000));
+  std::uint64_t received = k->desk.settled(milliseconds(100), milliseconds(500));
+  fmt::print("limit {} charged {} received {}\n", kLimit, k->charged(0), received);
+  EXPECT_LE(received, k->charged(0));
+  EXPECT_LE(k->charged(0), kLimit);
+  EXPECT_GE(k->charged(0), kLimit - kSlack) << "it did send";
+  EXPECT_GT(k->count(WEIR_COUNT_FLOOR_REFUSED), 0U);
+}
+
+TEST_F(Floor, what_a_container_has_paid_lets_nobody_else_pass_more) {
+  Behind behind;
+  ASSERT_TRUE(behind.good());
+  pid_t sender = -1;
+  behind.do_inside([&] { sender = k->desk.start(udp({"--bytes", "50000"})); });
+  k->desk.finish(sender);
+  std::uint64_t before = k->desk.settled(milliseconds(100), milliseconds(500));
+  Outcome o = send("frames");
+  EXPECT_EQ(o.status, 0) << o.output;
+  std::uint64_t received = k->desk.settled(milliseconds(100), milliseconds(500));
+  EXPECT_GT(received, before);
+  EXPECT_LE(received, k->charged(0));
+  EXPECT_LE(k->charged(0), kLimit);
+}
+
+}  // namespace
+}  // namespace weir::test
