@@ -36,9 +36,8 @@ Result<void> sign_join(const CtlSession& session, const OrderTerms& terms, const
 
 // An agent of before there were such commands refuses a part that it does not know.
 bool is_too_old(const v1::CommandResult& result) {
-  return std::ranges::any_of(result.why(), [](const v1::Reason& why) {
-    return why.code() == "command_unknown_part" || why.code() == "command_no_host";
-  });
+  return std::ranges::any_of(
+      result.why(), [](const v1::Reason& why) { return why.code() == "command_unknown_part"; });
 }
 
 int print_undone(const v1::AssignPolicyRequest& request, const v1::AssignPolicyResponse& answer,

@@ -224,6 +224,14 @@ int replay(CtlSession& session, const std::string& path, const std::string& grou
   return kExitDone;
 }
 
+std::string lasts_as_long_as_a_command(const std::string& text) {
+  std::uint64_t lifetime_s = 0;
+  return CLI::detail::lexical_cast(text, lifetime_s) && lifetime_s >= 1 &&
+                 lifetime_s <= kAssignmentLife_s
+             ? ""
+             : "a host takes a command for at least 1h, at most 7d";
+}
+
 }  // namespace
 
 int ctl_policy(int argc, char** argv) {
@@ -259,7 +267,7 @@ int ctl_policy(int argc, char** argv) {
   move->add_option("--reason", order.reason, "for the record, on the host too");
   move->add_option("--lifetime", order.lifetime_s, "a host that is away has so long (default: 7d)")
       ->transform(lasting)
-      ->check(CLI::Range(std::uint64_t{1}, kAssignmentLife_s).description(""))
+      ->check(lasts_as_long_as_a_command)
       ->type_name("7d");
   for (CLI::App* verb : {tried, publish_it, back, show, move})
     verb->add_option("--group", wanted.group)->capture_default_str();
