@@ -19,6 +19,7 @@ constexpr std::array<std::pair<const char*, std::string AdminFile::*>, 7> kField
     {"policyPublicKey", &AdminFile::policy_public_key},
     {"policySecretKey", &AdminFile::policy_secret_key},
 }};
+constexpr char kFormer[] = "formerPublicKeys";
 
 }  // namespace
 
@@ -26,6 +27,8 @@ std::string admin_file_text(const AdminFile& file) {
   google::protobuf::Struct object;
   for (const auto& [name, field] : kFields)
     (*object.mutable_fields())[name].set_string_value(file.*field);
+  if (!file.former_public_keys.empty())
+    (*object.mutable_fields())[kFormer].set_string_value(file.former_public_keys);
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = true;
   std::string text;
@@ -44,6 +47,8 @@ Result<AdminFile> read_admin_file_text(const std::string& text) {
       return fail(std::string("has no ") + name);
     file.*field = found->second.string_value();
   }
+  if (auto former = object.fields().find(kFormer); former != object.fields().end())
+    file.former_public_keys = former->second.string_value();
   return file;
 }
 

@@ -168,7 +168,7 @@ int roll_back(CtlSession& session, std::uint32_t to, const Publication& wanted) 
   earlier.set_number(to);
   earlier.set_earlier(to == 0);
   if (!session.call("weir.v1.PolicyAdminService/GetPolicy", earlier, found, status)) return status;
-  Result<Policy> policy = policy_in(found.policy());
+  Result<Policy> policy = policy_in(found.policy(), wanted.group, own_keys(session.admin()));
   if (!policy) {
     fmt::print(stderr, "weirctl: policy {}: {}\n", found.number(), policy.error().sentence);
     return kExitFailed;

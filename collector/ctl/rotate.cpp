@@ -44,6 +44,8 @@ Result<AdminFile> next_admin(const std::string& config, AdminFile admin) {
   std::array<std::uint8_t, crypto_sign_SECRETKEYBYTES> secret{};
   if (::sodium_init() < 0 || ::crypto_sign_keypair(key.data(), secret.data()) != 0)
     return fail("no key can be made");
+  if (!admin.former_public_keys.empty()) admin.former_public_keys += ' ';
+  admin.former_public_keys += admin.policy_public_key;
   admin.policy_key_id = hex_of(policy_key_id(key));
   admin.policy_public_key = hex_of(key);
   admin.policy_secret_key = hex_of(secret);
@@ -95,10 +97,12 @@ bool sign_again(CtlSession& session, const AdminFile& admin, const std::string& 
                           [&](const auto& one) { return one.key_id() == key_id; }))
     return true;
   v1::PolicyEnvelope envelope;
-  Result<Policy> policy = policy_in(found.policy());
+  std::vector<std::string> keys = own_keys(admin);
+  keys.push_back(unhex(session.admin().policy_public_key));
+  Result<Policy> policy = policy_in(found.policy(), group, keys);
   if (!policy || !envelope.ParseFromString(found.policy().envelope())) {
-    status = failed(
-        fmt::format("policy {} of group {} can't be read: publish it anew", found.number(), group));
+    status = failed(fmt::format("policy {} of group {}: {}", found.number(), group,
+                                policy ? "the envelope is damaged" : policy.error().sentence));
     return true;
   }
   const auto now_s = static_cast<std::int64_t>(std::time(nullptr));

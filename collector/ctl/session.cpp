@@ -10,6 +10,7 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <sstream>
 
 namespace weir {
 namespace {
@@ -122,6 +123,13 @@ std::string unhex(std::string_view hex) {
     bytes += static_cast<char>(high * 16 + low);
   }
   return bytes;
+}
+
+std::vector<std::string> own_keys(const AdminFile& admin) {
+  std::vector<std::string> keys = {unhex(admin.policy_public_key)};
+  std::istringstream former(admin.former_public_keys);
+  for (std::string hex; former >> hex;) keys.push_back(unhex(hex));
+  return keys;
 }
 
 }  // namespace weir

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "collector/api/admin_file.h"
 #include "collector/ctl/commands.h"
@@ -78,6 +79,7 @@ class CtlSession {
   ConnectClient client_;
 };
 
+std::vector<std::string> own_keys(const AdminFile& admin);  // the policy keys it has and had
 std::string unhex(std::string_view hex);  // "": no hexadecimal digits, or an odd number of them
 
 }  // namespace weir

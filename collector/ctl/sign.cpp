@@ -16,6 +16,19 @@ namespace {
 
 constexpr std::size_t kPublicKey = crypto_sign_PUBLICKEYBYTES;
 
+bool is_signed(const std::vector<std::uint8_t>& covered, const v1::SignedPolicy& published,
+               std::span<const std::string> public_keys) {
+  if (::sodium_init() < 0) return false;
+  for (const std::string& key : public_keys)
+    for (const v1::PolicySignature& one : published.signatures())
+      if (key.size() == kPublicKey && one.signature().size() == crypto_sign_BYTES &&
+          ::crypto_sign_verify_detached(
+              reinterpret_cast<const std::uint8_t*>(one.signature().data()), covered.data(),
+              covered.size(), reinterpret_cast<const std::uint8_t*>(key.data())) == 0)
+        return true;
+  return false;
+}
+
 }  // namespace
 
 Result<void> sign_bytes(std::string_view purpose, const std::string& bytes,
@@ -61,9 +74,18 @@ Result<void> sign_command(v1::CommandBody body, const std::string& secret_key, v
   return sign_bytes(kCommandPurpose, out.body(), secret_key, *out.add_signatures());
 }
 
-Result<Policy> policy_in(const v1::SignedPolicy& published) {
+Result<Policy> policy_in(const v1::SignedPolicy& published, const std::string& group,
+                         std::span<const std::string> public_keys) {
   v1::PolicyEnvelope envelope;
+  const std::vector<std::uint8_t> covered =
+      signed_bytes_of(kPolicyPurpose, bytes_of(published.envelope()));
+  if (!is_signed(covered, published, public_keys))
+    return fail(
+        "it is signed by no key that admin.json has or had, so that the collector could have made "
+        "it up: publish the file itself");
   if (!envelope.ParseFromString(published.envelope())) return fail("the envelope is damaged");
+  if (envelope.target() != group)
+    return fail("it was signed for group " + envelope.target() + ": publish the file itself");
   return policy_from_bytes(bytes_of(envelope.policy()));
 }
 

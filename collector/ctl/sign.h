@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -41,7 +42,10 @@ Result<void> sign_command(v1::CommandBody body, const std::string& secret_key, v
 Result<void> sign_bytes(std::string_view purpose, const std::string& bytes,
                         const std::string& secret_key, v1::PolicySignature& out);
 
-// What stands in an envelope, to be signed anew under another number.
-Result<Policy> policy_in(const v1::SignedPolicy& published);
+// What stands in an envelope, to be signed anew under another number. It comes from the collector,
+// which must not choose what is signed: one of these keys (32 bytes each) has signed it for this
+// group already.
+Result<Policy> policy_in(const v1::SignedPolicy& published, const std::string& group,
+                         std::span<const std::string> public_keys);
 
 }  // namespace weir

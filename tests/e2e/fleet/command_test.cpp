@@ -148,6 +148,8 @@ TEST_F(Commanded, a_host_that_was_away_for_two_rotations_follows_and_the_old_key
                  "--config", copy})
                 .first,
             4);
+  EXPECT_EQ(ctl({"policy", "rollback", "--to", "1", "--group", "desks"}).first, 0)
+      << "the first key has signed it, and admin.json remembers that one: " << said();
   agent.end(SIGKILL);
   start_agent();
   EXPECT_TRUE(soon(
