@@ -27,10 +27,16 @@ namespace {
 constexpr auto kTcxEgress = static_cast<bpf_attach_type>(47);
 
 // Devices through which nothing leaves the machine by itself: what they carry passes another one,
-// or goes to a part of this machine. By the name of the driver, as ethtool shows it.
-constexpr std::array<std::string_view, 12> kInside = {
-    "bridge", "veth",    "tun",   "bonding", "team",      "802.1Q VLAN Support",
-    "dummy",  "macvlan", "vxlan", "ipvlan",  "wireguard", "openvswitch"};
+// or goes to a part of this machine. By the name of the driver, as ethtool shows it; where a driver
+// names none, the kernel shows the device's kind, which `ip link` takes.
+constexpr std::array<std::string_view, 40> kInside = {
+    "bridge",    "veth",    "tun",     "bonding", "team",      "802.1Q VLAN Support",
+    "dummy",     "macvlan", "vxlan",   "ipvlan",  "wireguard", "openvswitch",
+    "bond",      "vlan",    "macvtap", "ipvtap",  "netkit",    "vrf",
+    "ifb",       "nlmon",   "macsec",  "hsr",     "batadv",    "vcan",
+    "vxcan",     "geneve",  "bareudp", "gtp",     "ipip",      "sit",
+    "gre",       "gretap",  "erspan",  "ip6tnl",  "ip6gre",    "ip6gretap",
+    "ip6erspan", "vti",     "vti6",    "xfrm"};
 
 struct Found {
   Device device;

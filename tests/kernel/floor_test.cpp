@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <functional>
@@ -44,6 +45,27 @@ TEST_F(Floor, frames_by_a_packet_socket_stay_within_the_limit) {
   EXPECT_LE(k->charged(0), kLimit);
   EXPECT_GE(k->charged(0), kLimit - kSlack) << "it did send";
   EXPECT_GT(k->count(WEIR_COUNT_FLOOR_REFUSED), 0U);
+}
+
+// A tag moves the packet: read where an untagged frame has it, its source is its destination.
+TEST_F(Floor, a_tag_before_the_packet_does_not_choose_whom_it_goes_to) {
+  ASSERT_TRUE(k->part->put_prefix(*Prefix::parse("10.99.0.0/16"), {}));
+  Outcome o = send("frames_tagged");
+  EXPECT_EQ(o.status, 0) << o.output;
+  std::uint64_t received = k->desk.settled(milliseconds(100), milliseconds(500));
+  fmt::print("limit {} charged {} received {}\n", kLimit, k->charged(0), received);
+  EXPECT_LE(received, k->charged(0));
+  EXPECT_GE(k->charged(0), kLimit - kSlack) << "it did send, to no approved address";
+  EXPECT_GT(k->count(WEIR_COUNT_FLOOR_REFUSED), 0U);
+}
+
+// Drivers of the kernel's own devices have a name too. A container that has one of them beside its
+// own must not have its floor there alone.
+TEST_F(Floor, a_device_of_the_kernels_own_is_no_hardware) {
+  ASSERT_EQ(std::system("ip link add ifb7 type ifb && ip link set ifb7 up"), 0);
+  const std::vector<Device> found = devices_to_the_world({});
+  EXPECT_TRUE(std::ranges::any_of(found, [](const Device& d) { return d.name == "desk0"; }));
+  EXPECT_EQ(std::system("ip link del ifb7"), 0);
 }
 
 TEST_F(Floor, nobody_gets_around_the_queues) {

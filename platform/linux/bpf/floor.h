@@ -12,7 +12,13 @@
 #define WEIR_NEXT (-1) /* TCX_NEXT, TC_ACT_UNSPEC: other programs of the device have their say */
 #define WEIR_DROP 2    /* TCX_DROP, TC_ACT_SHOT */
 #define WEIR_ETHERNET_BYTES 14
+#define WEIR_ETH_IP4 0x0800
 #define WEIR_ETH_ARP 0x0806
+#define WEIR_ETH_VLAN 0x8100
+#define WEIR_ETH_IP6 0x86dd
+#define WEIR_ETH_PROVIDER 0x88a8 /* the outer of two VLAN tags */
+#define WEIR_TAGS 2              /* read behind; with more of them it is no IP packet to us */
+#define WEIR_TAG_BYTES 4
 #define WEIR_ARP_BYTES 64 /* a frame of 14 + 28 bytes, filled up */
 
 static __always_inline int is_in_scope(struct __sk_buff* skb) {
@@ -28,13 +34,30 @@ static __always_inline int is_paid(struct __sk_buff* skb) {
   return sk->family == WEIR_AF_INET || sk->family == WEIR_AF_INET6 || !is_in_scope(skb);
 }
 
+/* 1: an IP packet begins at p->start, behind the tags if any. What a frame is says its type in the
+ * frame: who writes frames chooses freely what the first bytes behind it look like. */
+static __always_inline int find_ip(struct __sk_buff* skb, struct packet* p) {
+  u16 type = 0;
+  u8 first = 0;
+  if (!p->start) return 1; /* no link header; the packet's own version counts there */
+  for (int i = 0; i <= WEIR_TAGS; i++) {
+    if (bpf_skb_load_bytes(skb, p->start - sizeof(type), &type, sizeof(type))) return 0;
+    if (type != bpf_htons(WEIR_ETH_VLAN) && type != bpf_htons(WEIR_ETH_PROVIDER)) break;
+    p->start += WEIR_TAG_BYTES;
+  }
+  if (bpf_skb_load_bytes(skb, p->start, &first, sizeof(first))) return 0;
+  return first >> 4 == 4 ? type == bpf_htons(WEIR_ETH_IP4)
+                         : first >> 4 == 6 && type == bpf_htons(WEIR_ETH_IP6);
+}
+
 /* Addresses and ports. Whole frames are charged, with the headers that segmentation adds; the
  * payload is what the socket's own program would call so. */
 static __always_inline void read_frame(struct __sk_buff* skb, struct packet* p) {
   p->length = skb->wire_len > skb->len ? skb->wire_len : skb->len;
-  p->payload = skb->len > p->start ? skb->len - p->start : 0;
   p->via = skb->ifindex;
-  u32 at = read_ip(skb, p);
+  int is_ip = find_ip(skb, p);
+  p->payload = skb->len > p->start ? skb->len - p->start : 0;
+  u32 at = is_ip ? read_ip(skb, p) : 0;
   struct tcp_header tcp = {};
   if (!at || (p->protocol != WEIR_TCP && p->protocol != WEIR_UDP)) return;
   if (bpf_skb_load_bytes(skb, at, &tcp, 4)) return;
