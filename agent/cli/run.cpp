@@ -55,6 +55,11 @@ int cmd_run(int argc, char** argv) {
     fmt::print(stderr, "weir run: only root can set a bound in the kernel: sudo weir run …\n");
     return kExitNotAllowed;
   }
+  for (const std::string& path : options.launchers)
+    if (::access(path.c_str(), X_OK) != 0) {
+      fmt::print(stderr, "weir run: --launcher {}: there is no such program\n", path);
+      return kExitUsage;
+    }
   for (const std::string& name : options.interfaces)
     if (::if_nametoindex(name.c_str()) == 0) {
       fmt::print(stderr, "weir run: --interface {}: there is no such device here\n", name);

@@ -17,6 +17,7 @@
 
 #include "agent/guard/descriptors.h"
 #include "core/event/report.h"
+#include "platform/linux/launchers.h"
 
 namespace weir {
 namespace {
@@ -30,6 +31,7 @@ constexpr std::uint64_t kStartNs = 10 * kSecondNs;
 constexpr int kLastWordsMs = 5000;    // `weir run` gives us 8 s
 constexpr int kMessagesAtOnce = 256;  // between two looks at the refusals
 constexpr std::size_t kTasksAtOnce = 64;
+constexpr std::uint64_t kLaunchersNs = 10 * kSecondNs;  // an upgrade puts another file there
 // Counters whose growth the line must know as a gap.
 constexpr weir_counter kLosses[] = {WEIR_COUNT_RING_LOST, WEIR_COUNT_TOLD_LOST,
                                     WEIR_COUNT_TASKS_FULL, WEIR_COUNT_ACCOUNTS_FULL,
@@ -66,6 +68,12 @@ Result<void> put_in_force(KernelPart& kernel, const FlatPolicy& policy) {
   return kernel.set_state(state);
 }
 
+std::vector<std::string> all_launchers(const std::vector<std::string>& declared) {
+  std::vector<std::string> all = usual_launchers();
+  all.insert(all.end(), declared.begin(), declared.end());
+  return all;
+}
+
 }  // namespace
 
 Guard::Guard(KernelPart kernel, PolicyInForce policy, std::optional<PolicyTrust> trust,
@@ -91,7 +99,7 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
   KernelOptions wanted;
   wanted.cgroup = options.cgroup;
   wanted.pin_dir = options.pin_dir;
-  wanted.launchers = options.launchers;
+  wanted.launchers = all_launchers(options.launchers);
   Result<KernelPart> kernel = KernelPart::load(wanted);
   if (!kernel) return tl::unexpected(kernel.error());
   if (auto set = put_in_force(*kernel, policy.flat); !set) return tl::unexpected(set.error());
@@ -103,6 +111,7 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
     if (auto set = kernel->set_home(options.uplink_cgroup, 0); !set)
       return tl::unexpected(set.error());
   Guard guard(std::move(*kernel), std::move(policy), std::move(trust), done);
+  guard.launchers_ = options.launchers;
   guard.has_floor_ = options.cgroup.empty() || !options.interfaces.empty();
   guard.floor_names_ = options.interfaces;
   guard.lay_floor();
@@ -361,6 +370,10 @@ void Guard::each_second(Spawner& spawner, std::uint64_t now) {
     tell_policy_state();
   }
   tell_interfaces();
+  if (now >= launchers_ns_) {
+    launchers_ns_ = now + kLaunchersNs;
+    (void)kernel_.set_launchers(all_launchers(launchers_));
+  }
   if (!running_) return;
   bool ready = session_ && session_->ready();
   std::uint64_t heard = ready ? session_->last_heard_ns() : started_ns_;

@@ -158,6 +158,8 @@ class Guard {
   std::unique_ptr<DueSockets> due_ = std::make_unique<DueSockets>();
   std::unique_ptr<AddressLeases> leases_ = std::make_unique<AddressLeases>();
   std::unique_ptr<Interfaces> interfaces_;
+  std::vector<std::string> launchers_;  // declared ones
+  std::uint64_t launchers_ns_ = 0;      // when they are looked at again
   std::vector<std::string> floor_names_;
   bool has_floor_ = false;     // one is wanted
   std::string floor_problem_;  // said already

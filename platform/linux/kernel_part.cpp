@@ -214,8 +214,7 @@ Result<KernelPart> KernelPart::load(const KernelOptions& options) {
   }
   if (auto r = open_told(*state); !r) return tl::unexpected(r.error());
   KernelPart part(std::move(state));
-  for (const std::string& executable : options.launchers)
-    if (auto r = part.mark_launcher(executable); !r) return tl::unexpected(r.error());
+  if (auto r = part.set_launchers(options.launchers); !r) return tl::unexpected(r.error());
   if (auto r = attach_programs(*part.state_, links); !r) return tl::unexpected(r.error());
   if (options.scan && options.scope == KernelScope::cgroup)
     if (auto r = part.scan_tasks(options.bind_sockets && !part.adopted()); !r)

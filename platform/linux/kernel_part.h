@@ -182,7 +182,9 @@ class KernelPart {
   // made by the kernel) belongs to this tree. Else what this cgroup sends is charged to nobody: it
   // has a bound of its own (UplinkCage).
   Result<void> set_home(const std::string& cgroup, std::uint64_t tree);
-  Result<void> mark_launcher(const std::string& executable);
+  // In the place of those before. One that is not there is left out: a program that is upgraded is
+  // another file from then on.
+  Result<void> set_launchers(std::span<const std::string> executables);
   // Tasks in scope, found in /proc: known ones keep what they are. Returns how many were added.
   Result<std::size_t> scan_tasks(bool bind_sockets);
 

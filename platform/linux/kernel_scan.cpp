@@ -9,6 +9,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -83,12 +84,17 @@ std::vector<std::uint32_t> processes_of(const std::string& cgroup) {
   return pids;
 }
 
-bool runs_launcher(int launchers, std::uint32_t pid) {
+// The kernel's own encoding of a device, which is not that of stat().
+std::optional<weir_inode_key> inode_of(const std::string& path) {
   struct stat s {};
-  if (stat(fmt::format("/proc/{}/exe", pid).c_str(), &s)) return false;
-  weir_inode_key key{std::uint64_t{major(s.st_dev)} << 20 | minor(s.st_dev), s.st_ino};
+  if (stat(path.c_str(), &s)) return std::nullopt;
+  return weir_inode_key{std::uint64_t{major(s.st_dev)} << 20 | minor(s.st_dev), s.st_ino};
+}
+
+bool runs_launcher(int launchers, std::uint32_t pid) {
+  const std::optional<weir_inode_key> key = inode_of(fmt::format("/proc/{}/exe", pid));
   std::uint32_t value = 0;
-  return bpf_map_lookup_elem(launchers, &key, &value) == 0;
+  return key && bpf_map_lookup_elem(launchers, &*key, &value) == 0;
 }
 
 std::uint64_t make_tree(KernelState& state) {
@@ -136,6 +142,10 @@ class Scan {
         added_++;
       else
         bpf_map_lookup_elem(tasks, &pid, &t);  // it forked or opened a socket meanwhile
+    } else if ((t.flags & (WEIR_TASK_ROOT | WEIR_TASK_LAUNCHER)) == WEIR_TASK_ROOT &&
+               runs_launcher(state_.map("launchers"), pid)) {
+      t.flags |= WEIR_TASK_LAUNCHER;  // for the guard before us it was none
+      bpf_map_update_elem(tasks, &pid, &t, BPF_EXIST);
     }
     return placed_[pid] = t;
   }
@@ -200,6 +210,27 @@ void bind_sockets_of(int sockets, std::uint32_t pid, const weir_task& task, std:
 }
 
 }  // namespace
+
+Result<void> KernelPart::set_launchers(std::span<const std::string> executables) {
+  const int launchers = state_->map("launchers");
+  std::vector<weir_inode_key> wanted;
+  std::uint32_t one = 1;
+  for (const std::string& executable : executables) {
+    const std::optional<weir_inode_key> key = inode_of(executable);
+    if (!key) continue;
+    if (bpf_map_update_elem(launchers, &*key, &one, BPF_ANY))
+      return fail_with("cannot mark launcher " + executable, errno);
+    wanted.push_back(*key);
+  }
+  // The number of a file that is gone may be a person's next file.
+  for (const weir_inode_key& key : keys_of<weir_inode_key>(launchers)) {
+    const auto is_it = [&](const weir_inode_key& one) {
+      return one.dev == key.dev && one.ino == key.ino;
+    };
+    if (std::none_of(wanted.begin(), wanted.end(), is_it)) bpf_map_delete_elem(launchers, &key);
+  }
+  return {};
+}
 
 Result<std::uint64_t> KernelPart::put_task(std::uint32_t pid, std::uint32_t person,
                                            std::uint32_t flags) {

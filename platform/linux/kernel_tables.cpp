@@ -319,17 +319,6 @@ std::array<std::uint64_t, WEIR_COUNTERS> KernelPart::counters() const {
   return sums;
 }
 
-Result<void> KernelPart::mark_launcher(const std::string& executable) {
-  struct stat s {};
-  if (stat(executable.c_str(), &s)) return fail_with("cannot find launcher " + executable, errno);
-  // The kernel's own encoding of a device, which is not that of stat().
-  weir_inode_key key{std::uint64_t{major(s.st_dev)} << 20 | minor(s.st_dev), s.st_ino};
-  std::uint32_t one = 1;
-  if (bpf_map_update_elem(state_->map("launchers"), &key, &one, BPF_ANY))
-    return fail_with("cannot mark launcher " + executable, errno);
-  return {};
-}
-
 Result<int> KernelPart::events_fd() const {
   return duplicate(state_->map("events"));
 }

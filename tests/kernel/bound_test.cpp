@@ -1,6 +1,7 @@
 // What leaves is at most the limit, whatever shape the sending has: received ≤ charged ≤ limit, for
 // IPv4 and IPv6, TCP and UDP.
 #include <fstream>
+#include <map>
 #include <set>
 
 #include "tests/kernel/kernel_test.h"
@@ -34,6 +35,17 @@ class Bound : public testing::TestWithParam<Way> {
                                   "--to",    GetParam().six ? kPeer6 : kPeer4,
                                   "--ms",    std::to_string(ms * scale())};
     if (GetParam().udp) a.insert(a.end(), {"--udp", "--size", "1400"});
+    return a;
+  }
+
+  // `launcher` starts `count` programs that send.
+  std::vector<std::string> launch_by(const std::string& launcher, const std::string& shape,
+                                     int count) {
+    std::vector<std::string> a = {
+        launcher, "--shape", shape, "--count", std::to_string(count), "--", traffic_program()};
+    auto program = sender("flows", 1);
+    a.insert(a.end(), program.begin(), program.end());
+    a.insert(a.end(), {"--port", std::to_string(k->desk.port())});
     return a;
   }
 
@@ -118,16 +130,44 @@ TEST_P(Bound, ten_programs_of_a_launcher_share_their_persons_account) {
   KernelOptions options;
   options.launchers = {launcher};
   k->load({limit_row(kLimit, 0, WEIR_PER_PERSON), limit_row(kRoomy, 0, WEIR_PER_TREE)}, options);
-  std::vector<std::string> a = {launcher, "--shape", "launch",         "--count",
-                                "10",     "--",      traffic_program()};
-  auto program = sender("flows", 1);
-  a.insert(a.end(), program.begin(), program.end());
-  a.insert(a.end(), {"--port", std::to_string(k->desk.port())});
-  k->desk.start(a);
+  k->desk.start(launch_by(launcher, "launch", 10));
   expect_bound("10 programs of a launcher");
   EXPECT_EQ(trees.size(), 11u) << "each program is a tree, and the launcher";
   EXPECT_EQ(k->charged(1), k->charged(0)) << "charged to every row or to none";
   unlink(launcher.c_str());
+}
+
+TEST_P(Bound, fifty_programs_that_a_daemon_starts_for_one_person_share_an_account) {
+  std::string daemon = copy_of_traffic("weir-daemon");
+  KernelOptions options;
+  options.launchers = {daemon};
+  k->load({limit_row(kLimit, 0, WEIR_PER_PERSON)}, options);
+  k->desk.start(launch_by(daemon, "log_in", 50));
+  expect_bound("50 programs of one person");
+  EXPECT_EQ(k->accounts_of(0).at(0).key.who, 20000u);
+  unlink(daemon.c_str());
+}
+
+TEST_P(Bound, ten_persons_whose_programs_a_daemon_starts_have_ten_accounts) {
+  constexpr std::uint64_t kEach = kLimit / 10;
+  std::string daemon = copy_of_traffic("weir-daemon");
+  KernelOptions options;
+  options.launchers = {daemon};
+  k->load({limit_row(kEach, 0, WEIR_PER_PERSON)}, options);
+  k->desk.start(launch_by(daemon, "log_in_each", 10));
+  std::uint64_t received = k->desk.settled(milliseconds(500), milliseconds(6000) * scale());
+  std::map<std::uint64_t, std::uint64_t> charged;
+  for (const KernelAccount& a : k->accounts_of(0)) charged[a.key.who] = a.value.charged;
+  k->desk.end_all();
+  fmt::print("10 persons {}: limit {} each, received {}\n", name_of(GetParam()), kEach, received);
+  EXPECT_EQ(charged.size(), 10u);
+  for (const auto& [person, bytes] : charged) {
+    EXPECT_GE(person, 20000u);
+    EXPECT_LE(bytes, kEach);
+    EXPECT_GE(bytes, kEach - kSlack) << person;
+  }
+  EXPECT_LE(received, 10 * kEach);
+  unlink(daemon.c_str());
 }
 
 TEST_P(Bound, children_that_set_their_own_login_uid_stay_the_services_person) {

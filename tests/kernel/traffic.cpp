@@ -187,16 +187,18 @@ void wait_all() {
   }
 }
 
+void log_in_as(int uid) {
+  int fd = open("/proc/self/loginuid", O_WRONLY);
+  std::string text = std::to_string(uid);
+  if (fd < 0 || write(fd, text.c_str(), text.size()) < 0)
+    std::printf("loginuid: %s\n", std::strerror(errno));
+  close(fd);
+}
+
 int forks(bool own_login) {
   for (int i = 0; i < options.count; i++) {
     if (fork() != 0) continue;
-    if (own_login) {
-      int fd = open("/proc/self/loginuid", O_WRONLY);
-      std::string uid = std::to_string(20000 + i);
-      if (fd < 0 || write(fd, uid.c_str(), uid.size()) < 0)
-        std::printf("loginuid: %s\n", std::strerror(errno));
-      close(fd);
-    }
+    if (own_login) log_in_as(20000 + i);
     _exit(send_flows(1));
   }
   wait_all();
@@ -256,10 +258,20 @@ int storm() {
   return 0;
 }
 
-// Starts `count` programs, as a launcher does: each by exec of the arguments after "--".
-int launch() {
+enum class Logins { none, one, each };
+
+// Starts `count` programs, as a launcher does: each by exec of the arguments after "--". With
+// logins as cron does it: a child logs a person in and forks once more.
+int launch(Logins logins) {
   for (int i = 0; i < options.count; i++) {
     if (fork() != 0) continue;
+    if (logins != Logins::none) {
+      log_in_as(20000 + (logins == Logins::each ? i : 0));
+      if (fork() != 0) {
+        wait_all();
+        _exit(0);
+      }
+    }
     std::vector<char*> args;
     for (std::string& a : options.rest) args.push_back(a.data());
     args.push_back(nullptr);
@@ -436,7 +448,9 @@ int main(int argc, char** argv) {
   if (options.shape == "daemons") return daemons();
   if (options.shape == "leader") return leader_exits();
   if (options.shape == "storm") return storm();
-  if (options.shape == "launch") return launch();
+  if (options.shape == "launch") return launch(Logins::none);
+  if (options.shape == "log_in") return launch(Logins::one);
+  if (options.shape == "log_in_each") return launch(Logins::each);
   if (options.shape == "stay") return send_and_stay();
   if (options.shape == "serve") return serve();
   if (options.shape == "ping") return ping();

@@ -42,6 +42,10 @@ int BPF_PROG(weir_fork, struct task_struct* parent, struct task_struct* child) {
   if (p->flags & WEIR_TASK_LAUNCHER) {
     start_tree(&value, child);
     value.flags |= WEIR_TASK_FRESH;
+  } else if (p->flags & WEIR_TASK_FRESH) {
+    /* cron and at log a person in and fork once more before they start anything. */
+    value.person = person_of(child);
+    value.flags = WEIR_TASK_FRESH;
   }
   value.start_ns = child->start_boottime;
   value.uid = uid_of(child);
