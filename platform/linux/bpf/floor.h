@@ -16,6 +16,7 @@
 #define WEIR_ETH_ARP 0x0806
 #define WEIR_ETH_VLAN 0x8100
 #define WEIR_ETH_IP6 0x86dd
+#define WEIR_ETH_EAPOL 0x888e
 #define WEIR_ETH_PROVIDER 0x88a8 /* the outer of two VLAN tags */
 #define WEIR_TAGS 2              /* read behind; with more of them it is no IP packet to us */
 #define WEIR_TAG_BYTES 4
@@ -75,6 +76,20 @@ static __always_inline int is_upkeep(struct __sk_buff* skb, const struct packet*
   return p->length <= WEIR_UPKEEP_BYTES && keeps_the_link(skb, p);
 }
 
+/* What a program writes as frames because the machine has no address yet, or may not use its port:
+ * ARP, IEEE 802.1X and the keys of a wireless network, a DHCP client that asks everybody. It ends
+ * on this link. Without it a spent account would take the whole machine off the network. */
+static __always_inline int is_for_the_link(struct __sk_buff* skb, const struct packet* p) {
+  u16 type = 0;
+  if (p->protocol == WEIR_UDP)
+    return p->local_port == 68 && p->remote_port == 67 &&
+           *(const u32*)(p->remote + 12) == 0xffffffff &&
+           *(const u32*)(p->remote + 8) == bpf_htonl(0x0000ffff);
+  if (!p->start || bpf_skb_load_bytes(skb, p->start - sizeof(type), &type, sizeof(type))) return 0;
+  if (type == bpf_htons(WEIR_ETH_ARP)) return skb->len <= WEIR_ARP_BYTES;
+  return type == bpf_htons(WEIR_ETH_EAPOL);
+}
+
 static __always_inline int pay_at_device(struct __sk_buff* skb, u32 start) {
   u32 zero = 0;
   const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
@@ -98,6 +113,10 @@ static __always_inline int pay_at_device(struct __sk_buff* skb, u32 start) {
   route_by_address(&r, p.remote, now);
   struct charge c = {
       .person = nobody->person, .dest = r.dest, .bytes = p.length, .now = bpf_ktime_get_boot_ns()};
+  if (now->answers && is_for_the_link(skb, &p) && charge_rows(&c, now->answers) <= 0) {
+    count(WEIR_COUNT_UPKEEP);
+    return WEIR_NEXT;
+  }
   int result = r.limits ? charge_rows(&c, r.limits) : 0;
   if (result)
     tell_row(nobody, &c, &p, WEIR_TELL((result > 0 ? result : -result) - 1, WEIR_AF_INET6, 1));
