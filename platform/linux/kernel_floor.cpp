@@ -38,6 +38,9 @@ constexpr std::array<std::string_view, 40> kInside = {
     "gre",       "gretap",  "erspan",  "ip6tnl",  "ip6gre",    "ip6gretap",
     "ip6erspan", "vti",     "vti6",    "xfrm"};
 
+// Programs of bpf/floor.h: for devices with a link header, and for those without.
+constexpr char kFloor[] = "weir_floor", kFloorOfIp[] = "weir_floor_ip";
+
 struct Found {
   Device device;
   bool up = false, inside = false;
@@ -99,6 +102,17 @@ void forget_other_pins(const KernelState& state, std::span<const Device> devices
   }
 }
 
+// Whether it holds at every device of its kind; there may be none of it.
+void tell_attached(KernelState& state, std::span<const Device> devices) {
+  for (KernelProgram& program : state.programs) {
+    if (!program.name.starts_with("weir_floor")) continue;
+    const bool ethernet = program.name == kFloor;
+    program.attached = program.loaded && std::all_of(devices.begin(), devices.end(), [&](auto& d) {
+                         return d.ethernet != ethernet || state.floor.contains(d.index);
+                       });
+  }
+}
+
 }  // namespace
 
 Result<void> KernelPart::set_floor(std::span<const Device> devices) {
@@ -119,6 +133,7 @@ Result<void> KernelPart::set_floor(std::span<const Device> devices) {
     forget_other_pins(*state_, devices);
   state_->floor_laid = true;
   state_->floor = std::move(links);
+  tell_attached(*state_, devices);
   return all;
 }
 
@@ -127,7 +142,7 @@ std::string floor_pin(const KernelState& state, std::uint32_t index) {
 }
 
 Result<FloorLink> lay_floor(KernelState& state, const Device& device) {
-  const char* name = device.ethernet ? "weir_floor" : "weir_floor_ip";
+  const char* name = device.ethernet ? kFloor : kFloorOfIp;
   const bpf_program* program = bpf_object__find_program_by_name(state.object.get(), name);
   const int fd = program != nullptr ? bpf_program__fd(program) : -1;
   if (fd < 0) return fail(fmt::format("{} was not loaded: nothing holds at {}", name, device.name));
