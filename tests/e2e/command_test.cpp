@@ -354,8 +354,10 @@ TEST_F(Joining, killed_at_any_moment_the_host_is_in_one_group_and_its_policy_hol
     EXPECT_EQ(kernel_bytes(), 1u << 20);
     // The collector asks again: the answer is the same in the end.
     seen_ = states().size();
-    const std::string answer = offer_command(order, body);
-    const std::string outcome = answer.starts_with("command") ? answer : next_state();
+    std::string outcome = offer_command(order, body);
+    // Before it: what is in force, once where the guard was late to say so, and where it joins.
+    for (int others = 0; others < 3 && !outcome.starts_with("command"); ++others)
+      outcome = next_state();
     EXPECT_TRUE(outcome.starts_with("command 1 ")) << outcome << errors();
     EXPECT_NE(trust().find("group " + to + "\n"), std::string::npos) << trust();
     group = to;
