@@ -56,6 +56,8 @@ std::vector<Account> fullest(const PinnedTables& tables, const Policy& policy) {
   std::uint64_t now = boot_now_ns();
   for (const KernelAccount& each : tables.accounts) {
     if (each.key.limit >= WEIR_EXCEPTIONS) continue;  // a lease, or an exception: told apart
+    if ((each.key.per & WEIR_PER_OVERFLOW) != 0 && each.value.charged + each.value.refused == 0)
+      continue;  // every row has one, hardly ever used
     Account account{each.key, tables.limits[each.key.limit], each.value.charged, 0,
                     each.value.refused};
     if ((account.key.per & WEIR_PER_UNNAMED) != 0) {  // the row's part for flows without a name
@@ -86,6 +88,7 @@ std::string rule_of(const Policy& policy, std::uint32_t row) {
 }
 
 std::string who(const Account& account) {
+  if ((account.key.per & WEIR_PER_OVERFLOW) != 0) return "all for whom the table had no room";
   switch (account.key.per) {
     case WEIR_PER_PERSON:
     case WEIR_PER_PERSON_DEST:

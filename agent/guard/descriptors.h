@@ -34,7 +34,10 @@ inline constexpr int kSpawnCgroup = 20;  // cgroup.procs of its own cgroup
 inline constexpr int kDone = 21;         // guard, read only: commands of before, done_commands.h
 inline constexpr int kExceptions = 22;   // guard, read only: of before, exceptions.h
 inline constexpr int kRequests = 23;     // socketpair: what persons ask for, from `weir run`
-inline constexpr int kGuardLast = kRequests;
+// Also without a collector; /dev/null where nothing is kept (`weir exec`).
+inline constexpr int kAccounts = 24;  // guard, read only: what was spent before, kept_accounts.h
+inline constexpr int kKeepAccounts = 25;  // socketpair: what is spent, for `weir run` to write
+inline constexpr int kGuardLast = kKeepAccounts;
 
 // engine
 inline constexpr int kGuard = 3;  // socketpair

@@ -51,21 +51,15 @@ Prefix prefix_of(const std::uint8_t* address, std::uint32_t length) {
   return prefix;
 }
 
-Result<void> put_in_force(KernelPart& kernel, const FlatPolicy& policy) {
-  std::span<const weir_limit> rows{policy.header->table, policy.header->limits};
+// A former guard's accounts go on where a row means the same; else those that the disk knows.
+Result<void> put_in_force(KernelPart& kernel, const FlatPolicy& policy,
+                          std::span<const weir_limit> rows, const KernelPast* past) {
   weir_state state = policy.header->state;
   state.verdict_wait_ns = 0;  // until an engine answers nobody waits for it
   std::vector<std::pair<Prefix, weir_prefix>> prefixes;
   for (const FlatPrefix& row : policy.prefixes)
     prefixes.emplace_back(prefix_of(row.key.address, row.key.length), row.value);
-  // A former guard's accounts go on where a row means the same.
-  if (kernel.adopted() || kernel.state().swapping != 0)
-    return kernel.replace({rows, prefixes, state});
-  if (auto set = kernel.set_limits(rows); !set) return set;
-  for (const auto& [prefix, value] : prefixes)
-    if (auto set = kernel.put_prefix(prefix, value); !set) return set;
-  state.generation = kernel.state().generation + 1;  // sockets look themselves up again
-  return kernel.set_state(state);
+  return kernel.replace({rows, prefixes, state, kernel.adopted() ? nullptr : past});
 }
 
 std::vector<std::string> all_launchers(const std::vector<std::string>& declared) {
@@ -95,14 +89,18 @@ Guard::Guard(KernelPart kernel, PolicyInForce policy, std::optional<PolicyTrust>
 
 Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
                           std::optional<PolicyTrust> trust, const DoneCommands& done,
-                          const ExceptionTable& exceptions) {
+                          const ExceptionTable& exceptions, const KernelPast* past) {
   KernelOptions wanted;
   wanted.cgroup = options.cgroup;
   wanted.pin_dir = options.pin_dir;
   wanted.launchers = all_launchers(options.launchers);
   Result<KernelPart> kernel = KernelPart::load(wanted);
   if (!kernel) return tl::unexpected(kernel.error());
-  if (auto set = put_in_force(*kernel, policy.flat); !set) return tl::unexpected(set.error());
+  std::vector<weir_limit> rows{policy.flat.header->table,
+                               policy.flat.header->table + policy.flat.header->limits};
+  if (past != nullptr) mark_kept_rows(rows);
+  if (auto set = put_in_force(*kernel, policy.flat, rows, past); !set)
+    return tl::unexpected(set.error());
   // Of another version: until here its bound held.
   if (!options.pin_dir.empty())
     if (auto forgot = KernelPart::forget_other_layouts(options.pin_dir); !forgot)
@@ -114,6 +112,10 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
   guard.launchers_ = options.launchers;
   guard.has_floor_ = options.cgroup.empty() || !options.interfaces.empty();
   guard.floor_names_ = options.interfaces;
+  if (past != nullptr) {
+    guard.kept_ = std::make_unique<KeptSide>();
+    guard.kept_->line = KeepLine(now_ns(), fds::kKeepAccounts);
+  }
   guard.lay_floor();
   guard.adopt_exceptions(exceptions, now_ns());
   return guard;
@@ -129,17 +131,19 @@ void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
     const bool may_offer = may_hear_offers();
     // What persons ask for waits in the socket while there is no engine that would spool it.
     const bool listens = offers_ && engine_listens();
-    pollfd wanted[8] = {{signal_fd, POLLIN, 0},
+    pollfd wanted[9] = {{signal_fd, POLLIN, 0},
                         {kernel_.told_poll_fd(), POLLIN, 0},
                         {spawner.fd(), POLLIN, 0},
                         {engine_, POLLIN, 0},
                         {may_offer ? uplink_.fd() : -1, POLLIN, 0},
                         {interfaces_->fd(), POLLIN, 0},
                         {waits_for_keeper() ? fds::kKeep : -1, POLLIN, 0},
-                        {listens ? fds::kRequests : -1, POLLIN, 0}};
-    if (::poll(wanted, 8, wait_ms(now)) < 0 && errno != EINTR) return;
+                        {listens ? fds::kRequests : -1, POLLIN, 0},
+                        {kept_ && kept_->line.waits() ? fds::kKeepAccounts : -1, POLLIN, 0}};
+    if (::poll(wanted, 9, wait_ms(now)) < 0 && errno != EINTR) return;
     now = now_ns();
     hear_told(now);
+    keep_accounts(now);
     destroy_due(now);
     if (wanted[5].revents != 0) tell_interfaces();
     if (engine_ >= 0 && wanted[3].revents != 0) hear_engine(now);
@@ -185,6 +189,7 @@ int Guard::wait_ms(std::uint64_t now) const {
   if (auto due = due_->next_due_ns()) until = std::min(until, *due);
   if (!running_) until = std::min(until, start_at_ns_);
   until = std::min(until, uplink_.due_ns());
+  if (kept_ && kept_->due && !kept_->line.waits()) until = std::min(until, kept_->next_ns);
   if (told_ < to_tell_.size() || to_give_ || to_give_exceptions_)
     until = std::min(until, now + kSecondNs / 1000);
   return until <= now ? 0 : static_cast<int>((until - now) / 1'000'000 + 1);
@@ -200,6 +205,7 @@ void Guard::hear_told(std::uint64_t now) {
                                                   refused.record.person)));
     if (destroys) due_->refused(refused, now);
   });
+  if (kernel_.take_asked() && kept_) kept_->due = true;
 }
 
 void Guard::destroy_due(std::uint64_t now) {

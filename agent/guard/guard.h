@@ -17,6 +17,8 @@
 #include "agent/guard/flat_policy.h"
 #include "agent/guard/interfaces.h"
 #include "agent/guard/joining.h"
+#include "agent/guard/keeping.h"
+#include "agent/guard/kept_accounts.h"
 #include "agent/guard/leases.h"
 #include "agent/guard/messages.h"
 #include "agent/guard/offers.h"
@@ -55,17 +57,19 @@ struct GuardCounters {              // told on standard error at the end, and in
   std::uint64_t commands_unrecorded = 0;          // no engine was there to write them down
   std::uint64_t exceptions = 0;                   // that came into force
   std::uint64_t requests = 0, requests_lost = 0;  // of persons; lost: no engine was there
-  std::uint64_t silent = 0;                       // engines ended because nothing was heard of them
-  std::uint64_t damage[wire::kDamages] = {};      // messages that ended an engine, by kind
+  std::uint64_t accounts_kept = 0, accounts_not_kept = 0;  // times they were written, or not
+  std::uint64_t silent = 0;                   // engines ended because nothing was heard of them
+  std::uint64_t damage[wire::kDamages] = {};  // messages that ended an engine, by kind
 };
 
 class Guard {
  public:
   // Loads or adopts the kernel part and puts the policy in force. An Error: there is no bound.
   // `trust`: with a collector, whom policies and commands are taken from; `done`: those of before.
+  // `past`: what accounts have spent, if that is kept.
   static Result<Guard> load(const GuardOptions& options, PolicyInForce policy,
                             std::optional<PolicyTrust> trust, const DoneCommands& done,
-                            const ExceptionTable& exceptions);
+                            const ExceptionTable& exceptions, const KernelPast* past);
   Guard(Guard&&) noexcept = default;
 
   // Until SIGTERM. `ready_fd` gets one byte once the engine answers, or is late; then it is closed.
@@ -103,6 +107,9 @@ class Guard {
   void adopt_exceptions(const ExceptionTable& before, std::uint64_t now);
   void end_exceptions(std::uint64_t now);
   void give_exceptions();
+  void keep_accounts(std::uint64_t now);
+  void take_kept(bool kept, std::uint64_t now);
+  std::vector<weir_limit> rows_of(const FlatPolicy& policy) const;
   void put_leases(wire::HostFactsMessage& facts) const;
   void hear_requests();
   void tell_host_facts();
@@ -150,6 +157,17 @@ class Guard {
   std::unique_ptr<ExceptionTable> exceptions_ =
       std::make_unique<ExceptionTable>(ExceptionTable::none());
   bool to_give_exceptions_ = false;  // the engine knows others
+  // What accounts have spent is on the disk before (guard_accounts.cpp); none: it is not kept.
+  struct KeptSide {
+    AccountKeeping keeping;
+    KeepLine line{0, fds::kKeepAccounts};
+    std::vector<weir_keep> written;          // told to the kernel once the disk has them
+    std::vector<std::uint8_t> file;          // as it is on the disk
+    std::vector<std::uint8_t> asked;         // as it is to be
+    std::uint64_t next_ns = 0, look_ns = 0;  // no sooner than; at least then
+    bool due = true, failed = false;
+  };
+  std::unique_ptr<KeptSide> kept_;
   std::int64_t since_wall_s_ = 0;
   bool expired_ = false;
   bool to_give_ = false;  // the engine runs by another policy than the kernel

@@ -83,9 +83,9 @@ Result<void> Guard::swap(AcceptedPolicy accepted) {
   weir_state state = next.header->state;
   if (!session_ || !session_->ready()) state.verdict_wait_ns = 0;
   hear_told(boot_ns_now());  // refusals under the rows of before
-  if (auto replaced = kernel_.replace({{next.header->table, next.header->limits}, prefixes, state});
-      !replaced)
-    return replaced;
+  const std::vector<weir_limit> rows = rows_of(next);
+  if (auto replaced = kernel_.replace({rows, prefixes, state}); !replaced) return replaced;
+  if (kept_) kept_->due = true;  // accounts at another pace are listed anew
   state_ = kernel_.state();
   *leases_ = AddressLeases();  // their prefixes are gone
   policy_.flat = next;

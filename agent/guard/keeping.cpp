@@ -3,7 +3,6 @@
 
 #include <sys/socket.h>
 
-#include "agent/guard/descriptors.h"
 #include "agent/guard/sealed_memory.h"
 #include "platform/files/passing.h"
 
@@ -23,7 +22,7 @@ bool KeepLine::ask(KeptFile what, Bytes content, std::uint64_t now_ns) {
   request.what = what;
   request.size = static_cast<std::uint32_t>(content.size());
   request.number = ++number_;
-  if (!send_with(fds::kKeep, {reinterpret_cast<const std::uint8_t*>(&request), sizeof request},
+  if (!send_with(fd_, {reinterpret_cast<const std::uint8_t*>(&request), sizeof request},
                  memory->fd(), MSG_DONTWAIT | MSG_NOSIGNAL))
     return false;
   asked_ns_ = now_ns;
@@ -32,7 +31,7 @@ bool KeepLine::ask(KeptFile what, Bytes content, std::uint64_t now_ns) {
 
 std::optional<bool> KeepLine::hear(std::uint64_t now_ns) {
   KeepAnswer answer;
-  while (::recv(fds::kKeep, &answer, sizeof answer, MSG_DONTWAIT) == sizeof answer) {
+  while (::recv(fd_, &answer, sizeof answer, MSG_DONTWAIT) == sizeof answer) {
     if (!waits() || answer.number != number_) continue;
     asked_ns_ = 0;
     return answer.kept == 1;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "agent/guard/descriptors.h"
 #include "agent/guard/done_commands.h"
 #include "agent/guard/exceptions.h"
 #include "agent/guard/trust.h"
@@ -14,8 +15,9 @@
 
 namespace weir {
 
-enum class KeptFile : std::uint32_t { done_commands = 1, trust = 2, exceptions = 3 };
+enum class KeptFile : std::uint32_t { done_commands = 1, trust = 2, exceptions = 3, accounts = 4 };
 inline constexpr std::array<const char*, 4> kKeptFileNames{"", "commands", "trust", "exceptions"};
+inline constexpr const char* kAccountsFileName = "accounts";  // over a line of its own
 inline constexpr std::size_t kMaxKeptFile =
     sizeof(DoneCommands) + kMaxTrustBytes + sizeof(ExceptionTable);
 
@@ -37,7 +39,7 @@ struct KeepAnswer {
 class KeepLine {
  public:
   // A guard that is gone may have left questions: their answers are not ours.
-  explicit KeepLine(std::uint64_t now_ns) : number_(now_ns) {}
+  explicit KeepLine(std::uint64_t now_ns, int fd = fds::kKeep) : number_(now_ns), fd_(fd) {}
 
   bool ask(KeptFile what, Bytes content, std::uint64_t now_ns);
   bool waits() const { return asked_ns_ != 0; }
@@ -46,6 +48,7 @@ class KeepLine {
 
  private:
   std::uint64_t number_;
+  int fd_;
   std::uint64_t asked_ns_ = 0;  // 0: nothing was asked
 };
 

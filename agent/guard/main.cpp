@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -139,6 +140,33 @@ ExceptionTable exceptions_before() {
   return ExceptionTable::none();
 }
 
+// What accounts have spent. Nothing: it is not kept here (`weir exec`).
+struct Spent {
+  KernelPast past;
+  std::vector<KeptAccount> accounts;
+};
+std::unique_ptr<Spent> spent_before() {
+  struct stat line {};
+  if (::fstat(fds::kKeepAccounts, &line) != 0 || !S_ISSOCK(line.st_mode)) return nullptr;
+  auto spent = std::make_unique<Spent>();
+  struct stat file {};
+  if (::fstat(fds::kAccounts, &file) != 0 || !S_ISREG(file.st_mode))
+    return spent;  // the first start
+  auto bytes = read_whole(fds::kAccounts, kMaxAccountsFile);
+  Result<std::vector<KeptAccount>> read =
+      bytes ? read_kept_accounts(*bytes) : fail("it can't be read");
+  spent->past.known = true;
+  spent->past.lost = !read;
+  if (read) spent->accounts = std::move(*read);
+  if (!read)
+    fmt::print(stderr,
+               "weir-guard: what was spent before is not known ({}): every account that may have "
+               "been in use counts as spent\n",
+               read.error().sentence);
+  spent->past.accounts = spent->accounts;
+  return spent;
+}
+
 // The last good policy of the collector comes before the file's and the built-in one.
 void prefer_kept(PolicyInForce& policy, const PolicyTrust& trust, Spawner& spawner) {
   auto bytes = read_whole(fds::kKept, kMaxKeptBytes);
@@ -230,8 +258,10 @@ int run(int argc, char** argv) {
     prefer_kept(in_force, *trust, *spawner);
   }
   const bool enforces = in_force.flat.header->enforce != 0;
-  Result<Guard> guard = Guard::load(arguments.guard, std::move(in_force), std::move(trust),
-                                    done_before(), exceptions_before());
+  const std::unique_ptr<Spent> spent = spent_before();
+  Result<Guard> guard =
+      Guard::load(arguments.guard, std::move(in_force), std::move(trust), done_before(),
+                  exceptions_before(), spent ? &spent->past : nullptr);
   if (!guard && !kernel_takes_bpf()) {
     if (enforces && policy->header->enforce == 0)
       fmt::print(stderr, "weir-guard: the collector's policy enforces, which this kernel can't\n");

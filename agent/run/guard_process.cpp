@@ -56,7 +56,7 @@ std::vector<std::string> guard_command(const GuardStart& options) {
 }
 
 // In the child: descriptors to their numbers, then the guard.
-[[noreturn]] void become_guard(const GuardInputs& all, int ready) {
+[[noreturn]] void become_guard(const GuardInputs& all, int ready, const Fd& accounts) {
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   auto or_null = [&](const Fd& fd) { return fd ? fd.get() : all.null.get(); };
   const CollectorSide* side = all.collector;
@@ -89,7 +89,9 @@ std::vector<std::string> guard_command(const GuardStart& options) {
       side != nullptr ? side->cgroup_procs() : null,
       or_null(done),
       or_null(exceptions),
-      of_side(&CollectorSide::requests)};
+      of_side(&CollectorSide::requests),
+      or_null(accounts),
+      all.accounts != nullptr ? all.accounts->guard_line() : null};
   std::array<int, wanted.size()> moved{};
   for (std::size_t n = 0; n < wanted.size(); ++n)  // out of each other's way first
     moved[n] = ::fcntl(wanted[n], F_DUPFD, fds::kGuardLast + 1);
@@ -135,16 +137,18 @@ Result<GuardInputs> prepare_guard(const GuardStart& options, const CompiledPolic
   if (!checked) return tl::unexpected(checked.error());
   all.keep = checked->header->keep != 0;
   all.collector = options.collector;
+  all.accounts = options.accounts;
   if (all.collector != nullptr) all.keep = all.collector->keeps_on_exit().value_or(all.keep);
   return all;
 }
 
 Result<Process> start_guard(const GuardInputs& all, int ready, const sigset_t& mask, int output) {
+  const Fd accounts = all.accounts != nullptr ? all.accounts->open_for_guard() : Fd();
   return Process::fork([&] {
     ::sigprocmask(SIG_SETMASK, &mask, nullptr);
     if (output >= 0)
       for (int standard : {STDOUT_FILENO, STDERR_FILENO}) ::dup2(output, standard);
-    become_guard(all, ready);
+    become_guard(all, ready, accounts);
   });
 }
 

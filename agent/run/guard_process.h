@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/run/accounts_file.h"
 #include "agent/run/collector.h"
 #include "agent/run/policy_child.h"
 #include "agent/run/process.h"
@@ -27,6 +28,7 @@ struct GuardStart {
   bool json = false;
   bool chinese = false;
   const CollectorSide* collector = nullptr;  // outlives the guard; none: standalone
+  AccountsFile* accounts = nullptr;          // likewise; none: what is spent is forgotten with it
 };
 
 // Everything that a guard is started with. Kept for the next one.
@@ -36,6 +38,7 @@ struct GuardInputs {
   std::vector<std::string> command;
   bool keep = false;
   const CollectorSide* collector = nullptr;
+  AccountsFile* accounts = nullptr;
 };
 
 Result<GuardInputs> prepare_guard(const GuardStart& options, const CompiledPolicy& policy);

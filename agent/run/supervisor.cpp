@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <optional>
 
 #include "agent/engine/seal.h"
+#include "agent/run/accounts_file.h"
 #include "agent/run/asked.h"
 #include "agent/run/collector.h"
 #include "agent/run/exec_served.h"
@@ -66,16 +68,18 @@ class Supervisor {
   void watch(Process& guard, Pipe& ready) {
     std::uint64_t stop_by = 0;
     for (;;) {
-      std::array<pollfd, 5> wanted{
+      std::array<pollfd, 6> wanted{
           {{guard.pidfd(), POLLIN, 0},
            {signals_.fd(), POLLIN, 0},
            {ready.reader(), POLLIN, 0},
            {collector_ != nullptr ? collector_->kept_fd() : -1, POLLIN, 0},
-           {collector_ != nullptr ? collector_->addresses_fd() : -1, POLLIN, 0}}};
+           {collector_ != nullptr ? collector_->addresses_fd() : -1, POLLIN, 0},
+           {all_.accounts->line(), POLLIN, 0}}};
       ::poll(wanted.data(), wanted.size(), stopping_ ? 100 : watchdog_ms_);
       if (watchdog_ms_ > 0) notify_manager("WATCHDOG=1");
       if (wanted[3].revents != 0) all_.keep = collector_->take_kept().value_or(all_.keep);
       if (wanted[4].revents != 0) collector_->take_addresses();
+      if (wanted[5].revents != 0) all_.accounts->take();
       char byte = 0;
       if (wanted[2].revents != 0) {
         if (::read(ready.reader(), &byte, 1) == 1) {
@@ -174,12 +178,21 @@ int run_agent(const RunOptions& options) {
     fmt::print(stderr, "weir run: {}\n", pins.error().sentence);
     return kFailed;
   }
+  std::error_code made;
+  std::filesystem::create_directories(options.state_dir, made);
+  ::chmod(options.state_dir.c_str(), 0700);  // what people did is for root
+  Result<AccountsFile> accounts = AccountsFile::open(options.state_dir);
+  if (!accounts) {
+    fmt::print(stderr, "weir run: {}\n", accounts.error().sentence);
+    return kFailed;
+  }
   std::optional<CollectorSide> collector = join_collector(options);
   GuardStart start{options.cgroup,    pin_dir,
                    options.state_dir, options.record,
                    options.launchers, options.interfaces,
                    options.user,      options.json,
-                   options.chinese,   collector ? &*collector : nullptr};
+                   options.chinese,   collector ? &*collector : nullptr,
+                   &*accounts};
   Result<GuardInputs> all = prepare_guard(start, *policy);
   if (!all) {
     fmt::print(stderr, "weir run: {}\n", all.error().sentence);

@@ -24,6 +24,11 @@ bool is_walk(const bpf_program* program) {
   return bpf_program__expected_attach_type(program) == BPF_TRACE_ITER;
 }
 
+// Run by the guard itself (kernel_keep.cpp).
+bool is_called(const bpf_program* program) {
+  return bpf_program__type(program) == BPF_PROG_TYPE_SYSCALL;
+}
+
 // Attached to each device by itself (kernel_floor.cpp).
 bool is_of_a_device(const bpf_program* program) {
   return bpf_program__type(program) == BPF_PROG_TYPE_SCHED_CLS;
@@ -96,6 +101,10 @@ Result<void> attach_programs(KernelState& state, const std::string& pins) {
   for (KernelProgram& p : state.programs) {
     bpf_program* program = bpf_object__find_program_by_name(state.object.get(), p.name.c_str());
     if (!p.loaded || !program || is_of_a_device(program)) continue;
+    if (is_called(program)) {
+      p.attached = true;
+      continue;
+    }
     const bool pinned = !pins.empty() && !is_walk(program);
     auto link = attach_one(state, program, cgroup.get(), pinned ? pins + "/" + p.name : "");
     if (link) {

@@ -114,6 +114,7 @@ Result<void> read_adopted(KernelState& state) {
 Result<void> open_told(KernelState& state) {
   auto on_record = [](void* context, void* data, std::size_t size) {
     auto* s = static_cast<KernelState*>(context);
+    if (size == sizeof(weir_record)) s->asked = true;  // WEIR_REC_ASK, the one that is so short
     if (size >= sizeof(weir_refused) && s->on_told)
       s->on_told(*static_cast<const weir_refused*>(data));
     return 0;

@@ -82,11 +82,55 @@ inline std::uint32_t account_number(const weir_limit& limit, std::uint32_t row) 
   return limit.account != 0 ? limit.account : row;
 }
 
+// The row that an account's number belongs to, or WEIR_LIMITS.
+inline std::uint32_t row_of_account(std::span<const weir_limit> rows, std::uint32_t account) {
+  for (std::uint32_t row = 0; row < rows.size(); row++)
+    if (rows[row].per != WEIR_PER_NONE && account_number(rows[row], row) == account) return row;
+  return WEIR_LIMITS;
+}
+
+// The part of a row that an account is of: its number of bytes (of a window: the burst) and refill.
+struct AccountPart {
+  std::uint64_t bytes = 0;
+  std::uint64_t q4 = 0;                                                // 1/16 ns a byte; 0: a total
+  std::uint64_t most() const { return q4 != 0 ? bytes * q4 : bytes; }  // in units of the word
+};
+inline AccountPart part_of(const weir_limit& row, std::uint32_t per) {  // of an account's `per`
+  if ((per & WEIR_PER_UNNAMED) != 0) return {row.unnamed_bytes, row.unnamed_ns_per_byte_q4};
+  return {row.bytes, row.ns_per_byte_q4};
+}
+// What it may take without being listed on the disk.
+inline std::uint64_t unlisted_of(const weir_limit& row, std::uint32_t per) {
+  const AccountPart part = part_of(row, per);
+  const bool shared = (per & WEIR_PER_OVERFLOW) != 0;
+  return part.q4 != 0 && !shared ? part.most() / WEIR_UNLISTED_SHARE : 0;
+}
+
+// What the disk says of an account: it has spent at most so much, of a window: of its burst.
+// Accounts of rows with WEIR_LIMIT_KEPT; the row is told by its name, which lasts longer than its
+// place.
+struct KeptAccount {
+  std::uint64_t row_name = 0;
+  std::uint32_t per = 0;  // as in weir_account_key
+  std::uint32_t pad = 0;
+  std::uint64_t who = 0, dest = 0;
+  std::uint64_t bytes = 0;
+};
+
+// What was spent before this boot, or before pins were released (docs/decisions/0030).
+struct KernelPast {
+  std::span<const KeptAccount> accounts;
+  bool known = false;  // there was something to say; else this is the first start here
+  bool lost = false;   // and it can't be read: whatever is not known to be free is spent
+};
+
 // A policy as the kernel part's tables hold it.
 struct KernelPolicy {
   std::span<const weir_limit> rows;
   std::span<const std::pair<Prefix, weir_prefix>> prefixes;
   weir_state state{};  // as set_state() takes it, but for the generation
+  // Of tables that begin empty; accounts of rows that the policy has not are left out.
+  const KernelPast* past = nullptr;
 };
 
 // What a person may send although rows of the policy are set aside (WEIR_LIMIT_GRANTED).
@@ -187,6 +231,14 @@ class KernelPart {
   Result<void> set_launchers(std::span<const std::string> executables);
   // Tasks in scope, found in /proc: known ones keep what they are. Returns how many were added.
   Result<std::size_t> scan_tasks(bool bind_sockets);
+
+  // How far accounts may get: those of rows with WEIR_LIMIT_KEPT, while packets are charged to
+  // them. One that is gone is left out.
+  void keep(std::span<const weir_keep> accounts);
+  // Streams that were stopped because the disk did not vouch for more go on at once.
+  void wake_early();
+  // An account got beyond its mark since this was asked last. Known after poll_told().
+  bool take_asked();
 
   Result<std::vector<KernelAccount>> accounts() const;
   std::optional<weir_account> account(const weir_account_key& key) const;

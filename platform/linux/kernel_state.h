@@ -55,6 +55,7 @@ struct KernelState {
   bool floor_laid = false;                   // pins of a former guard were looked through
   int walk = -1;         // one of them: the walk over the TCP sockets; -1: none here
   bool to_wake = false;  // a verdict came for a socket that waited
+  bool asked = false;    // some account is beyond its mark
   weir_state values{};
   bool adopted = false;
   std::unique_ptr<ring_buffer, RingCloser> told;
@@ -68,6 +69,9 @@ struct KernelState {
   int map(const char* name) const;  // descriptor; a missing map is a bug
   Result<void> write_state();
   Result<void> write_limits(std::span<const weir_limit> rows);
+  // The accounts that a row has for all that find no room in the table (kernel_keep.cpp).
+  void open_overflow(std::span<const weir_limit> rows);
+  void put_back(const KernelPast& past, std::span<const weir_limit> rows);
 };
 
 // All keys first: deleting while walking a BPF hash may start it over.

@@ -119,6 +119,8 @@ class Swap {
         if (key.limit != copy.from || bpf_map_lookup_elem(accounts_, &key, &value)) continue;
         value.word = converted(value.word, (key.per & WEIR_PER_UNNAMED) != 0, copy.old, copy.next,
                                now_boot_ns * kUnitsPerNs);
+        value.kept = 1;  // as good as nothing, until the disk lists it by the new row
+        value.mark = 0;
         weir_account_key to = key;
         to.limit = copy.next.account;
         if (bpf_map_update_elem(accounts_, &to, &value, BPF_ANY))
@@ -166,6 +168,8 @@ Result<void> KernelPart::replace(const KernelPolicy& policy) {
   if (auto copied = swap.copy(boot_ns()); !copied) return give_up(copied.error(), &swap);
   if (auto written = state_->write_limits(swap.rows()); !written)
     return give_up(written.error(), &swap);
+  state_->open_overflow(swap.rows());
+  if (policy.past != nullptr) state_->put_back(*policy.past, swap.rows());
   // From here on the new rows are in the tables. A prefix that finds no room leaves its address to
   // the verdicts, which is never looser.
   replace_prefixes(state_->map("prefixes"), policy.prefixes);

@@ -33,15 +33,8 @@ std::uint64_t refill(std::int64_t window_ns, std::uint64_t bytes) {
   return std::max<std::uint64_t>((units + bytes - 1) / bytes, 1);
 }
 
-// The row that an account's number belongs to, or WEIR_LIMITS.
-std::uint32_t row_of(const std::vector<weir_limit>& rows, std::uint32_t account) {
-  for (std::uint32_t row = 0; row < rows.size(); row++)
-    if (rows[row].per != WEIR_PER_NONE && account_number(rows[row], row) == account) return row;
-  return WEIR_LIMITS;
-}
-
 bool is_of_tree(const weir_account_key& key) {
-  const std::uint32_t per = key.per & ~WEIR_PER_UNNAMED;
+  const std::uint32_t per = key.per & ~WEIR_PER_UNNAMED;  // an overflow account is of no tree
   return per == WEIR_PER_TREE || per == WEIR_PER_TREE_DEST;
 }
 
@@ -124,6 +117,7 @@ Result<void> KernelState::write_limits(std::span<const weir_limit> rows) {
 
 Result<void> KernelPart::set_limits(std::span<const weir_limit> rows) {
   if (auto written = state_->write_limits(rows); !written) return written;
+  state_->open_overflow(rows);
   return state_->write_state();
 }
 
@@ -256,8 +250,9 @@ std::size_t KernelPart::forget_idle_accounts(std::uint64_t now, std::uint64_t id
   decltype(state_->idle) seen;  // accounts that are gone are not remembered
   std::size_t removed = 0;
   for (const KernelAccount& a : *all) {
-    const std::uint32_t row = row_of(*rows, a.key.limit);
-    if (row == WEIR_LIMITS) continue;  // a lease
+    const std::uint32_t row = row_of_account(*rows, a.key.limit);
+    if (row == WEIR_LIMITS || (a.key.per & WEIR_PER_OVERFLOW) != 0)
+      continue;  // a lease, or made once
     auto name = std::tuple(a.key.limit, a.key.per, a.key.who, a.key.dest);
     auto known = state_->idle.find(name);
     bool same = known != state_->idle.end() && known->second.charged == a.value.charged;
@@ -289,7 +284,8 @@ Result<void> KernelPart::forget_accounts_of_row(std::uint32_t row) {
   if (!rows) return tl::unexpected(rows.error());
   const std::uint32_t limit = account_number((*rows)[row], row);
   for (const auto& key : keys_of<weir_account_key>(state_->map("accounts")))
-    if (key.limit == limit && bpf_map_delete_elem(state_->map("accounts"), &key) && errno != ENOENT)
+    if (key.limit == limit && (key.per & WEIR_PER_OVERFLOW) == 0 &&
+        bpf_map_delete_elem(state_->map("accounts"), &key) && errno != ENOENT)
       return fail_with(fmt::format("cannot remove an account of limit {}", limit), errno);
   return {};
 }

@@ -127,24 +127,45 @@ TEST_F(Accounts, a_row_that_observes_never_refuses_and_tells) {
   EXPECT_EQ(k->count(WEIR_COUNT_REFUSED_PACKETS), 0u);
 }
 
-TEST_F(Accounts, a_full_table_refuses_what_has_no_account_and_lets_approved_pass) {
+TEST_F(Accounts, a_full_table_gives_all_others_one_account_and_lets_approved_pass) {
   KernelOptions options;
-  options.max_accounts = 1;
-  k->load({limit_row(kRoomy, 0, WEIR_PER_TREE)}, options);
+  options.max_accounts = 2;  // one, and the one for all others
+  k->load({limit_row(20'000, 0, WEIR_PER_TREE)}, options);
   weir_prefix approved{};
   approved.final = 1;
   ASSERT_TRUE(k->part->put_prefix(*Prefix::parse("10.78.0.0/24"), approved));
-  pid_t first = k->desk.start(tcp({"--bytes", "1000"}), "a");
-  k->desk.finish(first);
+  k->desk.finish(k->desk.start(tcp({"--bytes", "1000"}), "a"));
   EXPECT_TRUE(await([&] { return k->desk.received() == 1000; }, within(2000)));
-  pid_t second = k->desk.start(udp({"--bytes", "10000", "--ms", "300"}), "b");  // another tree
-  k->desk.finish(second);
-  EXPECT_EQ(k->desk.received(), 1000u);
-  EXPECT_GT(k->count(WEIR_COUNT_ACCOUNTS_FULL), 0u);
-  pid_t third = k->desk.start({"--to", kOther4, "--bytes", "70000"}, "b");
-  k->desk.finish(third);
-  EXPECT_TRUE(await([&] { return k->desk.received() == 71'000; }, within(2000)))
+  std::uint64_t before = k->desk.received();
+  for (int tree = 0; tree < 3; tree++)  // each would have 20,000 of its own
+    k->desk.finish(k->desk.start(udp({"--bytes", "15000", "--ms", "300"}), "b"));
+  EXPECT_LE(k->desk.received() - before, 20'000u) << "they share one number";
+  EXPECT_GT(k->desk.received() - before, 17'000u);
+  EXPECT_EQ(k->overflow(0, WEIR_PER_TREE).charged, 19u * 1028);
+  EXPECT_GT(k->overflow(0, WEIR_PER_TREE).refused, 0u);
+  EXPECT_GE(k->count(WEIR_COUNT_ACCOUNTS_FULL), 19u);
+  before = k->desk.received();
+  k->desk.finish(k->desk.start({"--to", kOther4, "--bytes", "70000"}, "b"));
+  EXPECT_TRUE(await([&] { return k->desk.received() == before + 70'000; }, within(2000)))
       << k->desk.received();
+}
+
+TEST_F(Accounts, a_full_table_undoes_exactly_and_gives_a_window_back_no_more_than_it_took) {
+  KernelOptions options;
+  options.max_accounts = 3;  // an account for all others of each row, and one
+  k->load(
+      {limit_row(2'000'000, 4000 * kSecond, WEIR_PER_TREE), limit_row(50'000, 0, WEIR_PER_TREE)},
+      options);
+  k->desk.start(udp({"--shape", "forks", "--count", "4"}), "a");
+  k->desk.start(udp({"--shape", "forks", "--count", "4"}), "b");
+  k->desk.settled(milliseconds(800), milliseconds(3000));
+  k->desk.end_all();
+  const weir_account shared = k->overflow(1, WEIR_PER_TREE);
+  EXPECT_EQ(shared.word, shared.charged);
+  EXPECT_LE(k->desk.received(), k->charged(0) + k->overflow(0, WEIR_PER_TREE).charged);
+  EXPECT_EQ(k->charged(0) + k->overflow(0, WEIR_PER_TREE).charged, k->charged(1) + shared.charged);
+  EXPECT_LE(k->charged(1) + shared.charged, 100'000u);
+  EXPECT_GT(shared.refused, 0u);
 }
 
 TEST_F(Accounts, a_prefix_chooses_the_rows_and_the_destination) {

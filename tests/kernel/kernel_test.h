@@ -54,8 +54,11 @@ class KernelDesk {
     std::vector<KernelAccount> found;
     auto all = part->accounts();
     for (const KernelAccount& a : *all)
-      if (a.key.limit == row) found.push_back(a);
+      if (a.key.limit == row && (a.key.per & WEIR_PER_OVERFLOW) == 0) found.push_back(a);
     return found;
+  }
+  weir_account overflow(std::uint32_t row, std::uint32_t per) {
+    return part->account({row, per | WEIR_PER_OVERFLOW, 0, 0}).value_or(weir_account{});
   }
   std::uint64_t charged(std::uint32_t row) {
     std::uint64_t sum = 0;

@@ -328,6 +328,24 @@ INSTANTIATE_TEST_SUITE_P(policies, UpgradeWith,
                                              "keep", "bytes: 600kB, window: 24h"}),
                          [](const auto& info) { return std::string(info.param[0]); });
 
+// Nothing is left in the kernel: as after a reboot, or an upgrade to tables of another layout. The
+// power is cut while everything is sent, and what was spent is what the disk said before.
+TEST_P(UpgradeWith, without_any_pins_passes_no_byte_beyond_the_account) {
+  installed->write_policy(GetParam()[0], GetParam()[1]);
+  ASSERT_TRUE(installed->start());
+  send_first();
+  installed->kill_all();
+  ASSERT_TRUE(KernelPart::release(k->desk.pin_dir()));
+  ASSERT_TRUE(installed->start());
+  flood(true);
+  EXPECT_TRUE(await([&] { return k->desk.received() >= kFirst + 50'000; }, within(10'000)))
+      << "the rest of the account is there, but for what was reserved (64 KiB)";
+  k->desk.settled(milliseconds(1500), milliseconds(10'000));
+  EXPECT_LE(k->desk.received(), kAccount);
+  fmt::print("without pins, on_exit {}: {} of {} received\n", GetParam()[0], k->desk.received(),
+             kAccount);
+}
+
 // `systemctl restart`, which is no upgrade: on_exit says what happens in between.
 TEST_F(Upgrade, a_stop_is_what_on_exit_says) {
   installed->write_policy("keep", "bytes: 300kB");

@@ -8,6 +8,8 @@
 #define WEIR_CAS_TRIES \
   32               /* two CPUs on one word never needed more than a few; then the packet waits */
 #define WEIR_Q4 16 /* a window's word counts 1/16 ns */
+/* An account asks the guard at most this often: writing to a disk takes about as long. */
+#define WEIR_ASK_EVERY_NS 10000000ull
 
 struct charge { /* one packet, or the first flight of a flow */
   u64 tree, dest, bytes, now;
@@ -18,10 +20,12 @@ struct charge { /* one packet, or the first flight of a flow */
 
 struct trail { /* what a charge has done so far; in memory, where the verifier follows no values */
   u64 before[WEIR_CHARGES]; /* words of windowed rows, for an exact undo */
-  u32 done;                 /* bit n: the n-th row was charged */
-  u32 refused;              /* 1 + the row that has no room */
-  u32 over;                 /* 1 + a row that has no room and only observes */
-  u32 pad;
+  u16 refused;              /* 1 + the row that has no room; with WEIR_EARLY */
+  u16 over;                 /* 1 + a row that has no room and only observes */
+  u8 done;                  /* bit n: the n-th row was charged */
+  u8 spilled;               /* bit n: to the row's overflow account */
+  u8 asks;                  /* the guard has to be told that an account is beyond its mark */
+  u8 pad;
 };
 
 static __always_inline int applies(const struct weir_limit* limit, u32 labels) {
@@ -68,55 +72,97 @@ static __always_inline u64 moved(u64 before, u64 now, u64 cost) {
   return (before < now ? now : before) + cost;
 }
 
+/* The row's account for all that found no room in the table. The loader makes it. */
+static __always_inline struct weir_account* overflow_account(struct weir_account_key* key) {
+  key->per |= WEIR_PER_OVERFLOW;
+  key->who = 0;
+  key->dest = 0;
+  return bpf_map_lookup_elem(&accounts, key);
+}
+
 static const struct weir_account no_charges; /* not on the stack, which is short */
 
-static __always_inline struct weir_account* open_account(const struct weir_account_key* key) {
-  struct weir_account* a = bpf_map_lookup_elem(&accounts, key);
-  if (a) return a;
-  bpf_map_update_elem(&accounts, key, &no_charges, BPF_NOEXIST);
-  a = bpf_map_lookup_elem(&accounts, key);
-  if (!a) count(WEIR_COUNT_ACCOUNTS_FULL);
-  return a;
-}
-
-/* One that the guard made, while it lasts. */
-static __always_inline struct weir_account* granted_account(const struct weir_account_key* key,
-                                                            u64 now) {
-  struct weir_account* a = bpf_map_lookup_elem(&accounts, key);
-  return a && now < a->until_ns ? a : 0;
-}
-
-static __always_inline int no_account(struct trail* t, u32 row, int observe) {
-  if (!observe) t->refused = 1 + row;
+/* An account that nothing was charged to in this boot. What it may have taken in a former one
+ * without being listed on the disk counts as spent. Until `kept` says more nobody charges it.
+ * 1: the table is full. */
+__attribute__((noinline)) int make_account(struct charge* c, u32 row) {
+  u32 zero = 0;
+  const struct weir_limit* limit = bpf_map_lookup_elem(&limits, &row);
+  const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
+  if (!c || !limit || !now) return 0;
+  struct weir_account_key key = {};
+  make_key(&key, row, limit, c);
+  int made = !bpf_map_update_elem(&accounts, &key, &no_charges, BPF_NOEXIST);
+  struct weir_account* account = bpf_map_lookup_elem(&accounts, &key);
+  if (!account) {
+    count(WEIR_COUNT_ACCOUNTS_FULL);
+    return 1;
+  }
+  if (!made || !(limit->flags & WEIR_LIMIT_KEPT)) return 0;
+  u64 q4 = q4_of(limit, c);
+  u64 most = q4 ? bytes_of(limit, c) * q4 : bytes_of(limit, c);
+  u64 unlisted = q4 ? most / WEIR_UNLISTED_SHARE : 0;
+  u64 spent = (q4 ? now->fresh_ns * WEIR_Q4 : 0) + (now->unlisted_spent ? most : unlisted);
+  if (now->fresh_ns) __sync_val_compare_and_swap(&account->word, 0, spent);
+  account->mark = unlisted / 2;
+  *(volatile u64*)&account->kept = unlisted;
   return 0;
 }
 
-/* One row, the `slot`-th of its packet. */
+/* Beyond its mark: the guard is to write down that more may be spent. 1: it has to be told. */
+static __always_inline int must_ask(struct weir_account* account, u64 now) {
+  u64 asked = account->asked_ns;
+  if (asked && (long long)(now - asked) < (long long)WEIR_ASK_EVERY_NS) return 0;
+  return __sync_val_compare_and_swap(&account->asked_ns, asked, now) == asked;
+}
+
+static const struct weir_record question = {.kind = WEIR_REC_ASK, .size = sizeof(question)};
+
+/* Should the ring be full: the guard looks by itself as well. */
+static __always_inline void ask(void) {
+  if (bpf_ringbuf_output(&told, (void*)&question, sizeof(question), 0)) count(WEIR_COUNT_TOLD_LOST);
+}
+
+/* One row, the `slot`-th of its packet. 1: it has no account yet. */
 __attribute__((noinline)) int charge_row(struct charge* c, u32 row, struct trail* t, u32 slot) {
   if (!c || !t) return 0;
   const struct weir_limit* limit = bpf_map_lookup_elem(&limits, &row);
   if (!limit || !applies(limit, c->labels)) return 0;
+  slot &= WEIR_CHARGES - 1;
   struct weir_account_key key = {};
   make_key(&key, row, limit, c);
-  int observe = limit->flags & WEIR_LIMIT_OBSERVE;
+  int shared = t->spilled >> slot & 1;
   struct weir_account* account =
-      limit->flags & WEIR_LIMIT_GRANTED ? granted_account(&key, c->now) : open_account(&key);
-  if (!account) return no_account(t, row, observe);
+      shared ? overflow_account(&key) : bpf_map_lookup_elem(&accounts, &key);
+  u32 flags = limit->flags;
+  if (account && (flags & WEIR_LIMIT_GRANTED) && c->now >= account->until_ns) account = 0;
+  if (!account) {
+    if (!shared && !(flags & WEIR_LIMIT_GRANTED)) return 1;
+    if (!(flags & WEIR_LIMIT_OBSERVE)) t->refused = 1 + row;
+    return 0;
+  }
 
   u64 q4 = q4_of(limit, c);
-  u64 now = c->now * WEIR_Q4;
-  u64 bytes = bytes_of(limit, c);
+  u64 now = q4 ? c->now * WEIR_Q4 : 0;
   u64 cost = q4 ? cost_of(limit, c) : c->bytes;
-  u64 most = q4 ? bytes * q4 : bytes;
-  slot &= WEIR_CHARGES - 1;
+  u64 most = bytes_of(limit, c);
+  most = c->bytes > most ? 0 : q4 ? most * q4 : most;
   for (int i = 0; i < WEIR_CAS_TRIES; i++) {
     u64 before = *(volatile u64*)&account->word;
-    u64 after = q4 ? moved(before, now, cost) : before + cost;
-    int room = c->bytes <= bytes && after - (q4 ? now : 0) <= most;
-    if (!room && !observe) {
+    u64 after = moved(before, now, cost);
+    u64 level = after - now;
+    int room = level <= most;
+    if (!room && !(flags & WEIR_LIMIT_OBSERVE)) {
       __sync_fetch_and_add(&account->refused, c->bytes);
       t->refused = 1 + row;
       return 0;
+    }
+    if ((flags & WEIR_LIMIT_KEPT) && level > *(volatile u64*)&account->mark) {
+      t->asks |= must_ask(account, c->now);
+      if (level > *(volatile u64*)&account->kept) {
+        t->refused = WEIR_EARLY | (1 + row);
+        return 0;
+      }
     }
     if (__sync_val_compare_and_swap(&account->word, before, after) == before) {
       t->before[slot] = before;
@@ -127,14 +173,27 @@ __attribute__((noinline)) int charge_row(struct charge* c, u32 row, struct trail
     }
   }
   count(WEIR_COUNT_CAS_EXHAUSTED);
-  return no_account(t, row, observe);
+  if (!(flags & WEIR_LIMIT_OBSERVE)) t->refused = 1 + row;
+  return 0;
+}
+
+/* Never below nothing: what was charged to the overflow account may be given back to one that was
+ * opened since. A word that others change all the time stays as it is, which is on the safe side.
+ */
+static __always_inline void take_off(struct weir_account* account, u64 amount) {
+  for (int i = 0; i < WEIR_CAS_TRIES; i++) {
+    u64 before = *(volatile u64*)&account->word;
+    u64 after = before > amount ? before - amount : 0;
+    if (__sync_val_compare_and_swap(&account->word, before, after) == before) return;
+  }
+  count(WEIR_COUNT_CAS_EXHAUSTED);
 }
 
 /* Takes back what a windowed word has not refilled by itself since `since`: giving back more would
  * let a window pass more than its number. */
 static __always_inline void give_back(struct weir_account* account, u64 cost, u64 since) {
   u64 refilled = (bpf_ktime_get_boot_ns() - since) * WEIR_Q4;
-  if (cost > refilled) __sync_fetch_and_sub(&account->word, cost - refilled);
+  if (cost > refilled) take_off(account, cost - refilled);
 }
 
 /* Undoes charge_row() of the same packet. A window whose word nobody touched since gets it back as
@@ -145,9 +204,10 @@ __attribute__((noinline)) int undo_row(struct charge* c, u32 row, struct trail* 
   if (!limit) return 0;
   struct weir_account_key key = {};
   make_key(&key, row, limit, c);
-  struct weir_account* account = bpf_map_lookup_elem(&accounts, &key);
-  if (!account) return 0;
   slot &= WEIR_CHARGES - 1;
+  struct weir_account* account =
+      t->spilled & (1u << slot) ? overflow_account(&key) : bpf_map_lookup_elem(&accounts, &key);
+  if (!account) return 0;
   u64 before = t->before[slot];
   u64 cost = cost_of(limit, c);
   u64 after = moved(before, c->now * WEIR_Q4, cost);
@@ -167,11 +227,12 @@ __attribute__((noinline)) int refund_row(struct charge* c, u32 row) {
   struct weir_account_key key = {};
   make_key(&key, row, limit, c);
   struct weir_account* account = bpf_map_lookup_elem(&accounts, &key);
+  if (!account) account = overflow_account(&key);
   if (!account) return 0;
   if (limit->ns_per_byte_q4)
     give_back(account, cost_of(limit, c), c->now);
   else
-    __sync_fetch_and_sub(&account->word, c->bytes);
+    take_off(account, c->bytes);
   __sync_fetch_and_sub(&account->charged, c->bytes);
   return 0;
 }
@@ -187,17 +248,23 @@ static __always_inline u32 lowest_bit(u64 rows) {
   return bit_places[((rows & -rows) * 0x03f79d71b4cb0a89ull) >> 58];
 }
 
-/* All rows or none. 0: charged. n > 0: row n - 1 refused. n < 0: charged, though the observing row
- * -n - 1 has no room. */
+/* All rows or none. 0: charged. n > 0: row n - 1 refused, early with WEIR_EARLY. n < 0: charged,
+ * though the observing row -n - 1 has no room. */
 __attribute__((noinline)) int charge_rows(struct charge* c, u64 rows) {
   if (!c) return 1;
   struct trail t = {};
   u64 left = rows;
   for (u32 slot = 0; slot < WEIR_CHARGES && left; slot++) {
-    charge_row(c, lowest_bit(left), &t, slot);
+    if (charge_row(c, lowest_bit(left), &t, slot)) {
+      asm volatile("" : "+r"(left)); /* the row is found again: there is no stack left to keep it */
+      t.spilled |= make_account(c, lowest_bit(left)) << slot;
+      asm volatile("" : "+r"(left));
+      charge_row(c, lowest_bit(left), &t, slot);
+    }
     if (t.refused) break;
     left &= left - 1;
   }
+  if (t.asks) ask();
   if (!left) return t.over ? -(int)t.over : 0;
   if (!t.refused) {
     count(WEIR_COUNT_TOO_MANY_LIMITS);

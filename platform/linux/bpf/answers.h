@@ -24,7 +24,7 @@ static __always_inline int pay_as_answer(struct weir_socket* s, struct packet* p
   struct charge c = {.tree = s->tree, .person = s->person, .bytes = bytes, .now = time};
   if (before + bytes <= s->asked) {
     result = charge_rows(&c, now->answers);
-    if (result) {
+    if (result && !(result > 0 && (result & WEIR_EARLY))) {
       u32 row = (result > 0 ? result : -result) - 1;
       tell_row(s, &c, p, WEIR_TELL(row, family, 0));
     }

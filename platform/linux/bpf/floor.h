@@ -118,6 +118,10 @@ static __always_inline int pay_at_device(struct __sk_buff* skb, u32 start) {
     return WEIR_NEXT;
   }
   int result = r.limits ? charge_rows(&c, r.limits) : 0;
+  if (result > 0 && (result & WEIR_EARLY)) {
+    count(WEIR_COUNT_EARLY);
+    return WEIR_DROP;
+  }
   if (result)
     tell_row(nobody, &c, &p, WEIR_TELL((result > 0 ? result : -result) - 1, WEIR_AF_INET6, 1));
   count(result > 0 ? WEIR_COUNT_FLOOR_REFUSED : WEIR_COUNT_FLOOR_CHARGED);

@@ -61,11 +61,13 @@ static __always_inline void put_usage(struct weir_socket* s, const struct weir_t
   bpf_ringbuf_submit(u, 0);
 }
 
-static __always_inline void usage_of_packet(struct weir_socket* s, const struct packet* p,
-                                            u8 family) {
+/* By itself: its tuple is on a stack of its own. */
+__attribute__((noinline)) int usage_of_packet(struct weir_socket* s, struct packet* p, u8 family) {
+  if (!s || !p) return 0;
   struct weir_tuple tuple;
   put_tuple(&tuple, p, family);
   put_usage(s, &tuple);
+  return 0;
 }
 
 /* Slots of three sizes: the ring reserves constants only, and 2 KiB for a DNS query would waste it.
@@ -140,6 +142,10 @@ __attribute__((noinline)) int tell_row(struct weir_socket* s, struct charge* c, 
   int known = (s->flags & once) == once;
   make_key(&what.key, row, limit, c);
   struct weir_account* account = bpf_map_lookup_elem(&accounts, &what.key);
+  if (!account) {
+    struct weir_account_key shared = what.key;
+    account = overflow_account(&shared);
+  }
   what.key.limit = row;
   if (account) {
     u64 told_ns = account->told_ns;

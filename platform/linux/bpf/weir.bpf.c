@@ -13,6 +13,7 @@
 #include "floor.h"
 #include "flow.h"
 #include "identity.h"
+#include "keep.h"
 #include "kernel_types.h"
 #include "maps.h"
 #include "packet.h"
@@ -296,7 +297,14 @@ static __always_inline int is_acknowledgement(struct weir_socket* s, const struc
          received >= WEIR_ACKNOWLEDGEMENT_AFTER;
 }
 
-/* Charges the packet to its rows, and says what becomes of it. */
+/* A packet that the disk does not vouch for yet: told to nobody, and pushed once it does. */
+__attribute__((noinline)) int lose_early(struct weir_socket* s) {
+  if (s) __sync_fetch_and_or(&s->flags, WEIR_SOCKET_EARLY);
+  count(WEIR_COUNT_EARLY);
+  return 0;
+}
+
+/* Charges the packet to its rows, and says what becomes of it. WEIR_LOSE: it came early. */
 static __always_inline int pay(struct weir_socket* s, struct packet* p, const struct route* r,
                                const struct weir_state* now, u32 bytes, u64 time, u8 family) {
   struct charge c = {.tree = s->tree,
@@ -308,6 +316,7 @@ static __always_inline int pay(struct weir_socket* s, struct packet* p, const st
                      .now = time,
                      .unnamed = r->unnamed};
   if (s->stopped && !(s->flags & WEIR_SOCKET_MANY)) {
+    if (s->stopped & WEIR_EARLY) return WEIR_LOSE;
     c.dest = s->stopped_dest;
     c.unnamed = 0;
     __sync_fetch_and_add(&s->refused, bytes);
@@ -321,6 +330,7 @@ static __always_inline int pay(struct weir_socket* s, struct packet* p, const st
     return WEIR_PASS;
   }
   int result = r->limits ? charge_rows(&c, r->limits) : 0;
+  if (result > 0 && (result & WEIR_EARLY)) return WEIR_LOSE;
   if (result > 0) {
     __sync_fetch_and_add(&s->refused, bytes);
     count(WEIR_COUNT_REFUSED_PACKETS);
@@ -390,6 +400,7 @@ static __always_inline int leave(struct __sk_buff* skb, struct weir_socket* s, s
       answer = pay(s, p, &r, now, bytes, time, family);
     }
   }
+  if (answer == WEIR_LOSE) lose_early(s);
   if (answer == WEIR_PASS) note_carried(s, p, &r, bytes);
   if (answer == WEIR_PASS && p->stream) advance(s, p);
   int closing = (s->flags & WEIR_SOCKET_CLOSED) && (p->tcp_flags & (WEIR_TCP_FIN | WEIR_TCP_RST));

@@ -18,7 +18,7 @@ typedef unsigned int w_u32;
 typedef unsigned long long w_u64;
 #endif
 
-#define WEIR_LAYOUT 6u
+#define WEIR_LAYOUT 7u
 
 #define WEIR_LIMITS 64u        /* rows of the limit table: one bit each in a u64 (kMaxLimits) */
 #define WEIR_POLICY_LIMITS 63u /* a policy's; the one after them is WEIR_EXCEPTIONS */
@@ -44,13 +44,21 @@ enum weir_per {
   WEIR_PER_TREE_DEST,
   WEIR_PER_HOST_DEST
 };
-#define WEIR_PER_UNNAMED 8u   /* or'ed to an account's `per`: its flows wait for their name */
+#define WEIR_PER_UNNAMED 8u /* or'ed to an account's `per`: its flows wait for their name */
+#define WEIR_PER_OVERFLOW \
+  16u /* and: the row's account for all whose own found no room in the table */
 #define WEIR_LIMIT_OBSERVE 1u /* count and tell, never refuse */
 #define WEIR_LIMIT_FIXED 2u   /* no verdict may take a socket off this row */
 /* Its accounts are made by the guard alone, one an exception: keyed by person and, in `dest`, the
  * exception's number, which the verdict brings. A total of WEIR_MOST_GRANTED whose word begins at
  * what was not granted. Absent, or past until_ns: no room. */
 #define WEIR_LIMIT_GRANTED 4u
+/* What is spent of it is on the disk before it is spent (decision 0030): an account takes no more
+ * than `kept`, which the guard raises once the disk says so. */
+#define WEIR_LIMIT_KEPT 8u
+/* What an account of a window that the disk does not list may take: this part of its burst. Of a
+ * total: nothing. */
+#define WEIR_UNLISTED_SHARE 8u
 #define WEIR_MOST_GRANTED (1ull << 40) /* 1 TiB: far above what the guard lets pass */
 
 struct weir_limit {
@@ -82,6 +90,14 @@ struct weir_account {
   w_u64 until_ns; /* lease rows, exceptions: boot time at which it ends; a lease row's dest: 0
                      everything, 53 DNS, else a key */
   w_u64 told_ns;  /* last time a refusal of this row was put into the ring */
+  /* Rows with WEIR_LIMIT_KEPT, in units of the word; of a window: ahead of now. */
+  w_u64 kept;     /* it never gets further than this */
+  w_u64 mark;     /* beyond it the guard is asked for more */
+  w_u64 asked_ns; /* when it was asked last */
+};
+struct weir_keep { /* how an account's `kept` and `mark` are changed while packets are charged */
+  struct weir_account_key key;
+  w_u64 kept, mark;
 };
 
 /* The person of frames that no program of this machine sent: forwarded, or the kernel's own. No
@@ -116,6 +132,7 @@ struct weir_tuple { /* network order addresses, host order ports */
   w_u16 pad;
 };
 #define WEIR_SEVERAL 0xffffffffu
+#define WEIR_EARLY 0x100u /* or'ed to 1 + a row that refused */
 struct weir_socket {
   w_u64 cookie, tree, limits, dest;
   w_u64 bytes_out, bytes_in, refused;
@@ -133,9 +150,10 @@ struct weir_socket {
   w_u32 max_seq;      /* TCP: highest end of sequence that was charged */
   w_u32 datagrams_in; /* since our last datagram: acknowledgements are told from sending */
   w_u32 flags;
-  w_u32 head;    /* payload bytes already put into the ring */
-  w_u32 stopped; /* 1 + the row of its verdict that has no room for its first flight; 0: it goes */
-  w_u32 via;     /* its verdict holds over this interface alone; 0: over any */
+  w_u32 head;      /* payload bytes already put into the ring */
+  w_u32 stopped;   /* 1 + the row of its verdict that has no room for its first flight; 0: it goes;
+                      WEIR_EARLY: the disk does not vouch for it yet */
+  w_u32 via;       /* its verdict holds over this interface alone; 0: over any */
   w_u32 first_via; /* interface of its first flight; WEIR_SEVERAL: it left by more than one */
   w_u32 exception; /* whose account its row WEIR_EXCEPTIONS charges; 0: none */
   w_u32 pad;
@@ -154,6 +172,7 @@ struct weir_socket {
 #define WEIR_SOCKET_SETTLING 2048u    /* one packet is moving its first flight */
 #define WEIR_SOCKET_HOME 4096u        /* made in the network namespace that the policy speaks of */
 #define WEIR_SOCKET_ELSEWHERE 8192u   /* made in another: a container's */
+#define WEIR_SOCKET_EARLY 16384u      /* a packet of it was lost early: see WEIR_COUNT_EARLY */
 #define WEIR_SOCKET_CLOSED 128u /* closed by its last holder; TCP may still send what is queued */
 
 /* ---- verdict: HASH cookie → limits, written by the guard for the engine --------------------- */
@@ -198,7 +217,8 @@ enum weir_record_kind {
   WEIR_REC_EXEC,
   WEIR_REC_EXIT,
   WEIR_REC_FORK,
-  WEIR_REC_LOST
+  WEIR_REC_LOST,
+  WEIR_REC_ASK /* in `told`, a weir_record without who: some account is beyond its mark */
 };
 
 struct weir_record { /* starts every record */
@@ -260,6 +280,7 @@ enum weir_counter {
   WEIR_COUNT_UPKEEP,        /* the kernel's own words to the link */
   WEIR_COUNT_FLOOR_CHARGED, /* frames that only the device's program saw */
   WEIR_COUNT_FLOOR_REFUSED,
+  WEIR_COUNT_EARLY, /* lost because the disk does not vouch for it yet */
   WEIR_COUNTERS
 };
 
@@ -279,9 +300,14 @@ struct weir_state {
                              uplink's cgroup, which is charged nothing because its own program lets it
                              speak to the collector alone (cage.bpf.c) */
   w_u64 home_tree;        /* 0: nobody's */
+  w_u64 fresh_ns;         /* rows with WEIR_LIMIT_KEPT: when the accounts of a former boot were put
+                             back. One that was not among them may have taken its unlisted share.
+                             0: there was no boot before this */
   w_u32 home_level, home_person;
-  w_u32 blocks;   /* number of lease rows: 0 saves the look-up; the loader fills it in */
-  w_u32 swapping; /* 1: the rows are being replaced, nothing may be charged; the loader's */
+  w_u32 blocks;         /* number of lease rows: 0 saves the look-up; the loader fills it in */
+  w_u32 swapping;       /* 1: the rows are being replaced, nothing may be charged; the loader's */
+  w_u32 unlisted_spent; /* 1: what the disk said was lost: an account that is opened is spent */
+  w_u32 pad;
 };
 
 #endif
