@@ -3,7 +3,6 @@
 #pragma once
 
 #include <fcntl.h>
-#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -55,7 +54,7 @@ class KeepingLoop {
     std::vector<std::uint8_t> bytes = write_kept_accounts(plan.listed);
     if (bytes != written_) {
       auto put = replace_file(kWorkingFolder, file_, {bytes.begin(), bytes.end()});
-      ASSERT_TRUE(put) << put.error().sentence;
+      if (!put) return;  // nobody goes on
       written_ = std::move(bytes);
       ++writes_;
     }
