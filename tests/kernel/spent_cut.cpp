@@ -1,7 +1,8 @@
-// Runs inside a machine whose power is cut: weir_spent_cut FOLDER [--no-sync]
-// Keeps one total in FOLDER/accounts as a guard does. The first time it spends half of it and waits
-// for the cut; then it spends what is left. Each line is one fact:
-//   found N      what the file says at the start; nothing: the first time
+// Runs inside a machine whose power is cut: weir_spent_cut FOLDER [--again]
+// [--no-sync]
+// Keeps one total in FOLDER/accounts as a guard does. It spends half of it and waits for the cut;
+// with --again it spends what is left. Each line is one fact:
+//   found N      with --again: what the file says at the start
 //   received N   payload bytes that reached the receiver since this boot
 //   limit N
 //   wrong SENTENCE
@@ -42,7 +43,7 @@ void tell(std::string_view fact, const N& value) {
   std::fflush(stdout);
 }
 
-int run(const std::string& folder) {
+int run(const std::string& folder, bool again) {
   if (auto why = missing_capability(); !why.empty()) return tell("wrong", why), 1;
   Desk desk;
   KernelOptions options;
@@ -54,7 +55,6 @@ int run(const std::string& folder) {
   row.name = 1;
   KeepingLoop loop(folder + "/accounts");
   tell("limit", kNumber);
-  const bool again = ::access((folder + "/accounts").c_str(), F_OK) == 0;
   if (auto put = loop.put_in_force(*part, {row}); !put)
     return tell("wrong", put.error().sentence), 1;
   if (again) {
@@ -86,6 +86,10 @@ int run(const std::string& folder) {
 
 int main(int argc, char** argv) {
   if (argc < 2) return 2;
-  syncs = argc < 3 || std::string_view(argv[2]) != "--no-sync";
-  return weir::test::run(argv[1]);
+  bool again = false;
+  for (int n = 2; n < argc; n++) {
+    again = again || std::string_view(argv[n]) == "--again";
+    syncs = syncs && std::string_view(argv[n]) != "--no-sync";
+  }
+  return weir::test::run(argv[1], again);
 }
