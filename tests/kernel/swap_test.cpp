@@ -80,8 +80,8 @@ TEST_F(Swap, a_row_of_another_name_starts_fresh_and_leaves_no_account_behind) {
   const std::uint64_t first = k->desk.settled(milliseconds(300), milliseconds(2000));
   EXPECT_LE(first, 50'000u);
   put({named(limit_row(50'000, 0, WEIR_PER_PERSON), 7)});
-  for (const KernelAccount& left :
-       *k->part->accounts())  // the one for all without room is made new
+  const auto accounts = k->part->accounts();
+  for (const KernelAccount& left : *accounts)  // the one for all without room is made new
     EXPECT_EQ(left.key.per | left.value.charged, WEIR_PER_PERSON | WEIR_PER_OVERFLOW);
   k->desk.finish(k->desk.start(udp({"--ms", "500"})));
   const std::uint64_t both = k->desk.settled(milliseconds(300), milliseconds(2000));
