@@ -203,29 +203,53 @@ TEST_F(Floor, a_container_gets_no_more_than_its_limit) {
   EXPECT_GE(received, kLimit / 2) << "it did send";
 }
 
-TEST_F(Floor, what_nobody_here_has_sent_has_a_limit_too) {
-  Behind behind;
-  ASSERT_TRUE(behind.good());
-  Fd stranger;  // this process is in no cgroup of the desk's: no hook sees its socket
+// From in there, by a socket that no hook sees, until there is no room.
+void send_as_stranger(KernelDesk& k, Behind& behind) {
+  Fd stranger;  // this process is in no cgroup of the desk's
   behind.do_inside([&] { stranger = Fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)); });
-  sockaddr_in to{AF_INET, htons(static_cast<std::uint16_t>(k->desk.port())), {}, {}};
+  sockaddr_in to{AF_INET, htons(static_cast<std::uint16_t>(k.desk.port())), {}, {}};
   inet_pton(AF_INET, kPeer4, &to.sin_addr);
   const std::string datagram(1000, 'w');
-  // Until there was no room: the first are lost while the neighbour is looked for.
+  // The first are lost while the neighbour is looked for.
   await(
       [&] {
         for (int n = 0; n < 50; n++)
           sendto(stranger.get(), datagram.data(), datagram.size(), 0,
                  reinterpret_cast<sockaddr*>(&to), sizeof to);
-        return k->count(WEIR_COUNT_FLOOR_REFUSED) > 0;
+        return k.count(WEIR_COUNT_FLOOR_REFUSED) > 0;
       },
-      within(5000));
+      milliseconds(5000 * scale()));
+}
+
+TEST_F(Floor, what_nobody_here_has_sent_has_a_limit_too) {
+  Behind behind;
+  ASSERT_TRUE(behind.good());
+  send_as_stranger(*k, behind);
   std::uint64_t received = k->desk.settled(milliseconds(100), milliseconds(500));
   fmt::print("limit {} charged {} received {}\n", kLimit, k->charged(0), received);
   EXPECT_LE(received, k->charged(0));
   EXPECT_LE(k->charged(0), kLimit);
   EXPECT_GE(k->charged(0), kLimit - kSlack) << "it did send";
   EXPECT_GT(k->count(WEIR_COUNT_FLOOR_REFUSED), 0U);
+}
+
+// Else a container fills a purse with what costs it nothing, and others spend it.
+TEST_F(Floor, what_a_container_sends_no_farther_than_here_leaves_nothing_for_others) {
+  Behind behind;
+  ASSERT_TRUE(behind.good());
+  pid_t sender = -1;
+  behind.do_inside([&] {
+    sender = k->desk.start({"--to", kPeer4, "--udp", "--shape", "way", "--", "one_hop"});
+  });
+  EXPECT_EQ(k->desk.finish(sender).status, 0);
+  const std::uint64_t before = k->charged(0);
+  EXPECT_GE(before, 50'000U) << "it did send";
+  send_as_stranger(*k, behind);
+  const std::uint64_t received = k->desk.settled(milliseconds(100), milliseconds(500));
+  fmt::print("limit {} charged {} then, {} in all; received {}\n", kLimit, before, k->charged(0),
+             received);
+  EXPECT_GT(received, 50'000U);
+  EXPECT_LE(received, kLimit - before);
 }
 
 TEST_F(Floor, what_a_container_has_paid_lets_nobody_else_pass_more) {

@@ -6,10 +6,11 @@
 #include "flow.h"
 
 /* At its socket: the floor lets so much pass. What is sent again is free here, and passes there
- * only where its flow is free. */
+ * only where its flow is free. A packet that this machine would not forward reaches no device: it
+ * must leave nothing for others to pass by. */
 static __always_inline void note_carried(const struct weir_socket* s, const struct packet* p,
                                          const struct route* r, u32 bytes) {
-  if (!(s->flags & WEIR_SOCKET_ELSEWHERE)) return;
+  if (!(s->flags & WEIR_SOCKET_ELSEWHERE) || p->hops <= 1) return;
   struct weir_carried* c = bpf_map_lookup_elem(&carried, p->remote);
   if (!c) {
     struct weir_carried none = {};

@@ -33,9 +33,10 @@ struct packet {
   u32 start;                /* where the IP header is: behind the link's own on a device */
   u16 local_port, remote_port;
   u8 protocol;
+  u8 hops; /* that it may still take; 0: not read */
   u8 tcp_flags;
-  u8 stream; /* a TCP socket's own segment: charged by sequence */
-  u8 incoming;
+  u8 stream : 1;   /* a TCP socket's own segment: charged by sequence */
+  u8 incoming : 1; /* one byte more for both, and egress has no stack left on 6.1 */
 };
 
 struct ip4_header {
@@ -82,6 +83,7 @@ static __always_inline u32 read_ip(struct __sk_buff* skb, struct packet* p) {
     put_ip4(source, ip.source);
     put_ip4(destination, ip.destination);
     p->protocol = ip.protocol;
+    p->hops = ip.ttl;
     if (ip.fragment & bpf_htons(0x1fff)) return 0; /* not the first fragment: no ports in it */
     return p->start + (ip.version_ihl & 15) * 4;
   }
@@ -89,6 +91,7 @@ static __always_inline u32 read_ip(struct __sk_buff* skb, struct packet* p) {
   if (first >> 4 != 6 || bpf_skb_load_bytes(skb, p->start, &ip, sizeof(ip))) return 0;
   __builtin_memcpy(source, ip.source, 16);
   __builtin_memcpy(destination, ip.destination, 16);
+  p->hops = ip.hops;
   u32 at = p->start + sizeof(ip);
   u8 next = ip.next;
   for (int i = 0; i < WEIR_EXTENSIONS; i++) {
