@@ -26,7 +26,9 @@ int cmd_my_events(int argc, char** argv) {
   std::string socket = kExecSocket, format = "text";
   AskMessage message;
   message.days = 7;
-  app.add_option("--days", message.days, "how many")->check(CLI::Range(1u, kMaxEventDays));
+  app.add_option("--days", message.days, "how many, at most 90")
+      ->check(CLI::Range(1u, kMaxEventDays).description(""))
+      ->type_name("N=7");
   app.add_option("--socket", socket, "of the agent")->type_name("PATH");
   add_choice(app, "--format", format, {"text", "json"}, "how it is printed");
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
