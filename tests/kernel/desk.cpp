@@ -419,12 +419,19 @@ void Desk::end(pid_t pid) {
   waitpid(pid, nullptr, 0);
 }
 
+// Ours first: one that has not entered the cgroup yet would still start others there.
 void Desk::end_all() {
+  for (const Child& c : children_)  // the number of one that was waited for may be another's by now
+    if (waitpid(c.pid, nullptr, WNOHANG) == 0) kill(c.pid, SIGKILL);
+  for (const Child& c : children_) waitpid(c.pid, nullptr, 0);
   std::ofstream(cgroup_ + "/cgroup.kill") << "1";
-  for (const Child& c : children_) {
-    kill(c.pid, SIGKILL);
-    waitpid(c.pid, nullptr, 0);
-  }
+  await(
+      [&] {
+        std::ifstream events(cgroup_ + "/cgroup.events");
+        std::string line;
+        return !std::getline(events, line) || line == "populated 0";
+      },
+      milliseconds(3000));
 }
 
 void Desk::write_line(pid_t pid) {
