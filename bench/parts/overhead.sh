@@ -1,7 +1,8 @@
 # What Weir costs: TCP throughput, 64-byte datagrams and connects of one program on the desk, with
-# `weir run` off and on, interleaved. Client, server and Weir share this machine's processors.
+# `weir run` off and on, interleaved; connect() also beside OpenSnitch, which asks a program for each
+# new flow. Client, server and what watches share this machine's processors.
 # shellcheck shell=bash disable=SC2154
-readonly OVERHEAD_ROUNDS=3 LOAD_S=2
+readonly OVERHEAD_ROUNDS=3 LOAD_S=2 LOADS="tcp udp connect dial"
 
 start_bench_weir() {
   # shellcheck disable=SC2016
@@ -17,30 +18,60 @@ stop_bench_weir() {
   "$WEIR" release --pin "$LAB/bpf/bench" >>"$LAB/log/weir-bench" 2>&1
 }
 
+# measure WITH LOAD…
 measure() {
   local what
-  for what in tcp udp connect; do
-    lab_as lin "$bin/bench_net_load" $what $LAB_STORAGE $SINK_PORT $LOAD_S >>"$LAB/load.$what.$1"
+  for what in "${@:2}"; do
+    lab_as lin "$bin/bench_net_load" "$what" $LAB_STORAGE $SINK_PORT $LOAD_S >>"$LAB/load.$what.$1"
   done
 }
 
+# From its package, which is not installed: its service would start and watch this machine.
+opensnitch_program() {
+  local at=$root/build/peers/opensnitch
+  if [[ ! -x $at/usr/bin/opensnitchd ]]; then
+    mkdir -p "$at" && (cd "$at" && apt-get -q download opensnitch && dpkg -x opensnitch_*.deb .) >>"$LAB/log/opensnitch-package" 2>&1
+  fi
+  [[ -x $at/usr/bin/opensnitchd ]] && echo "$at/usr/bin/opensnitchd"
+}
+
+# It allows everything: without its window there is nobody to ask.
+measure_opensnitch() {
+  local program pid
+  program=$(opensnitch_program) || { opensnitch_problem="left out: its package can't be had"; return; }
+  mkdir -p "$LAB/opensnitch"
+  lab_spawn desk opensnitch "$program" -rules-path "$LAB/opensnitch" -process-monitor-method proc \
+    -ui-socket "unix://$LAB/opensnitch/none.sock"
+  pid=$LAB_PID
+  if lab_wait_for 10 opensnitch_watches; then
+    measure opensnitch dial
+  else
+    opensnitch_problem="left out: it did not start"
+  fi
+  lab_stop "$pid"
+}
+
+opensnitch_watches() { lab_net desk iptables -t mangle -S OUTPUT | grep -q NFQUEUE; }
+
 bench_overhead() {
-  local round what
+  local round what opensnitch_problem=""
   lab_spawn outside sink "$bin/bench_net_load" sink $LAB_STORAGE $SINK_PORT
   local sink=$LAB_PID
   for ((round = 0; round < OVERHEAD_ROUNDS; round++)); do
-    measure off
+    measure off $LOADS
+    measure_opensnitch
     start_bench_weir || { result overhead "weir run" "" note="did not get ready"; break; }
-    measure on
+    measure on $LOADS
     stop_bench_weir
   done
   lab_stop "$sink"
-  for what in tcp udp connect; do
+  for what in $LOADS; do
     result overhead "$(load_title $what), Weir off" "$(median <"$LAB/load.$what.off")" unit="$(load_unit $what)" base=yes group=$what
     [[ -s $LAB/load.$what.on ]] &&
       result overhead "$(load_title $what), Weir on" "$(median <"$LAB/load.$what.on")" unit="$(load_unit $what)" group=$what
   done
+  result overhead "connect(), with OpenSnitch" "$(median 2>/dev/null <"$LAB/load.dial.opensnitch")" unit="$(load_unit dial)" group=dial note="$opensnitch_problem"
 }
 
-load_title() { case $1 in tcp) echo "one TCP flow" ;; udp) echo "64-byte UDP" ;; connect) echo "connect + close" ;; esac; }
-load_unit() { case $1 in tcp) echo "Gbit/s" ;; udp) echo "datagrams/s" ;; connect) echo "a second" ;; esac; }
+load_title() { case $1 in tcp) echo "one TCP flow" ;; udp) echo "64-byte UDP" ;; connect) echo "connect + close" ;; dial) echo "connect()" ;; esac; }
+load_unit() { case $1 in tcp) echo "Gbit/s" ;; udp) echo "datagrams/s" ;; connect) echo "a second" ;; dial) echo "us" ;; esac; }
