@@ -306,6 +306,9 @@ std::uint64_t Desk::peer_fetches(int port) const {
       to.sin_family = AF_INET;
       to.sin_port = htons(static_cast<std::uint16_t>(port));
       inet_pton(AF_INET, "10.77.0.1", &to.sin_addr);
+      const timeval patience{kPeerPatience_s, 0};
+      setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+      setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
       char buffer[65536];
       if (connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0)
         for (ssize_t n; (n = recv(fd, buffer, sizeof buffer, 0)) > 0;)

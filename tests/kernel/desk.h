@@ -19,6 +19,7 @@ namespace weir::test {
 
 inline constexpr const char* kPeer4 = "10.77.0.2";
 inline constexpr const char* kPeer6 = "fd77::2";
+inline constexpr int kPeerPatience_s = 3;            // two SYNs
 inline constexpr const char* kOther4 = "10.78.0.2";  // the same peer in another /24
 
 inline constexpr int kLossyPort = 7253;   // loses one segment in eight
@@ -56,8 +57,8 @@ class Desk {
   std::uint64_t received(int port) const;  // payload bytes that reached the peer, TCP and UDP
   std::uint64_t received() const { return received(port_); }
   std::uint64_t datagrams(int port) const;
-  std::uint64_t peer_fetches(
-      int port) const;  // connects from the peer to the desk, reads to the end
+  // Connects from the peer to the desk, reads to the end; waits kPeerPatience_s at most.
+  std::uint64_t peer_fetches(int port) const;
   struct Answers {
     std::uint64_t questions = 0, bytes = 0;  // questions answered, payload of all answers
   };
