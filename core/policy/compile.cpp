@@ -58,6 +58,7 @@ class Check {
     if (policy_.resolvers.size() > kMaxResolvers)
       add("", fmt::format("has {} resolvers; at most {} are allowed", policy_.resolvers.size(),
                           kMaxResolvers));
+    never_block();
     for (const Network& network : policy_.networks)
       if (network.interface.empty() || network.interface.size() > kMaxInterfaceName)
         add("", fmt::format("network '{}' needs the name of an interface, at most {} characters",
@@ -73,6 +74,19 @@ class Check {
   }
 
  private:
+  // An isolated host sends there what it likes: no half of the Internet.
+  void never_block() {
+    if (policy_.never_block.size() > kMaxNeverBlock)
+      add("", fmt::format("never_block has {} ranges; at most {} are allowed",
+                          policy_.never_block.size(), kMaxNeverBlock));
+    for (const Prefix& range : policy_.never_block) {
+      const int v4 = range.address.is_v4() ? 96 : 0;
+      if (range.length < v4 + (v4 != 0 ? kShortestNeverBlockV4 : kShortestNeverBlockV6))
+        add("", fmt::format("never_block: {} is wider than a /{} or, in IPv6, a /{}", range.text(),
+                            kShortestNeverBlockV4, kShortestNeverBlockV6));
+    }
+  }
+
   void add(std::string_view rule, std::string sentence) {
     problems_.push_back({std::string(rule), std::move(sentence)});
   }

@@ -154,6 +154,10 @@ struct Defaults {
   std::uint64_t answers = kDefaultAnswers;
 };
 
+// What a policy may name under never_block: a provider's sign-in has ranges of /18 and shorter.
+inline constexpr std::uint8_t kShortestNeverBlockV4 = 12, kShortestNeverBlockV6 = 32;
+inline constexpr std::size_t kMaxNeverBlock = 48;
+
 struct Policy {
   std::string name;
   std::uint32_t number = 0;  // of the signed envelope; 0 for a file
@@ -162,7 +166,8 @@ struct Policy {
   Defaults defaults;
   std::vector<Network> networks;
   std::vector<Resolver> resolvers;
-  std::vector<Service> services;  // the policy's own; the catalogue is data/catalogue.txt
+  std::vector<Prefix> never_block;  // neither isolation nor a block of a destination stops these
+  std::vector<Service> services;    // the policy's own; the catalogue is data/catalogue.txt
   std::vector<Index> indexes;
   std::vector<Label> labels;
   std::vector<Selector> approved;

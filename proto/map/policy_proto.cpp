@@ -315,6 +315,9 @@ void take_lists(const v1::Policy& in, Taker& take, Policy& out) {
   for (const auto& r : take.bounded(in.resolvers(), "resolvers")) {
     out.resolvers.push_back({take.address(r.address(), "resolvers.address"), r.via()});
   }
+  for (const auto& range : take.bounded(in.never_block(), "never_block")) {
+    out.never_block.push_back(take.prefix(range, "never_block"));
+  }
   for (const auto& s : take.bounded(in.services(), "services")) {
     out.services.push_back(take.service(s));
   }
@@ -355,6 +358,7 @@ void to_proto(const Policy& policy, v1::Policy& out) {
     put(resolver.address, to->mutable_address());
     to->set_via(resolver.via);
   }
+  for (const Prefix& range : policy.never_block) put(range, out.add_never_block());
   for (const Service& service : policy.services) put(service, out.add_services());
   for (const Index& index : policy.indexes) {
     v1::Index* to = out.add_indexes();

@@ -61,6 +61,8 @@ class Builder {
     if (const Node* node = get(root, "defaults")) defaults(*node);
     if (const Node* node = get(root, "networks")) networks(*node);
     for (const Node* node : each(get(root, "resolvers"))) resolver(*node);
+    for (const std::string& range : texts(get(root, "never_block")))
+      policy_.never_block.push_back(*Prefix::parse(range));
     if (const Node* node = get(root, "services")) services(*node);
     if (const Node* node = get(root, "indexes"))
       for (std::size_t i = 0; i < node->keys.size(); ++i)

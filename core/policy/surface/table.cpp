@@ -353,6 +353,8 @@ const Field kPolicyFields[] = {
     {"networks", &kNetworks, Need::optional, "networks by name"},
     {"resolvers", &kResolvers, Need::optional,
      "resolvers whose answers count; those with via prove names"},
+    {"never_block", &kPrefixes, Need::optional,
+     "addresses that isolation of the host spares: sign-in, the way to the collector"},
     {"services", &kServices, Need::optional, "own services by id, beside the catalogue's"},
     {"indexes", &kIndexes, Need::optional, "exact-match indexes by name: a file beside the policy"},
     {"labels", &kLabels, Need::optional, "labels by name"},

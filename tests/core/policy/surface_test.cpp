@@ -246,7 +246,7 @@ TEST(surface, a_mistake_outside_the_rules_is_told_too) {
        "p.yaml:3:7: mode: 'enforced' is not allowed here; allowed: observe or enforce"},
       {"moode: observe\n",
        "p.yaml:3:1: 'moode' is not known here; allowed: apiVersion, name, mode, on_exit, defaults, "
-       "networks, resolvers, services, indexes, labels, destinations or rules"},
+       "networks, resolvers, never_block, services, indexes, labels, destinations or rules"},
       {"defaults: {first_flight: 1}\n",
        "p.yaml:1:1: defaults.first_flight must be from 2KiB to 1MiB"},
       {"networks: {a: {interface: }}\n",
@@ -293,7 +293,8 @@ TEST(surface, what_is_no_policy_file_is_refused) {
           {"", "p.yaml:1:1: is empty"},
           {"- a\n",
            "p.yaml:1:1: is a list; allowed: a mapping with apiVersion, name, mode, on_exit, "
-           "defaults, networks, resolvers, services, indexes, labels, destinations or rules"},
+           "defaults, networks, resolvers, never_block, services, indexes, labels, destinations or "
+           "rules"},
           {"a: [\n", "p.yaml:2:1: is not YAML: end of sequence flow not found"},
           {"a: &x 1\n", "p.yaml:1:4: anchors (&name) are not allowed; write the value out"},
           {"a: *x\n", "p.yaml:1:4: is not YAML: the referenced anchor is not defined"},

@@ -115,6 +115,7 @@ inline Policy policy() {
   out.defaults = {one_of(Action::allow, Action::isolate), word(), word(), number<std::uint64_t>()};
   out.networks = some<Network>([] { return Network{word(), word()}; });
   out.resolvers = some<Resolver>([] { return Resolver{address(), word()}; });
+  out.never_block = some<Prefix>(prefix);
   out.services = some<Service>([] {
     return Service{
         word(),         word(),         words(), words(), some<Prefix>(prefix),
