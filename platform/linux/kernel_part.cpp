@@ -213,6 +213,10 @@ Result<KernelPart> KernelPart::load(const KernelOptions& options) {
     state->values.swapping = 1;
     if (auto r = state->write_state(); !r) return tl::unexpected(r.error());
   }
+  if (!state->adopted && options.isolated_until_boot_ns != 0) {
+    state->values.isolated_until = options.isolated_until_boot_ns;
+    if (auto r = state->write_state(); !r) return tl::unexpected(r.error());
+  }
   if (auto r = open_told(*state); !r) return tl::unexpected(r.error());
   KernelPart part(std::move(state));
   if (auto r = part.set_launchers(options.launchers); !r) return tl::unexpected(r.error());

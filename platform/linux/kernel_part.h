@@ -36,6 +36,8 @@ struct KernelOptions {
   std::vector<std::string> launchers;
   bool scan = true;          // put the tasks that already run in the cgroup into the task table
   bool bind_sockets = true;  // and give their open sockets to their trees
+  // Isolated from the first packet on; only where nothing is adopted, which says it itself.
+  std::uint64_t isolated_until_boot_ns = 0;
   std::uint32_t max_accounts = WEIR_ACCOUNTS;  // smaller ones are for tests
   std::uint32_t max_tasks = WEIR_TASKS;
 };
@@ -211,6 +213,12 @@ class KernelPart {
   Result<void> put_block(std::uint64_t tree, std::uint64_t target, std::uint64_t until_boot_ns);
   Result<void> remove_block(std::uint64_t tree, std::uint64_t target);
   std::size_t expire_blocks(std::uint64_t now_boot_ns);  // removes rows that ended; how many
+
+  // Until then nothing leaves but to the refuges, and what the home cgroup sends; 0: ends that.
+  Result<void> isolate(std::uint64_t until_boot_ns);
+  // Where an isolated host may still send, instead of where it could before. A prefix within
+  // another that may take all may take all too. An Error: more than WEIR_REFUGES, or no memory.
+  Result<void> set_refuges(std::span<const std::pair<Prefix, std::uint32_t>> refuges);
 
   // Opens the account of an exception: `bytes` of row WEIR_EXCEPTIONS for that person's flows whose
   // verdict names it. An Error if it is there already: what was spent stays spent.

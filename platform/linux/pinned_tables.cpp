@@ -24,7 +24,7 @@ Fd open_map(const std::string& dir, const char* name) {
 Result<PinnedTables> read_pinned(const std::string& pin_dir) {
   std::string dir = fmt::format("{}/weir/{}", pin_dir, WEIR_LAYOUT);
   Fd limits = open_map(dir, "limits"), accounts = open_map(dir, "accounts"),
-     counters = open_map(dir, "counters");
+     counters = open_map(dir, "counters"), state = open_map(dir, "state");
   if (!limits || !accounts || !counters)
     return fail(fmt::format("nothing of Weir is pinned in {}", pin_dir));
   PinnedTables tables;
@@ -46,6 +46,10 @@ Result<PinnedTables> read_pinned(const std::string& pin_dir) {
     while (row < WEIR_LIMITS && account_number(tables.limits[row], row) != account.key.limit) row++;
     account.key.limit = row;
   }
+  weir_state now{};
+  const std::uint32_t zero = 0;
+  if (state && !bpf_map_lookup_elem(state.get(), &zero, &now))
+    tables.isolated_until_boot_ns = now.isolated_until;
   std::vector<std::uint64_t> each(
       static_cast<std::size_t>(std::max(libbpf_num_possible_cpus(), 1)));
   for (std::uint32_t n = 0; n < WEIR_COUNTERS; n++)

@@ -16,7 +16,8 @@ struct PinnedTables {
   std::vector<weir_limit> limits;  // all WEIR_LIMITS rows
   std::vector<KernelAccount> accounts;
   std::array<std::uint64_t, WEIR_COUNTERS> counters{};
-  bool attached = false;  // the egress program's link is pinned: the bound holds
+  std::uint64_t isolated_until_boot_ns = 0;  // 0: it is not
+  bool attached = false;                     // the egress program's link is pinned: the bound holds
 };
 
 // Nothing pinned there: an error that says so.

@@ -203,8 +203,9 @@ TEST_F(Floor, a_container_gets_no_more_than_its_limit) {
   EXPECT_GE(received, kLimit / 2) << "it did send";
 }
 
-// From in there, by a socket that no hook sees, until there is no room.
-void send_as_stranger(KernelDesk& k, Behind& behind) {
+// From in there, by a socket that no hook sees, until something is refused.
+void send_as_stranger(KernelDesk& k, Behind& behind,
+                      weir_counter refused = WEIR_COUNT_FLOOR_REFUSED) {
   Fd stranger;  // this process is in no cgroup of the desk's
   behind.do_inside([&] { stranger = Fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)); });
   sockaddr_in to{AF_INET, htons(static_cast<std::uint16_t>(k.desk.port())), {}, {}};
@@ -216,7 +217,7 @@ void send_as_stranger(KernelDesk& k, Behind& behind) {
         for (int n = 0; n < 50; n++)
           sendto(stranger.get(), datagram.data(), datagram.size(), 0,
                  reinterpret_cast<sockaddr*>(&to), sizeof to);
-        return k.count(WEIR_COUNT_FLOOR_REFUSED) > 0;
+        return k.count(refused) > 0;
       },
       milliseconds(5000 * scale()));
 }
@@ -231,6 +232,19 @@ TEST_F(Floor, what_nobody_here_has_sent_has_a_limit_too) {
   EXPECT_LE(k->charged(0), kLimit);
   EXPECT_GE(k->charged(0), kLimit - kSlack) << "it did send";
   EXPECT_GT(k->count(WEIR_COUNT_FLOOR_REFUSED), 0U);
+}
+
+TEST_F(Floor, an_isolated_host_forwards_nothing_either) {
+  Behind behind;
+  ASSERT_TRUE(behind.good());
+  ASSERT_TRUE(k->part->isolate(boot_now() + 600ull * kSecond));
+  send_as_stranger(*k, behind, WEIR_COUNT_ISOLATED);
+  EXPECT_GT(k->count(WEIR_COUNT_ISOLATED), 0U) << "it did send";
+  pid_t sender = -1;
+  behind.do_inside([&] { sender = k->desk.start(udp({"--bytes", "50000", "--ms", "1000"})); });
+  k->desk.finish(sender);
+  EXPECT_EQ(k->desk.settled(milliseconds(100), milliseconds(500)), 0U);
+  EXPECT_EQ(k->charged(0), 0U);
 }
 
 // Else a container fills a purse with what costs it nothing, and others spend it.

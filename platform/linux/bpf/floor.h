@@ -8,6 +8,7 @@
 
 #include "carried.h"
 #include "flow.h"
+#include "isolation.h"
 
 #define WEIR_NEXT (-1) /* TCX_NEXT, TC_ACT_UNSPEC: other programs of the device have their say */
 #define WEIR_DROP 2    /* TCX_DROP, TC_ACT_SHOT */
@@ -70,7 +71,7 @@ static __always_inline void read_frame(struct __sk_buff* skb, struct packet* p) 
 }
 
 /* ARP, neighbour discovery, memberships: a link can't live without them. */
-static __always_inline int is_upkeep(struct __sk_buff* skb, const struct packet* p) {
+static __always_inline int is_upkeep(struct __sk_buff* skb, struct packet* p) {
   if (skb->sk) return 0; /* somebody's */
   if (skb->protocol == bpf_htons(WEIR_ETH_ARP)) return skb->len <= WEIR_ARP_BYTES;
   return p->length <= WEIR_UPKEEP_BYTES && keeps_the_link(skb, p);
@@ -96,6 +97,12 @@ static __always_inline int pay_at_device(struct __sk_buff* skb, u32 start) {
   if (!now || is_paid(skb)) return WEIR_NEXT;
   struct packet p = {.start = start};
   read_frame(skb, &p);
+  if (now->isolated_until && is_isolated(now) && !is_spared(&p, skb->sk != 0) &&
+      !is_upkeep(skb, &p) &&
+      !(skb->sk && p.protocol != WEIR_UDP && is_for_the_link(skb, &p))) { /* DHCP: is_spared */
+    count(WEIR_COUNT_ISOLATED);
+    return WEIR_DROP;
+  }
   if (was_carried(skb, &p)) return WEIR_NEXT;
   if (is_upkeep(skb, &p)) {
     count(WEIR_COUNT_UPKEEP);

@@ -150,9 +150,10 @@ static __always_inline void read_packet(struct __sk_buff* skb, struct bpf_sock* 
 
 /* Neighbour discovery, and who listens to which multicast: what keeps a link alive, and leaves it
  * in no way that anybody could read far away. RFC 4861: 133 to 136, hop limit 255; RFC 2710 and
- * 3810: 131, 132 and 143, and IGMP: one hop. */
-static __always_inline int keeps_the_link(struct __sk_buff* skb, const struct packet* p) {
+ * 3810: 131, 132 and 143, and IGMP: one hop. By itself: its headers are on a stack of its own. */
+__attribute__((noinline)) int keeps_the_link(struct __sk_buff* skb, struct packet* p) {
   u8 type = 0;
+  if (!p) return 0;
   if (p->protocol == WEIR_IGMP) {
     struct ip4_header ip = {};
     return !bpf_skb_load_bytes(skb, p->start, &ip, sizeof(ip)) && ip.ttl == 1;

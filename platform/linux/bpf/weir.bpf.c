@@ -13,6 +13,7 @@
 #include "floor.h"
 #include "flow.h"
 #include "identity.h"
+#include "isolation.h"
 #include "keep.h"
 #include "kernel_types.h"
 #include "maps.h"
@@ -167,9 +168,13 @@ static __always_inline int may_address(struct bpf_sock_addr* ctx, const u8* addr
   struct weir_socket* s = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
   if (!s) return WEIR_PASS;
   if (ctx->type == WEIR_SOCK_STREAM) begin_stream(s);
-  if (!now || !now->blocks) return WEIR_PASS;
-  int blocked = is_blocked(s->tree, bpf_ntohs(ctx->user_port), 0, is_loopback_address(address),
-                           bpf_ktime_get_boot_ns());
+  if (!now) return WEIR_PASS;
+  if (!now->isolated_until && !now->blocks) return WEIR_PASS;
+  struct packet p = {.protocol = ctx->protocol, .remote_port = bpf_ntohs(ctx->user_port)};
+  __builtin_memcpy(p.remote, address, 16);
+  if (now->isolated_until && !may_reach(ctx, s, address, &p, now)) return WEIR_REFUSE;
+  if (!now->blocks) return WEIR_PASS;
+  int blocked = is_cut_off(s->tree, &p, 0, (u32)is_loopback_address(address));
   if (blocked) count(WEIR_COUNT_BLOCKED);
   return blocked ? WEIR_REFUSE : WEIR_PASS;
 }
@@ -381,7 +386,7 @@ static __always_inline int leave(struct __sk_buff* skb, struct weir_socket* s, s
     classified = take_verdict(s, p->via, now);
     find_route(s, p, &r, family); /* again: the verdict may rest on another network */
   }
-  if (now->blocks && is_blocked(s->tree, p->remote_port, r.dest, 0, time) &&
+  if (now->blocks && is_cut_off(s->tree, p, r.dest, 0) &&
       (p->payload || (p->tcp_flags & WEIR_TCP_SYN))) {
     count(WEIR_COUNT_BLOCKED);
     __sync_fetch_and_add(&s->refused, p->payload);
@@ -419,7 +424,7 @@ int weir_egress(struct __sk_buff* skb) {
   if (!sk) {
     count(
         WEIR_COUNT_NO_SOCKET); /* a connection that is not one yet or no more: carries no payload */
-    return WEIR_PASS;
+    return now->isolated_until && !may_answer_isolated(skb) ? WEIR_REFUSE : WEIR_PASS;
   }
   int loopback = skb->ifindex == WEIR_LOOPBACK;
   if (!known_trees_only && is_at_home(skb, now)) return WEIR_PASS;
@@ -437,6 +442,7 @@ int weir_egress(struct __sk_buff* skb) {
     count(WEIR_COUNT_UPKEEP);
     return WEIR_PASS;
   }
+  if (!loopback && now->isolated_until && is_kept_in(s, &p, sk->family)) return WEIR_REFUSE;
   u64 time = bpf_ktime_get_boot_ns();
   if (!loopback) return leave(skb, s, &p, now, time, sk->family);
 

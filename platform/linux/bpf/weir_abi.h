@@ -18,7 +18,7 @@ typedef unsigned int w_u32;
 typedef unsigned long long w_u64;
 #endif
 
-#define WEIR_LAYOUT 7u
+#define WEIR_LAYOUT 8u
 
 #define WEIR_LIMITS 64u        /* rows of the limit table: one bit each in a u64 (kMaxLimits) */
 #define WEIR_POLICY_LIMITS 63u /* a policy's; the one after them is WEIR_EXCEPTIONS */
@@ -29,6 +29,8 @@ typedef unsigned long long w_u64;
 #define WEIR_ACCOUNTS 65536u
 #define WEIR_PREFIXES 65536u
 #define WEIR_INODES 65536u
+#define WEIR_REFUGES \
+  256u /* a policy's 64 and its and the host's resolvers, twice while they change */
 #define WEIR_HEAD_MAX \
   2048u /* bytes of one packet that the ring carries: a post-quantum hello is about 1.8 kB */
 #define WEIR_HEAD_FLOW \
@@ -76,6 +78,7 @@ struct weir_limit {
 };
 
 /* ---- account: HASH, never LRU (eviction would be a refill) -------------------------------- */
+#define WEIR_ISOLATED (WEIR_LIMITS + 1u) /* in records: no row refused it, the host is isolated */
 struct weir_account_key {
   w_u32 limit; /* row, or weir_limit.account; WEIR_LIMITS: a lease row (block). In records: row */
   w_u32 per;
@@ -194,6 +197,13 @@ struct weir_prefix {
   w_u32 trust, final; /* final: the address alone decides; no verdict is awaited */
 };
 
+/* ---- refuge: LPM over the 128-bit form: where an isolated host may still send ---------------- */
+#define WEIR_REFUGE_ALL 1u /* whatever goes there */
+#define WEIR_REFUGE_DNS 2u /* questions to a resolver */
+struct weir_refuge {
+  w_u32 what, pad;
+};
+
 /* ---- carried: LRU_HASH remote address → what sockets of other network namespaces have sent there,
  *      charged or free, and no device of this one has seen yet --------------------------------- */
 struct weir_carried {
@@ -280,7 +290,8 @@ enum weir_counter {
   WEIR_COUNT_UPKEEP,        /* the kernel's own words to the link */
   WEIR_COUNT_FLOOR_CHARGED, /* frames that only the device's program saw */
   WEIR_COUNT_FLOOR_REFUSED,
-  WEIR_COUNT_EARLY, /* lost because the disk does not vouch for it yet */
+  WEIR_COUNT_EARLY,    /* lost because the disk does not vouch for it yet */
+  WEIR_COUNT_ISOLATED, /* packets and connections that were kept in */
   WEIR_COUNTERS
 };
 
@@ -308,6 +319,7 @@ struct weir_state {
   w_u32 swapping;       /* 1: the rows are being replaced, nothing may be charged; the loader's */
   w_u32 unlisted_spent; /* 1: what the disk said was lost: an account that is opened is spent */
   w_u32 pad;
+  w_u64 isolated_until; /* boot time; before it nothing leaves but to the refuges. 0: none */
 };
 
 #endif
