@@ -126,11 +126,39 @@ struct HeldException {
   std::uint64_t left = 0;
 };
 
-// Those of STATE/exceptions that the kernel holds an account for, and still charges.
-std::vector<HeldException> exceptions_of(const PinnedTables& tables, const std::string& state_dir) {
+Result<ExceptionTable> table_of(const std::string& state_dir) {
   std::ifstream file(state_dir + "/" + kKeptFileNames[3], std::ios::binary);
   const std::string text(std::istreambuf_iterator<char>(file), {});
-  const Result<ExceptionTable> table = ExceptionTable::read(bytes_of(text));
+  return ExceptionTable::read(bytes_of(text));
+}
+
+struct HeldIsolation {
+  HostIsolation lease;  // all zero: STATE/exceptions does not know it
+  std::uint64_t left_s = 0;
+};
+
+// The kernel says whether, the table why.
+std::optional<HeldIsolation> isolation_of(const PinnedTables& tables,
+                                          const Result<ExceptionTable>& table) {
+  const std::uint64_t now = boot_now_ns(), until = tables.isolated_until_boot_ns;
+  if (until <= now) return std::nullopt;
+  return HeldIsolation{table ? table->isolation : HostIsolation{}, (until - now) / 1'000'000'000};
+}
+
+void print_isolation(const std::optional<HeldIsolation>& held, Language language) {
+  if (!held) return;
+  fmt::print(fmt::runtime(either(language,
+                                 "ISOLATED: nothing leaves this host but to its resolvers and "
+                                 "what the policy names under never_block; ends in {} ({}; {})\n",
+                                 "已隔离：除解析器和策略 never_block 所列地址外，本机不发出任何"
+                                 "数据；{}后结束（{}；{}）\n")),
+             human_seconds(held->left_s, language), held->lease.asked.data(),
+             text_of_command_id(held->lease.id));
+}
+
+// Those of STATE/exceptions that the kernel holds an account for, and still charges.
+std::vector<HeldException> exceptions_of(const PinnedTables& tables,
+                                         const Result<ExceptionTable>& table) {
   std::vector<HeldException> all;
   for (const HeldLease& lease : table ? table->in_force() : std::span<const HeldLease>())
     for (const KernelAccount& account : tables.accounts)
@@ -204,6 +232,18 @@ void fill(v1::Lease& out, const HeldException& held) {
   out.set_bytes_left(held.left);
 }
 
+void fill(v1::Lease& out, const HeldIsolation& held) {
+  out.set_id(text_of_command_id(held.lease.id));
+  out.set_action(v1::Action::isolate);
+  out.mutable_until()->set_seconds(wall_now_ns() / 1'000'000'000 +
+                                   static_cast<std::int64_t>(held.left_s));
+  out.mutable_decision()->set_action(v1::Action::isolate);
+  out.mutable_decision()->set_rule("isolate");
+  v1::Reason& why = *out.mutable_decision()->add_because();
+  why.set_code("isolated");
+  why.add_args(held.lease.asked.data());
+}
+
 v1::Status message_of(const RunningAgent& agent, bool alive, const PinnedTables& tables,
                       const Policy& policy) {
   v1::Status status;
@@ -246,9 +286,12 @@ int cmd_status(int argc, char** argv) {
   if (pushed) policy = pushed->policy;
   const bool expired = pushed && pushed->expires_wall_s <= wall_now_ns() / 1'000'000'000;
   bool alive = ::kill(static_cast<pid_t>(agent->pid), 0) == 0;
-  const std::vector<HeldException> exceptions = exceptions_of(*tables, state_dir);
+  const Result<ExceptionTable> table = table_of(state_dir);
+  const std::vector<HeldException> exceptions = exceptions_of(*tables, table);
+  const std::optional<HeldIsolation> isolation = isolation_of(*tables, table);
   if (format == "json") {
     v1::Status message = message_of(*agent, alive, *tables, *policy);
+    if (isolation) fill(*message.add_leases(), *isolation);
     for (const HeldException& one : exceptions) fill(*message.add_leases(), one);
     if (pushed) {
       message.set_group(pushed->of_group);
@@ -257,6 +300,7 @@ int cmd_status(int argc, char** argv) {
     fmt::print("{}\n", json_line(message));
   } else {
     print_text(*agent, alive, *tables, *policy, language_of_caller());
+    print_isolation(isolation, language_of_caller());
     print_exceptions(exceptions, language_of_caller());
   }
   if (pushed && !pushed->of_group.empty() && pushed->of_group != pushed->group && format != "json")

@@ -24,7 +24,7 @@ struct VerbRow {
 // By CommandBody.Verb.
 constexpr std::array<VerbRow, 10> kVerbs{{{"", Doer::nobody},
                                           {"block_destination", Doer::nobody},
-                                          {"isolate", Doer::nobody},
+                                          {"isolate", Doer::guard},
                                           {"undo", Doer::guard},
                                           {"except", Doer::guard},
                                           {"send_health", Doer::uplink},

@@ -4,12 +4,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 namespace weir {
 namespace {
 
 using wire::CommandRefusal;
+
+constexpr std::uint64_t kSecondNs = 1'000'000'000;
 
 NextTable refused(CommandRefusal why, std::string words = "") {
   return {why, std::move(words), std::nullopt};
@@ -25,6 +28,10 @@ bool is_sound(const RequestAnswer& one) {
   return one.outcome >= RequestAnswer::approved && one.outcome <= RequestAnswer::refused &&
          (one.why != 0) == refused && one.why < wire::kCommandRefusals &&
          one.request.back() == '\0' && one.words.back() == '\0';
+}
+
+bool is_sound(const HostIsolation& one) {
+  return one.holds <= 1 && one.lease_s <= kLongestIsolation_s && one.asked.back() == '\0';
 }
 
 std::string_view unknown_rule(const ExceptionReading& what, const FlatPolicy& policy) {
@@ -96,7 +103,25 @@ NextTable except(const ExceptionTable& now, const CommandReading& command, const
   return next;
 }
 
+// One takes the place of the one before: longer, shorter, or for another reason.
+NextTable isolate(const ExceptionTable& now, const CommandReading& command, const Now& at) {
+  if (command.lease_s > kLongestIsolation_s)
+    return refused(CommandRefusal::over_ceiling, "an isolation ends within 4 h");
+  NextTable next{CommandRefusal::none, "", now};
+  HostIsolation& isolation = next.table->isolation;
+  isolation = {command.id,      1,
+               command.lease_s, at.boot_ns + std::uint64_t{command.lease_s} * kSecondNs,
+               at.boot,         at.wall_s + command.lease_s,
+               command.asked};
+  return next;
+}
+
 NextTable undo(const ExceptionTable& now, const CommandReading& command, const Now& at) {
+  if (now.isolation.holds != 0 && now.isolation.id == command.lease) {
+    NextTable next{CommandRefusal::none, "", now};
+    next.table->isolation = {};
+    return next;
+  }
   const auto held = std::ranges::find(now.in_force(), command.lease, &HeldLease::id);
   if (held == now.in_force().end()) return refused(CommandRefusal::no_lease);
   NextTable next{CommandRefusal::none, "", now};
@@ -136,15 +161,46 @@ ExceptionTable ExceptionTable::none() {
   return table;
 }
 
+ExceptionTable ExceptionTable::lost() {
+  ExceptionTable table = none();
+  table.isolation.holds = 1;
+  table.isolation.lease_s = kLongestIsolation_s;
+  return table;
+}
+
+std::uint64_t isolated_until(const HostIsolation& isolation, const Now& at,
+                             std::optional<std::uint64_t> in_kernel) {
+  if (isolation.holds == 0) return 0;
+  const std::uint64_t longest = at.boot_ns + isolation.lease_s * kSecondNs;
+  const bool same_boot = isolation.boot == at.boot && at.boot != decltype(at.boot){};
+  std::uint64_t until = 0;
+  if (isolation.until_boot_ns != 0 && same_boot) {
+    until = isolation.until_boot_ns;
+  } else if (isolation.until_boot_ns == 0 || in_kernel) {
+    until = in_kernel.value_or(0);
+  } else {
+    const auto lease = static_cast<std::int64_t>(isolation.lease_s);
+    const auto left = std::clamp<std::int64_t>(isolation.until_wall_s - at.wall_s, 0, lease);
+    until = at.boot_ns + static_cast<std::uint64_t>(left) * kSecondNs;
+  }
+  until = std::min(until, longest);
+  return until > at.boot_ns ? until : 0;
+}
+
 Result<ExceptionTable> ExceptionTable::read(Bytes bytes) {
   ExceptionTable table;
-  if (bytes.size() != sizeof table) return fail("a table of exceptions of another size");
-  std::memcpy(&table, bytes.data(), sizeof table);
-  if (table.magic != kExceptionMagic || table.leases > kMaxExceptions ||
-      table.answers > kMaxAnswers)
+  constexpr std::size_t kFirstSize = offsetof(ExceptionTable, isolation);
+  if (bytes.size() != sizeof table && bytes.size() != kFirstSize)
+    return fail("a table of exceptions of another size");
+  std::memcpy(&table, bytes.data(), bytes.size());
+  const bool first = bytes.size() == kFirstSize && table.magic == kFirstExceptionMagic;
+  if (first) table.magic = kExceptionMagic;
+  if ((bytes.size() != sizeof table && !first) || table.magic != kExceptionMagic ||
+      table.leases > kMaxExceptions || table.answers > kMaxAnswers)
     return fail("no table of exceptions");
   for (const HeldLease& one : table.in_force())
     if (!is_sound(one)) return fail("an exception that is none");
+  if (!is_sound(table.isolation)) return fail("an isolation that is none");
   for (const RequestAnswer& one : table.told())
     if (!is_sound(one)) return fail("an answer to a request that is none");
   return table;
@@ -190,6 +246,7 @@ NextTable next_exceptions(const ExceptionTable& now, const CommandReading& comma
     return next;
   }
   if (why != CommandRefusal::none) return refused(why);
+  if (command.verb == kIsolateVerb) return isolate(now, command, at);
   if (command.verb == kUndoVerb) return undo(now, command, at);
   if (command.verb == kDenyVerb) return deny(now, command, at);
   return refused(CommandRefusal::not_built);

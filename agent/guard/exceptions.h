@@ -1,7 +1,7 @@
-// Exceptions in force on this host, and what persons are told of their requests: a fixed table that
-// `weir run` keeps as STATE/exceptions before any of it counts, that the engine gets as sealed
-// memory, and that `weir my-events` and `weir status` read. Pure; native byte order (it never
-// leaves its host).
+// Exceptions in force on this host, whether it is isolated, and what persons are told of their
+// requests: a fixed table that `weir run` keeps as STATE/exceptions before any of it counts, that
+// the engine gets as sealed memory, and that `weir my-events` and `weir status` read. Pure; native
+// byte order (it never leaves its host).
 #pragma once
 
 #include <array>
@@ -47,13 +47,28 @@ struct RequestAnswer {
   std::array<char, 96> words{};  // who, and why
 };
 
+// Nothing leaves the host (a command `isolate`).
+struct HostIsolation {
+  wire::CommandId id{};  // of its command: the lease's id
+  std::uint32_t holds = 0;
+  std::uint32_t lease_s = 0;        // no boot adds more than that
+  std::uint64_t until_boot_ns = 0;  // counts in this boot; 0: the table was lost …
+  std::array<std::uint8_t, 16> boot{};
+  std::int64_t until_wall_s = 0;  // … and this in every other
+  std::array<char, 96> asked{};   // who, and why
+};
+inline constexpr std::uint32_t kLongestIsolation_s = 4 * 3600;
+
 struct ExceptionTable {
   std::uint32_t magic = 0, leases = 0, answers = 0;
   std::uint32_t last_number = 0;
   std::array<HeldLease, kMaxExceptions> lease{};
   std::array<RequestAnswer, kMaxAnswers> answer{};  // newest first
+  HostIsolation isolation;
 
   static ExceptionTable none();
+  // In the place of one that is lost: an isolation that the kernel still has goes on.
+  static ExceptionTable lost();
   // An Error: it is not whole. Every field was checked then.
   static Result<ExceptionTable> read(Bytes bytes);
   Bytes bytes() const;
@@ -64,16 +79,24 @@ struct ExceptionTable {
   bool remove(std::uint32_t number);
   void tell(const RequestAnswer& one);  // the oldest gives way
 };
-inline constexpr std::uint32_t kExceptionMagic = 0x31584557;  // "WEX1"
+inline constexpr std::uint32_t kExceptionMagic = 0x32584557;       // "WEX2"
+inline constexpr std::uint32_t kFirstExceptionMagic = 0x31584557;  // "WEX1": without `isolation`
 
 struct Now {
   std::int64_t wall_s = 0;
   std::uint64_t boot_ns = 0;
+  std::array<std::uint8_t, 16> boot{};  // all zero: not known
 };
 
-// The table after a command that the guard does itself (except, undo, deny_request), or why it is
-// not done; then a table only where somebody has to be told so. Signature, host and times of the
-// command were checked before: `refused` is what that came to.
+// Boot time until which the host is isolated, 0: it is not. `in_kernel`: what a guard of this boot
+// has put there; nothing: none has. A clock that was set changes nothing while a boot lasts; over
+// a reboot it can end it early, or add one lease.
+std::uint64_t isolated_until(const HostIsolation& isolation, const Now& at,
+                             std::optional<std::uint64_t> in_kernel);
+
+// The table after a command that the guard does itself (isolate, except, undo, deny_request), or
+// why it is not done; then a table only where somebody has to be told so. Signature, host and times
+// of the command were checked before: `refused` is what that came to.
 struct NextTable {
   wire::CommandRefusal why = wire::CommandRefusal::none;
   std::string words;

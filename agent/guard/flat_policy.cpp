@@ -7,12 +7,23 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/policy/policy.h"
+
 namespace weir {
 namespace {
 
 constexpr std::uint32_t kTrusts = 7;                 // values of weir::Trust
 constexpr std::uint64_t kMaxFirstFlight = 1u << 20;  // 1 MiB; the policy's default is 16 KiB
 constexpr std::uint64_t kMaxVerdictWaitNs = 60'000'000'000ull;  // a server gives up after 60 s
+
+// As a policy may name them (core/policy/policy.h); a resolver is one address.
+std::uint32_t shortest_refuge(const FlatRefuge& refuge) {
+  constexpr std::array<std::uint8_t, 12> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  if (refuge.what != WEIR_REFUGE_ALL) return 128;
+  return std::equal(kMapped.begin(), kMapped.end(), refuge.address.begin())
+             ? 96 + kShortestNeverBlockV4
+             : kShortestNeverBlockV6;
+}
 
 const char* damage_of(const FlatHeader& h) {
   std::uint64_t rows = h.limits >= 64 ? ~0ull : (1ull << h.limits) - 1;
@@ -23,6 +34,11 @@ const char* damage_of(const FlatHeader& h) {
   if (h.state.first_flight > kMaxFirstFlight) return "first_flight is above 1 MiB";
   if (h.state.verdict_wait_ns > kMaxVerdictWaitNs) return "the wait for a verdict is above 60 s";
   if (h.rules > kFlatRules) return "more rules are named than there is room for";
+  if (h.refuges > kFlatRefuges || h.pad != 0) return "more refuges than there is room for";
+  for (std::uint32_t n = 0; n < h.refuges; ++n)
+    if (h.refuge[n].length > 128 || h.refuge[n].length < shortest_refuge(h.refuge[n]) ||
+        (h.refuge[n].what != WEIR_REFUGE_ALL && h.refuge[n].what != WEIR_REFUGE_DNS))
+      return "a refuge is none";
   if (h.interfaces > kFlatInterfaces) return "more interfaces are named than there is room for";
   for (std::uint32_t n = 0; n < h.interfaces; ++n)
     if (h.interface[n].front() == '\0' || h.interface[n].back() != '\0')
@@ -102,6 +118,14 @@ std::vector<std::uint8_t> write_flat_policy(FlatHeader header,
   if (!prefixes.empty())
     std::memcpy(bytes.data() + sizeof header, prefixes.data(), prefixes.size_bytes());
   return bytes;
+}
+
+std::vector<std::pair<Prefix, std::uint32_t>> refuges_of(const FlatPolicy& policy) {
+  std::vector<std::pair<Prefix, std::uint32_t>> all;
+  for (const FlatRefuge& one : policy.refuges())
+    all.emplace_back(Prefix{IpAddress{one.address}, static_cast<std::uint8_t>(one.length)},
+                     one.what);
+  return all;
 }
 
 std::uint64_t allowed_limits(const FlatPolicy& policy, std::uint64_t asked) {

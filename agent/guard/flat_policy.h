@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/base/bytes.h"
 #include "core/base/result.h"
+#include "core/event/address.h"
 #include "platform/linux/bpf/weir_abi.h"
 
 namespace weir {
@@ -27,6 +29,14 @@ using FlatInterface = std::array<char, 16>;
 inline constexpr std::size_t kFlatInterfaces = 16;  // kMaxNetworks of core/policy/resolvers.h
 inline constexpr std::size_t kFlatRules = 512;      // kMaxRules of core/policy/compile.h
 
+// Where an isolated host may still send: the policy's never_block, and resolvers.
+struct FlatRefuge {
+  std::array<std::uint8_t, 16> address{};
+  std::uint32_t length = 0;  // bits of it
+  std::uint32_t what = 0;    // WEIR_REFUGE_*
+};
+inline constexpr std::size_t kFlatRefuges = WEIR_REFUGES / 2;
+
 struct FlatHeader {
   std::uint32_t magic = 0;
   std::uint32_t layout = WEIR_LAYOUT;
@@ -41,8 +51,11 @@ struct FlatHeader {
   weir_state state{};
   weir_limit table[WEIR_LIMITS]{};
   FlatInterface interface[kFlatInterfaces] {};
-  std::uint32_t rules = 0;           // in use, of `rule`
-  std::uint32_t proves_names = 0;    // 1: a resolver of the policy can prove one
+  std::uint32_t rules = 0;         // in use, of `rule`
+  std::uint32_t proves_names = 0;  // 1: a resolver of the policy can prove one
+  std::uint32_t refuges = 0;       // in use, of `refuge`
+  std::uint32_t pad = 0;
+  FlatRefuge refuge[kFlatRefuges]{};
   std::uint64_t rule[kFlatRules]{};  // the policy's rules, by flat_rule() of their ids
 };
 
@@ -59,6 +72,9 @@ struct FlatPolicy {  // a checked view; `bytes` stay alive under it
   std::uint64_t rows() const;        // bit n: row n is in use
   std::uint64_t fixed_rows() const;  // no verdict takes a socket off these
   bool has_rule(std::string_view id) const;
+  std::span<const FlatRefuge> refuges() const {
+    return std::span(header->refuge).first(header->refuges);
+  }
 };
 
 // `bytes` must be aligned for FlatHeader (a mapping or an allocation is).
@@ -66,6 +82,9 @@ Result<FlatPolicy> read_flat_policy(Bytes bytes);
 
 std::vector<std::uint8_t> write_flat_policy(FlatHeader header,
                                             std::span<const FlatPrefix> prefixes);
+
+// As the kernel part takes them.
+std::vector<std::pair<Prefix, std::uint32_t>> refuges_of(const FlatPolicy& policy);
 
 // What a verdict of the engine may become: rows that exist, and every fixed row that is charged to
 // the unclassified. The engine asks for less than that in vain.

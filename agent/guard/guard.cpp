@@ -57,6 +57,7 @@ Result<void> put_in_force(KernelPart& kernel, const FlatPolicy& policy,
   weir_state state = policy.header->state;
   state.verdict_wait_ns = 0;  // until an engine answers nobody waits for it
   std::vector<std::pair<Prefix, weir_prefix>> prefixes;
+  if (auto set = kernel.set_refuges(refuges_of(policy)); !set) return set;
   for (const FlatPrefix& row : policy.prefixes)
     prefixes.emplace_back(prefix_of(row.key.address, row.key.length), row.value);
   return kernel.replace({rows, prefixes, state, kernel.adopted() ? nullptr : past});
@@ -94,6 +95,8 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
   wanted.cgroup = options.cgroup;
   wanted.pin_dir = options.pin_dir;
   wanted.launchers = all_launchers(options.launchers);
+  wanted.isolated_until_boot_ns =
+      isolated_until(exceptions.isolation, {wall_s(), now_ns(), boot_id()}, std::nullopt);
   Result<KernelPart> kernel = KernelPart::load(wanted);
   if (!kernel) return tl::unexpected(kernel.error());
   std::vector<weir_limit> rows{policy.flat.header->table,

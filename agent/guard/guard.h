@@ -25,6 +25,7 @@
 #include "agent/guard/rotation.h"
 #include "agent/guard/spawner.h"
 #include "agent/guard/uplink_link.h"
+#include "platform/linux/boot_id.h"
 #include "platform/linux/kernel_part.h"
 
 namespace weir {
@@ -77,7 +78,10 @@ class Guard {
   void release(const std::string& pin_dir);  // on_exit: release
   const GuardCounters& counters() const { return counters_; }
   const UplinkCounters& uplink_counters() const { return uplink_.counters(); }
-  bool keeps_on_exit() const { return policy_.flat.header->keep != 0; }
+  // Also a policy that holds nothing on after us ends no isolation.
+  bool keeps_on_exit() const {
+    return policy_.flat.header->keep != 0 || exceptions_->isolation.holds != 0;
+  }
 
  private:
   Guard(KernelPart kernel, PolicyInForce policy, std::optional<PolicyTrust> trust,
@@ -106,6 +110,7 @@ class Guard {
   void take_exceptions(const ExceptionTable& next);
   void adopt_exceptions(const ExceptionTable& before, std::uint64_t now);
   void end_exceptions(std::uint64_t now);
+  void take_isolation(const HostIsolation& next, std::uint64_t now);
   void give_exceptions();
   void keep_accounts(std::uint64_t now);
   void take_kept(bool kept, std::uint64_t now);
@@ -157,6 +162,7 @@ class Guard {
   std::unique_ptr<ExceptionTable> exceptions_ =
       std::make_unique<ExceptionTable>(ExceptionTable::none());
   bool to_give_exceptions_ = false;  // the engine knows others
+  const BootId boot_ = boot_id();
   // What accounts have spent is on the disk before (guard_accounts.cpp); none: it is not kept.
   struct KeptSide {
     AccountKeeping keeping;

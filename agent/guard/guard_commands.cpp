@@ -57,7 +57,8 @@ CommandNext Guard::next_of(const CommandReading& command, wire::CommandRefusal r
     NextGroup next = next_group(offers_->trust(), command, group_policy(), wall_s());
     return {.why = next.why, .trust = std::move(next.trust)};
   }
-  NextTable next = next_exceptions(*exceptions_, command, policy_.flat, {wall_s(), now}, refused);
+  NextTable next =
+      next_exceptions(*exceptions_, command, policy_.flat, {wall_s(), now, boot_}, refused);
   return {next.why, std::move(next.words), std::move(next.table), std::nullopt, next.note};
 }
 
@@ -91,7 +92,10 @@ void Guard::hear_keeper(std::uint64_t now) {
 // It is remembered on the disk. What the guard itself is to do, it does here.
 void Guard::carry_out(const CommandEnded& ended) {
   const bool now = ended.outcome == wire::CommandOutcome::done && !ended.again;
-  if (!ended.again && ended.exceptions) take_exceptions(*ended.exceptions);
+  if (!ended.again && ended.exceptions) {
+    take_exceptions(*ended.exceptions);
+    tell_host_facts();
+  }
   if (now && ended.trust) join(*ended.trust);
   if (now && doer_of(ended.verb) == Doer::uplink) tell_host_facts();
   wire::CommandOutcomeMessage message;
@@ -185,7 +189,8 @@ void Guard::tell_host_facts() {
       {"told_lost", kernel[WEIR_COUNT_TOLD_LOST]},
       {"tasks_full", kernel[WEIR_COUNT_TASKS_FULL]},
       {"accounts_full", kernel[WEIR_COUNT_ACCOUNTS_FULL]},
-      {"storage_full", kernel[WEIR_COUNT_STORAGE_FULL]}};
+      {"storage_full", kernel[WEIR_COUNT_STORAGE_FULL]},
+      {"kept_in", kernel[WEIR_COUNT_ISOLATED]}};
   static_assert(std::size(counters) <= wire::kMaxFacts);
   for (const auto& [name, value] : counters) {
     wire::HostFactsMessage::Counter& counter = facts.counter[facts.counters++];

@@ -17,6 +17,13 @@ namespace {
 constexpr int kSend = MSG_DONTWAIT | MSG_NOSIGNAL;
 constexpr std::uint32_t kRequestsAtOnce = 16;
 
+std::uint64_t boot_ns_now() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
 }  // namespace
 
 // The kernel's accounts become those of `next`: first what ends, then what begins.
@@ -40,6 +47,27 @@ void Guard::take_exceptions(const ExceptionTable& next) {
   }
   *exceptions_ = taken;
   to_give_exceptions_ = true;
+  take_isolation(next.isolation, boot_ns_now());
+}
+
+// In the kernel as it stands on the disk. Nothing that was sent before is called back. What the
+// loader put there after a reboot came of the same file, a moment ago.
+void Guard::take_isolation(const HostIsolation& next, std::uint64_t now) {
+  const std::uint64_t before = kernel_.state().isolated_until;
+  const std::uint64_t until = isolated_until(next, {wall_s(), now, boot_}, before);
+  exceptions_->isolation = until != 0 ? next : HostIsolation{};
+  exceptions_->isolation.until_boot_ns = until;
+  exceptions_->isolation.boot = boot_;
+  if (until == before) return;
+  if (auto set = kernel_.isolate(until); !set) {
+    fmt::print(stderr, "weir-guard: {}\n", set.error().sentence);
+    return;
+  }
+  if (until == 0)
+    fmt::print(stderr, "weir-guard: this host is not isolated any more\n");
+  else
+    fmt::print(stderr, "weir-guard: this host is isolated for another {} s ({})\n",
+               (until - now) / 1'000'000'000, next.asked.data());
 }
 
 // Of a former guard: one goes on only with its account, which says what was spent of it. So none
@@ -49,6 +77,7 @@ void Guard::adopt_exceptions(const ExceptionTable& before, std::uint64_t now) {
   for (const HeldLease& lease : before.in_force())
     if (lease.until_boot_ns <= now || !kernel_.left_of_grant(lease.what.person, lease.number))
       exceptions_->remove(lease.number);
+  take_isolation(before.isolation, now);
   Result<std::vector<KernelAccount>> accounts = kernel_.accounts();
   if (!accounts) return;
   for (const KernelAccount& account : *accounts)
@@ -59,6 +88,11 @@ void Guard::adopt_exceptions(const ExceptionTable& before, std::uint64_t now) {
 }
 
 void Guard::end_exceptions(std::uint64_t now) {
+  if (exceptions_->isolation.holds != 0 && exceptions_->isolation.until_boot_ns <= now) {
+    take_isolation({}, now);
+    to_give_exceptions_ = true;
+    tell_host_facts();
+  }
   const ExceptionTable before = *exceptions_;
   for (const HeldLease& lease : before.in_force()) {
     if (lease.until_boot_ns > now) continue;
@@ -80,6 +114,15 @@ void Guard::give_exceptions() {
 }
 
 void Guard::put_leases(wire::HostFactsMessage& facts) const {
+  if (const HostIsolation& held = exceptions_->isolation; held.holds != 0) {
+    wire::HostFactsMessage::Lease& one = facts.lease[facts.leases++];
+    one.id = held.id;
+    one.isolates = 1;
+    one.until_wall_s = wall_s() + (static_cast<std::int64_t>(held.until_boot_ns) -
+                                   static_cast<std::int64_t>(boot_ns_now())) /
+                                      1'000'000'000;
+    put_text(one.to, held.asked.data());
+  }
   for (const HeldLease& held : exceptions_->in_force()) {
     if (facts.leases >= facts.lease.size()) break;
     wire::HostFactsMessage::Lease& one = facts.lease[facts.leases++];

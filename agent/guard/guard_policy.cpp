@@ -81,6 +81,7 @@ Result<void> Guard::swap(AcceptedPolicy accepted) {
   const FlatPolicy& next = accepted.view.flat;
   const std::vector<std::pair<Prefix, weir_prefix>> prefixes = prefixes_of(next);
   weir_state state = next.header->state;
+  if (auto set = kernel_.set_refuges(refuges_of(next)); !set) return set;
   if (!session_ || !session_->ready()) state.verdict_wait_ns = 0;
   hear_told(boot_ns_now());  // refusals under the rows of before
   const std::vector<weir_limit> rows = rows_of(next);

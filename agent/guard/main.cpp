@@ -133,11 +133,11 @@ DoneCommands done_before() {
 
 ExceptionTable exceptions_before() {
   auto bytes = read_whole(fds::kExceptions, sizeof(ExceptionTable));
-  if (!bytes) return ExceptionTable::none();
+  if (!bytes) return ExceptionTable::lost();
   Result<ExceptionTable> table = ExceptionTable::read(*bytes);
   if (table) return *table;
   fmt::print(stderr, "weir-guard: exceptions of before do not hold: {}\n", table.error().sentence);
-  return ExceptionTable::none();
+  return ExceptionTable::lost();
 }
 
 // What accounts have spent. Nothing: it is not kept here (`weir exec`).

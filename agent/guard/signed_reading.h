@@ -40,7 +40,8 @@ Why refusal_of(const SignatureCount& count, const PolicyTrust& trust) {
 }
 
 // Numbers of CommandBody.Verb that the guard itself tells apart.
-inline constexpr std::uint32_t kUndoVerb = 3, kExceptVerb = 4, kDenyVerb = 8, kJoinVerb = 9;
+inline constexpr std::uint32_t kIsolateVerb = 2, kUndoVerb = 3, kExceptVerb = 4, kDenyVerb = 8,
+                               kJoinVerb = 9;
 
 // What an exception is for; of `deny_request` only whose request it was. Texts end with a zero.
 struct ExceptionReading {

@@ -70,8 +70,10 @@ bool sound(const CommandOutcomeMessage& m) {
 
 bool sound(const HostFactsMessage& m) {
   if (m.controls > kMaxFacts || m.counters > kMaxFacts || m.leases > kMaxFacts) return false;
-  if (!std::all_of(m.lease.begin(), m.lease.end(),
-                   [](auto& one) { return one.by_name <= 1 && ends(one.to) && ends(one.rule); }))
+  if (!std::all_of(m.lease.begin(), m.lease.end(), [](auto& one) {
+        return one.by_name <= 1 && one.isolates <= 1 && one.pad == 0 && ends(one.to) &&
+               ends(one.rule);
+      }))
     return false;
   return std::all_of(m.control.begin(), m.control.end(),
                      [](auto& one) { return ends(one.name); }) &&

@@ -191,13 +191,14 @@ struct HostFactsMessage {
     FactName name{};
     std::uint64_t value = 0;  // since the guard's start
   };
-  struct Lease {  // an exception that holds
+  struct Lease {  // an exception that holds; or the host's isolation: then `to` says who, and why
     CommandId id{};
     std::uint64_t bytes = 0, left = 0;
     std::int64_t until_wall_s = 0;
     std::uint32_t person = 0, by_name = 0;  // 1: `to` is a name, else an address or range
     std::array<char, 256> to{};
     std::array<char, 72> rule{};  // the first that it sets aside
+    std::uint32_t isolates = 0, pad = 0;
   };
   Header header;
   std::uint32_t tier = 0;                    // 1 to 4

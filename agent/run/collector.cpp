@@ -26,6 +26,7 @@
 #include "agent/uplink/user.h"
 #include "platform/files/passing.h"
 #include "platform/files/small_file.h"
+#include "platform/linux/boot_id.h"
 #include "platform/linux/kernel_part.h"
 
 namespace weir {
@@ -247,6 +248,17 @@ std::optional<bool> CollectorSide::keeps_on_exit() const {
       (head[0] != kKeptMagic && head[0] != kFirstKeptMagic))
     return std::nullopt;
   return head[1] != 0;
+}
+
+bool CollectorSide::is_isolated() const {
+  const Fd file = open_exceptions();
+  std::vector<std::uint8_t> bytes(sizeof(ExceptionTable));
+  const ssize_t got = file ? ::pread(file.get(), bytes.data(), bytes.size(), 0) : 0;
+  if (got <= 0) return false;
+  const Result<ExceptionTable> table =
+      ExceptionTable::read(Bytes(bytes).first(static_cast<std::size_t>(got)));
+  const Now now{wall_now_ns() / 1'000'000'000, boot_now_ns(), boot_id()};
+  return table && isolated_until(table->isolation, now, std::nullopt) != 0;
 }
 
 std::optional<bool> CollectorSide::take_kept() {

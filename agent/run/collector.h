@@ -56,6 +56,8 @@ class CollectorSide {
   void take_addresses();
   std::optional<bool> keeps_on_exit() const;  // of STATE/policy
 
+  bool is_isolated() const;  // by STATE/exceptions
+
   void end();
 
  private:

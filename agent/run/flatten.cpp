@@ -100,6 +100,12 @@ void name_interfaces(const Policy& policy, FlatHeader& header) {
   }
 }
 
+// check_policy keeps the policy's number of both well below the room.
+void add_refuge(FlatHeader& header, const Prefix& prefix, std::uint32_t what) {
+  if (header.refuges < kFlatRefuges)
+    header.refuge[header.refuges++] = {prefix.address.bytes, prefix.length, what};
+}
+
 }  // namespace
 
 std::vector<std::uint8_t> flatten(const Policy& policy, const std::vector<IpAddress>& resolvers) {
@@ -136,6 +142,9 @@ std::vector<std::uint8_t> flatten(const Policy& policy, const std::vector<IpAddr
   const Resolvers known(policy, resolvers);
   header.proves_names = known.any_proves() ? 1 : 0;
   for (const KnownResolver& resolver : known.all()) prefixes.push_back(prefix_of(policy, resolver));
+  for (const Prefix& prefix : policy.never_block) add_refuge(header, prefix, WEIR_REFUGE_ALL);
+  for (const KnownResolver& resolver : known.all())
+    add_refuge(header, {resolver.address, 128}, WEIR_REFUGE_DNS);
   return write_flat_policy(header, prefixes);
 }
 

@@ -211,7 +211,8 @@ int run_agent(const RunOptions& options) {
     (void)served->wait();
   }
   // A guard that was killed could not do it itself.
-  if (!all->keep && !pin_dir.empty()) (void)KernelPart::release(pin_dir);
+  if (!all->keep && !pin_dir.empty() && !(collector && collector->is_isolated()))
+    (void)KernelPart::release(pin_dir);
   return status;
 }
 

@@ -171,13 +171,22 @@ void to_proto(const wire::HostFactsMessage& facts, v1::HostHealth& out) {
     const wire::HostFactsMessage::Lease& held = facts.lease[n];
     v1::Lease& lease = *out.add_leases();
     lease.set_id(text_of_command_id(held.id));
+    lease.mutable_until()->set_seconds(held.until_wall_s);
+    if (held.isolates != 0) {
+      lease.set_action(v1::Action::isolate);
+      lease.mutable_decision()->set_action(v1::Action::isolate);
+      lease.mutable_decision()->set_rule("isolate");
+      v1::Reason& why = *lease.mutable_decision()->add_because();
+      why.set_code("isolated");
+      why.add_args(text_of(held.to));
+      continue;
+    }
     lease.set_action(v1::Action::allow);
     lease.mutable_person()->mutable_user()->set_uid(held.person);
     if (held.by_name != 0)
       lease.mutable_destination()->set_name(text_of(held.to));
     else
       lease.mutable_destination()->set_address(text_of(held.to));
-    lease.mutable_until()->set_seconds(held.until_wall_s);
     lease.mutable_decision()->set_rule(text_of(held.rule));
     lease.set_bytes(held.bytes);
     lease.set_bytes_left(held.left);

@@ -62,6 +62,8 @@ int show(CtlSession& session, const CtlOptions& options, const std::string& id) 
 
 // ---- commands -----------------------------------------------------------------------------------
 
+constexpr std::uint32_t kLongestIsolation_s = 4 * 3'600;  // what a host takes
+
 struct Asked {
   OrderTerms terms;
   std::string lease;  // of `undo`
@@ -104,6 +106,15 @@ bool send(CtlSession& session, const Asked& order, v1::CommandBody::Verb verb,
   return false;
 }
 
+void print_isolation(const v1::Lease& lease) {
+  const v1::Decision& why = lease.decision();
+  fmt::print("ISOLATED until {} ({}); `weirctl hosts undo` ends it: {}\n", time_text(lease.until()),
+             why.because_size() > 0 && why.because(0).args_size() > 0
+                 ? shown(why.because(0).args(0))
+                 : "-",
+             lease.id());
+}
+
 int print_health(const v1::GetHostResponse& host, Output output) {
   const v1::HostHealth& health = host.health();
   const int status = health.health().degraded_size() > 0 ? kExitDegraded : kExitDone;
@@ -122,14 +133,21 @@ int print_health(const v1::GetHostResponse& host, Output output) {
     controls.add({control.control(), v1::Control::State_Name(control.state())});
   for (const auto& counter : health.health().counters())
     counters.add({counter.name(), fmt::to_string(counter.value())});
+  bool excepts = false;
   Table leases({"EXCEPTION", "WHO", "TO", "BESIDE", "LEFT", "OF", "UNTIL"});
-  for (const v1::Lease& lease : health.leases())
+  for (const v1::Lease& lease : health.leases()) {
+    if (lease.action() == v1::Action::isolate) {
+      print_isolation(lease);
+      continue;
+    }
     leases.add({lease.id(), person_text(lease.person()),
                 lease.destination().name().empty() ? lease.destination().address()
                                                    : lease.destination().name(),
                 lease.decision().rule(), size_text(lease.bytes_left()), size_text(lease.bytes()),
                 time_text(lease.until())});
-  if (health.leases_size() > 0) leases.print();
+    excepts = true;
+  }
+  if (excepts) leases.print();
   controls.print();
   counters.print();
   return status;
@@ -161,13 +179,29 @@ int renew(CtlSession& session, const Asked& order) {
 int undo(CtlSession& session, const Asked& order) {
   v1::CommandResult result;
   int status = kExitDone;
-  if (!agreed(fmt::format("Sign for host {}: end the exception {}?", shown(order.terms.host),
-                          shown(order.lease)),
+  if (!agreed(fmt::format("Sign for host {}: end the exception or isolation {}?",
+                          shown(order.terms.host), shown(order.lease)),
               order.yes))
     return kExitFailed;
   if (!send(session, order, v1::CommandBody::undo, result, status)) return status;
   if (order.options.output != Output::table) print_message(result, order.options.output);
-  fmt::print(stderr, "exception {} has ended on host {}\n", order.lease, order.terms.host);
+  fmt::print(stderr, "{} has ended on host {}\n", order.lease, order.terms.host);
+  return kExitDone;
+}
+
+int isolate(CtlSession& session, const Asked& order) {
+  v1::CommandResult result;
+  int status = kExitDone;
+  if (!agreed(
+          fmt::format("Sign for host {}: isolate it for {} s? Nothing leaves it then but to its "
+                      "resolvers and what its policy names under never_block",
+                      shown(order.terms.host), order.terms.lease_s),
+          order.yes))
+    return kExitFailed;
+  if (!send(session, order, v1::CommandBody::isolate, result, status)) return status;
+  if (order.options.output != Output::table) print_message(result, order.options.output);
+  fmt::print(stderr, "host {} is isolated; `weirctl hosts undo {} {}` ends it before its time\n",
+             order.terms.host, order.terms.host, result.id());
   return kExitDone;
 }
 
@@ -189,8 +223,11 @@ int ctl_hosts(int argc, char** argv) {
   CLI::App* health =
       app.add_subcommand("health", "ask one how it is, now; exit 6 if it is degraded");
   CLI::App* renew_it = app.add_subcommand("renew", "have one renew its certificate, now");
-  CLI::App* undo_it = app.add_subcommand("undo", "end an exception on one; `health` lists them");
-  for (CLI::App* verb : {health, renew_it, undo_it}) {
+  CLI::App* undo_it =
+      app.add_subcommand("undo", "end an exception or the isolation on one; `health` lists them");
+  CLI::App* isolate_it =
+      app.add_subcommand("isolate", "have nothing leave one, for at most 4 hours");
+  for (CLI::App* verb : {health, renew_it, undo_it, isolate_it}) {
     verb->add_option("ID", order.terms.host)->required();
     verb->add_option("--reason", order.terms.reason, "for the record, on the host too");
     verb->add_option("--lifetime", order.terms.lifetime_s,
@@ -200,18 +237,26 @@ int ctl_hosts(int argc, char** argv) {
         ->type_name("1h");
     add_ctl_options(*verb, order.options);
   }
-  undo_it->add_option("EXCEPTION", order.lease, "its id")->required();
-  for (CLI::App* verb : {renew_it, undo_it})  // `health` changes nothing there
+  undo_it->add_option("LEASE", order.lease, "its id")->required();
+  std::uint32_t lease_s = kLongestIsolation_s;
+  isolate_it->add_option("--for", lease_s, "it ends by itself after so long (default: 4h)")
+      ->transform(CLI::AsNumberWithUnit(
+          std::map<std::string, std::uint32_t>{{"s", 1}, {"m", 60}, {"h", 3'600}}))
+      ->type_name("4h");
+  for (CLI::App* verb : {renew_it, undo_it, isolate_it})  // `health` changes nothing there
     verb->add_flag("--yes", order.yes, "sign it without a question at the terminal");
   for (CLI::App* verb : {all, one, revoke}) add_ctl_options(*verb, options);
   app.require_subcommand(1);
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
-  const bool orders = health->parsed() || renew_it->parsed() || undo_it->parsed();
+  const bool orders =
+      health->parsed() || renew_it->parsed() || undo_it->parsed() || isolate_it->parsed();
+  if (isolate_it->parsed()) order.terms.lease_s = lease_s;
   std::optional<CtlSession> session = CtlSession::open(orders ? order.options : options);
   if (!session) return kExitUsage;
   if (health->parsed()) return send_health(*session, order);
   if (renew_it->parsed()) return renew(*session, order);
   if (undo_it->parsed()) return undo(*session, order);
+  if (isolate_it->parsed()) return isolate(*session, order);
   if (all->parsed()) {
     filter.set_group(group);
     return list(*session, options, filter);

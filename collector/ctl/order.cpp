@@ -12,6 +12,7 @@ v1::CommandBody order_to(const OrderTerms& terms, v1::CommandBody_Verb verb, std
   body.set_host_id(terms.host);
   body.set_not_before_wall_s(now_s - kBackdated_s);
   body.set_expires_wall_s(now_s + static_cast<std::int64_t>(terms.lifetime_s));
+  body.set_lease_s(terms.lease_s);
   body.mutable_reason()->set_code("asked");
   body.mutable_reason()->add_args(terms.principal);
   if (!terms.reason.empty()) body.mutable_reason()->add_args(terms.reason);

@@ -17,6 +17,7 @@ struct OrderTerms {
   std::string principal;             // who asks
   std::string reason;                // for the record, on the host too; may be empty
   std::uint64_t lifetime_s = 3'600;  // a host that is away has so long
+  std::uint32_t lease_s = 0;         // of what holds for a time: how long
 };
 
 // Without an id, which sign_command() draws.

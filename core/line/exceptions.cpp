@@ -101,6 +101,35 @@ void Line::State::judge_exception_spent(const AccountSpent& spent) {
   judge_excepted();
 }
 
+// Whoever tried on an isolated host hears why nothing leaves.
+void Line::State::tell_kept_in(const AccountSpent& spent) {
+  Flow flow;
+  flow.record.key = spent.flow;
+  const auto serial = serials.find(spent.flow);
+  const JudgedFlow* known = serial == serials.end() ? nullptr : judged.find(serial->second);
+  const Place place = known != nullptr ? known->place : destinations.place_of(*policy, flow, at);
+  Told one;
+  one.subject = kIsolatedRule;
+  one.about = place.group;
+  one.spent = true;
+  one.finding.detector = "policy";
+  one.finding.severity = Severity::low;
+  one.finding.confidence = 100;
+  one.finding.because = {
+      {"kept_in",
+       {place.destination.name.empty() ? place.destination.endpoint.address.text()
+                                       : place.destination.name}}};
+  one.destination = place.destination;
+  one.actor = processes.actor_of(spent.socket, spent.flow.client.address);
+  one.decision.action = Action::isolate;
+  one.decision.rule = kIsolatedRule;
+  one.decision.policy_number = policy->number;
+  one.decision.enforced = true;
+  one.decision.because = one.finding.because;
+  one.flow = known != nullptr ? serial->second : 0;
+  told.push_back(std::move(one));
+}
+
 // Refused at an account that is another person's: the flow has another owner than it was judged by,
 // as one that a launcher made and handed over. It goes by the rows of its own, which tell what they
 // refuse.

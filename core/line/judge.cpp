@@ -267,6 +267,7 @@ void Line::State::judge_spent(const AccountSpent& spent) {
     return;
   }
   if (!simulated() && spent.limit == kExceptionsRow) return judge_exception_spent(spent);
+  if (!simulated() && spent.limit == kIsolatedRow) return tell_kept_in(spent);
   if (simulated() || spent.limit >= policy->limits.size()) {
     ++counters.spent_unknown;
     return;

@@ -112,6 +112,7 @@ struct Line::State {
   void take(const ExceptionsChanged& changed);
   bool end_exceptions();  // true: one has ended
   void judge_exception_spent(const AccountSpent& spent);
+  void tell_kept_in(const AccountSpent& spent);
   void judge_stranger(const AccountSpent& spent);
   void judge_anew(JudgedFlow& known, std::uint64_t serial);
   void judge_excepted();

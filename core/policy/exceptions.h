@@ -38,5 +38,8 @@ struct Exception {
 inline constexpr std::uint32_t kExceptionsRow = 63;
 // Its name in reports: no rule can have it, a rule's id has no '.'.
 inline constexpr const char* kExceptionsRule = "person.exception";
+// In the place of a row: none refused it, the host is isolated (WEIR_ISOLATED).
+inline constexpr std::uint32_t kIsolatedRow = 65;
+inline constexpr const char* kIsolatedRule = "host.isolated";
 
 }  // namespace weir

@@ -44,6 +44,11 @@ inline constexpr ReasonText kReasonTexts[] = {
     {"limit_total_spent", 4,
      "Rule {0} lets {1:bytes} leave in all. That is used up: {3:bytes} went to {2}.",
      "规则 {0} 总共允许发出 {1:bytes}。已用完：已向 {2} 发出 {3:bytes}。"},
+    {"kept_in", 1,
+     "This host is isolated by an administrator: nothing leaves it, so what was meant for {0} was "
+     "refused.",
+     "管理员已隔离本机：任何数据都不得发出，因此发往 {0} 的数据已被拒绝。"},
+    {"isolated", 1, "The host is isolated: {0}.", "本机已被隔离：{0}。"},
     {"exception_spent", 3,
      "An exception let this person send {0:bytes} to {1}. {2:bytes} were sent by it, and what is "
      "left of it is too little for the next packet: it is over, and the ordinary limits hold "

@@ -175,6 +175,7 @@ std::string take_own(const Body& body, CommandTerms& out) {
                ? ""
                : "the id of its lease is not 32 hexadecimal digits";
   }
+  if (body.verb() == Body::isolate) return body.lease_s() == 0 ? "it has no end" : "";
   if (body.verb() == Body::join_group) return take_join(body, out.join.emplace());
   if (body.verb() != Body::except && body.verb() != Body::deny_request) return "";
   ExceptionTerms& terms = out.exception.emplace();

@@ -12,7 +12,7 @@ namespace {
 
 using wire::CommandRefusal;
 
-constexpr Now kNow{1'800'000'000, 5'000'000'000'000};
+constexpr Now kNow{1'800'000'000, 5'000'000'000'000, {1}};
 
 struct Flat {
   Flat() {
@@ -272,6 +272,95 @@ TEST(exception_reading, each_field_out_of_its_bounds_makes_the_readers_answer_no
   EXPECT_TRUE(refused([](ExceptionReading& e) { e.length = 128; })) << "name and address";
   EXPECT_TRUE(refused([](ExceptionReading& e) { e.domain.fill(0), e.length = 32; }))
       << "wider than a network of one provider";
+}
+
+constexpr std::uint64_t kSecondNs = 1'000'000'000;
+constexpr std::int64_t kTenYears = 10ll * 365 * 86'400;
+
+CommandReading isolation(std::uint32_t lease_s, std::uint8_t id = 7) {
+  CommandReading reading;
+  reading.verb = kIsolateVerb;
+  reading.lease_s = lease_s;
+  reading.id.fill(id);
+  put_text(reading.asked, "ops: stolen");
+  return reading;
+}
+CommandReading undo(std::uint8_t id) {
+  CommandReading reading;
+  reading.verb = kUndoVerb;
+  reading.lease.fill(id);
+  return reading;
+}
+
+TEST_F(ExceptionCommands, an_isolation_holds_for_its_lease_and_ends_by_its_id) {
+  EXPECT_EQ(next(isolation(4 * 3600 + 1)), CommandRefusal::over_ceiling);
+  EXPECT_EQ(isolated_until(table->isolation, kNow, {}), 0u);
+  EXPECT_EQ(next(isolation(4 * 3600), kNow, CommandRefusal::expired), CommandRefusal::expired);
+  EXPECT_EQ(next(isolation(4 * 3600)), CommandRefusal::none);
+  EXPECT_EQ(isolated_until(table->isolation, kNow, {}), kNow.boot_ns + 4 * 3600 * kSecondNs);
+  EXPECT_EQ(isolated_until(table->isolation, kNow, 0), kNow.boot_ns + 4 * 3600 * kSecondNs)
+      << "killed before the kernel had it";
+  EXPECT_STREQ(table->isolation.asked.data(), "ops: stolen");
+  EXPECT_EQ(next(undo(8)), CommandRefusal::no_lease);
+  EXPECT_EQ(next(isolation(60, 8)), CommandRefusal::none) << "takes the place of the one before";
+  EXPECT_EQ(next(undo(7)), CommandRefusal::no_lease);
+  EXPECT_EQ(next(except()), CommandRefusal::none);
+  EXPECT_NE(isolated_until(table->isolation, kNow, {}), 0u)
+      << "an exception is about something else";
+  EXPECT_EQ(next(undo(8)), CommandRefusal::none);
+  EXPECT_EQ(isolated_until(table->isolation, kNow, {}), 0u);
+}
+
+TEST_F(ExceptionCommands, a_clock_that_is_set_neither_ends_an_isolation_nor_lengthens_it) {
+  ASSERT_EQ(next(isolation(3600)), CommandRefusal::none);
+  const std::uint64_t until = kNow.boot_ns + 3600 * kSecondNs;
+  for (const std::int64_t set : {std::int64_t{60}, -kTenYears, kTenYears})
+    for (const std::optional<std::uint64_t> in_kernel : {std::optional(until), {}})
+      EXPECT_EQ(
+          isolated_until(table->isolation,
+                         {kNow.wall_s + set, kNow.boot_ns + 60 * kSecondNs, kNow.boot}, in_kernel),
+          until);
+}
+
+TEST_F(ExceptionCommands, an_isolation_goes_on_over_a_reboot_for_what_is_left_of_it) {
+  ASSERT_EQ(next(isolation(3600)), CommandRefusal::none);
+  const HostIsolation& held = table->isolation;
+  const std::uint64_t booted = 20 * kSecondNs;
+  const auto first = [&](std::int64_t after_s, std::array<std::uint8_t, 16> boot = {2}) {
+    return isolated_until(held, {kNow.wall_s + after_s, booted, boot}, {});
+  };
+  EXPECT_EQ(first(600), booted + 3000 * kSecondNs);
+  EXPECT_EQ(first(3600), 0u);
+  EXPECT_EQ(first(-kTenYears), booted + 3600 * kSecondNs) << "one lease at most";
+  EXPECT_EQ(first(kTenYears), 0u);
+  EXPECT_EQ(first(600, {}), booted + 3000 * kSecondNs) << "nobody says which boot this is";
+  // A guard that starts again in that boot: what the first has put there, whatever the clock says.
+  const std::uint64_t until = booted + 3000 * kSecondNs;
+  for (const std::int64_t set : {std::int64_t{700}, -kTenYears, kTenYears})
+    EXPECT_EQ(isolated_until(held, {kNow.wall_s + set, booted + 100 * kSecondNs, {2}}, until),
+              until);
+  EXPECT_EQ(isolated_until(held, {kNow.wall_s, until + 1, {2}}, until), 0u);
+  EXPECT_EQ(isolated_until(held, {kNow.wall_s, booted + 100 * kSecondNs, {2}}, 0), 0u)
+      << "it has ended in that boot";
+}
+
+TEST_F(ExceptionCommands, a_table_that_is_lost_ends_no_isolation_and_an_older_one_is_read) {
+  const ExceptionTable lost = ExceptionTable::lost();
+  EXPECT_EQ(isolated_until(lost.isolation, kNow, kNow.boot_ns + 17), kNow.boot_ns + 17)
+      << "what the kernel has";
+  EXPECT_EQ(isolated_until(lost.isolation, kNow, 0), 0u);
+  EXPECT_EQ(isolated_until(lost.isolation, kNow, {}), 0u);
+  ASSERT_EQ(next(except()), CommandRefusal::none);
+  table->magic = kFirstExceptionMagic;
+  const Bytes first = table->bytes().first(sizeof(ExceptionTable) - sizeof(HostIsolation));
+  const Result<ExceptionTable> read = ExceptionTable::read(first);
+  ASSERT_TRUE(read) << "of a version that isolated nobody";
+  EXPECT_EQ(read->leases, 1u);
+  EXPECT_FALSE(ExceptionTable::read(table->bytes()));
+  table->magic = kExceptionMagic;
+  EXPECT_FALSE(ExceptionTable::read(first));
+  table->isolation.lease_s = kLongestIsolation_s + 1;
+  EXPECT_FALSE(ExceptionTable::read(table->bytes()));
 }
 
 }  // namespace

@@ -48,6 +48,32 @@ TEST(flatten, in_observe_every_row_only_counts) {
   EXPECT_EQ(flat->header->no_hold_rows, 0u);
 }
 
+TEST(flatten, an_isolated_host_may_send_to_its_resolvers_and_what_never_block_names) {
+  const auto refuges = [](const std::string& never) {
+    Result<Policy> policy =
+        parse_policy("apiVersion: weir/v1\nname: t\nresolvers: [{address: 192.0.2.53}]\n" + never +
+                         "rules:\n  - id: all\n    then: log\n",
+                     "t");
+    EXPECT_TRUE(policy) << policy.error().sentence;
+    std::vector<std::uint8_t> bytes = flatten(*policy, resolvers_in("nameserver 192.0.2.54\n"));
+    Result<FlatPolicy> flat = read_flat_policy(bytes);
+    EXPECT_TRUE(flat);
+    return refuges_of(*flat);
+  };
+  auto all = refuges("");
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].second | all[1].second, WEIR_REFUGE_DNS) << "questions alone";
+  all = refuges("never_block: [198.51.100.0/24, 2001:db8::/32]\n");
+  ASSERT_EQ(all.size(), 4u);
+  EXPECT_EQ(all[0].first.text(), "198.51.100.0/24");
+  EXPECT_EQ(all[0].second, WEIR_REFUGE_ALL);
+  for (const char* wide : {"0.0.0.0/0", "16.0.0.0/11", "2001::/31", "::/0"})
+    EXPECT_FALSE(parse_policy("apiVersion: weir/v1\nname: t\nnever_block: " + std::string(wide) +
+                                  "\nrules:\n  - id: all\n    then: log\n",
+                              "t"))
+        << wide << " is half of the Internet";
+}
+
 TEST(flatten, a_resolver_is_never_charged_to_a_limit_on_uploads) {
   Result<Policy> policy = parse_policy(kUploads, "t");
   ASSERT_TRUE(policy);
