@@ -77,6 +77,12 @@ Result<void> put_classic_filter(std::uint32_t device, int program) {
   return {};
 }
 
+std::uint32_t classic_filter_at(std::uint32_t device) {
+  bpf_tc_hook hook = egress_of(device);
+  bpf_tc_opts place = our_place();
+  return bpf_tc_query(&hook, &place) == 0 ? place.prog_id : 0;
+}
+
 void remove_classic_filter(std::uint32_t device) {
   if (!has_filters(device, TC_H_MIN_EGRESS)) return;  // libbpf would print that it found none
   bpf_tc_hook hook = egress_of(device);

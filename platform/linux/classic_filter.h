@@ -12,6 +12,9 @@ namespace weir {
 // there already, without a gap.
 Result<void> put_classic_filter(std::uint32_t device, int program);
 
+// The id of the program that stands at our place of the device; 0: none.
+std::uint32_t classic_filter_at(std::uint32_t device);
+
 // Takes ours away, and the discipline with it where no other filter is left. Nothing to do where
 // there is none.
 void remove_classic_filter(std::uint32_t device);

@@ -89,6 +89,29 @@ std::vector<Device> devices_to_the_world(std::span<const std::string> named) {
 
 namespace {
 
+const char* name_for(const Device& device) {
+  return device.ethernet ? kFloor : kFloorOfIp;
+}
+
+int program_for(const KernelState& state, const Device& device) {
+  const bpf_program* program =
+      bpf_object__find_program_by_name(state.object.get(), name_for(device));
+  return program != nullptr ? bpf_program__fd(program) : -1;
+}
+
+// Is the device there, and our program no longer at it? Another's is replaced where it stands;
+// else it is to be laid anew: true.
+bool was_taken(KernelState& state, const FloorLink& link, const Device& device) {
+  const int program = program_for(state, device);
+  const Held held = held_at_device(link, program, device.index);
+  char name[IF_NAMESIZE];
+  if (held == Held::yes || if_indextoname(device.index, name) == nullptr) return false;
+  state.removed.push_back({held == Held::no ? Removed::What::hook : Removed::What::program,
+                           fmt::format("{} at {}", name_for(device), device.name), 1, ""});
+  return held == Held::no || link.is_classic() ||
+         bpf_link_update(link.link.get(), program, nullptr) != 0;
+}
+
 // Pins of a former guard for devices that are gone, or not meant any more.
 void forget_other_pins(const KernelState& state, std::span<const Device> devices) {
   std::error_code none;  // an unreadable folder holds none
@@ -120,6 +143,7 @@ Result<void> KernelPart::set_floor(std::span<const Device> devices) {
   std::map<std::uint32_t, FloorLink> links;
   for (const Device& device : devices) {
     auto had = state_->floor.extract(device.index);
+    if (had && was_taken(*state_, had.mapped(), device)) had = {};
     Result<FloorLink> link =
         had ? Result<FloorLink>(std::move(had.mapped())) : lay_floor(*state_, device);
     if (link)
@@ -142,9 +166,8 @@ std::string floor_pin(const KernelState& state, std::uint32_t index) {
 }
 
 Result<FloorLink> lay_floor(KernelState& state, const Device& device) {
-  const char* name = device.ethernet ? kFloor : kFloorOfIp;
-  const bpf_program* program = bpf_object__find_program_by_name(state.object.get(), name);
-  const int fd = program != nullptr ? bpf_program__fd(program) : -1;
+  const char* name = name_for(device);
+  const int fd = program_for(state, device);
   if (fd < 0) return fail(fmt::format("{} was not loaded: nothing holds at {}", name, device.name));
   const std::string pin = state.floor_pins.empty() ? "" : floor_pin(state, device.index);
   if (!pin.empty()) {

@@ -27,10 +27,6 @@ namespace {
 constexpr long kCgroup2Magic = 0x63677270;  // linux/magic.h
 constexpr long kBpfMagic = 0xcafe4a11;
 
-std::string layout_dir(const std::string& pin_dir) {
-  return fmt::format("{}/weir/{}", pin_dir, WEIR_LAYOUT);
-}
-
 // Those of guards with other tables.
 std::vector<std::filesystem::path> other_layouts(const std::string& pin_dir) {
   std::vector<std::filesystem::path> found;
@@ -38,18 +34,6 @@ std::vector<std::filesystem::path> other_layouts(const std::string& pin_dir) {
   for (const auto& entry : std::filesystem::directory_iterator(pin_dir + "/weir", none))
     if (entry.path() != layout_dir(pin_dir)) found.push_back(entry.path());
   return found;
-}
-
-// Makes PIN/weir/<layout>/{maps,links}, readable by root alone.
-Result<void> make_pin_dirs(const std::string& pin_dir) {
-  struct statfs fs {};
-  if (statfs(pin_dir.c_str(), &fs)) return fail_with("cannot use pin directory " + pin_dir, errno);
-  if (fs.f_type != kBpfMagic)
-    return fail(pin_dir + " is not in a BPF file system: mount one there (mount -t bpf)");
-  std::string layout = layout_dir(pin_dir);
-  for (const std::string& dir : {pin_dir + "/weir", layout, layout + "/maps", layout + "/links"})
-    if (mkdir(dir.c_str(), 0700) && errno != EEXIST) return fail_with("cannot make " + dir, errno);
-  return {};
 }
 
 // What this kernel refuses, found out once per process: it won't change, and each try costs seconds
@@ -108,6 +92,8 @@ Result<void> read_adopted(KernelState& state) {
     if (key.limit == WEIR_LIMITS && !bpf_map_lookup_elem(state.map("accounts"), &key, &value))
       state.blocks[{key.who, key.dest}] = value.until_ns;
   }
+  // One that was killed before its first policy was in force has left nothing to go on with.
+  state.adopted = state.values.generation != 0;
   return {};
 }
 
@@ -136,6 +122,21 @@ Result<void> may_attach([[maybe_unused]] const CgroupPlace& place) {
 }
 
 }  // namespace
+
+std::string layout_dir(const std::string& pin_dir) {
+  return fmt::format("{}/weir/{}", pin_dir, WEIR_LAYOUT);
+}
+
+Result<void> make_pin_dirs(const std::string& pin_dir) {
+  struct statfs fs {};
+  if (statfs(pin_dir.c_str(), &fs)) return fail_with("cannot use pin directory " + pin_dir, errno);
+  if (fs.f_type != kBpfMagic)
+    return fail(pin_dir + " is not in a BPF file system: mount one there (mount -t bpf)");
+  std::string layout = layout_dir(pin_dir);
+  for (const std::string& dir : {pin_dir + "/weir", layout, layout + "/maps", layout + "/links"})
+    if (mkdir(dir.c_str(), 0700) && errno != EEXIST) return fail_with("cannot make " + dir, errno);
+  return {};
+}
 
 tl::unexpected<Error> fail_with(const std::string& text, int code) {
   return fail(text + ": " + std::strerror(std::abs(code)));
@@ -197,15 +198,18 @@ Result<KernelPart> KernelPart::load(const KernelOptions& options) {
   if (auto may = may_attach(*place); !may) return tl::unexpected(may.error());
   state->place = *place;
   std::string maps, links;
+  bool tables = false;  // of a former guard
   if (!options.pin_dir.empty()) {
     if (auto r = make_pin_dirs(options.pin_dir); !r) return tl::unexpected(r.error());
     maps = layout_dir(options.pin_dir) + "/maps";
     links = layout_dir(options.pin_dir) + "/links";
     state->floor_pins = links;
-    state->adopted = access((links + "/weir_egress").c_str(), F_OK) == 0;
+    // Links may be gone although the accounts are there (kernel_mend.cpp).
+    tables = access((maps + "/state").c_str(), F_OK) == 0 &&
+             access((maps + "/accounts").c_str(), F_OK) == 0;
   }
   if (auto r = load_object(*state, maps); !r) return tl::unexpected(r.error());
-  if (state->adopted)
+  if (tables)
     if (auto r = read_adopted(*state); !r) return tl::unexpected(r.error());
   // What passed us uncharged and was refused by another layout would be a retransmission, and free,
   // once that one is gone.
@@ -222,7 +226,9 @@ Result<KernelPart> KernelPart::load(const KernelOptions& options) {
   if (auto r = part.set_launchers(options.launchers); !r) return tl::unexpected(r.error());
   if (auto r = attach_programs(*part.state_, links); !r) return tl::unexpected(r.error());
   if (options.scan && options.scope == KernelScope::cgroup)
-    if (auto r = part.scan_tasks(options.bind_sockets && !part.adopted()); !r)
+    if (auto r = part.scan_tasks(options.bind_sockets &&
+                                 (!part.adopted() || !part.state_->removed.empty()));
+        !r)
       return tl::unexpected(r.error());
   return part;
 }

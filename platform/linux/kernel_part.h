@@ -63,6 +63,15 @@ struct KernelProgram {  // one line of `weir doctor`
   std::string problem;  // why it isn't loaded or attached, "" if it is
 };
 
+// A hook or a pin of ours that somebody with root's rights has taken away.
+struct Removed {
+  enum class What : std::uint8_t { hook, program, pins };  // `program`: another's stood at our hook
+  What what = What::hook;
+  std::string name;         // of the program, and its device; of the first of `pins`
+  std::uint32_t count = 1;  // pins
+  std::string problem;      // why it is not back, "" if it is
+};
+
 struct KernelAccount {
   weir_account_key key{};
   weir_account value{};
@@ -208,6 +217,11 @@ class KernelPart {
   // Where what no socket of a network protocol sent is charged: at these devices, and no others. An
   // Error is about one of them; the rest hold.
   Result<void> set_floor(std::span<const Device> devices);
+
+  // Looks at every hook and every pin, and puts back what is gone. What can't be put back is told
+  // once and tried again at each look. Nothing to do where the cgroup itself is gone. What load()
+  // found gone of a former loader's is told by the first look.
+  std::vector<Removed> mend();
 
   // The tree loses `target` (0 everything, 53 DNS, else a destination key) until then.
   Result<void> put_block(std::uint64_t tree, std::uint64_t target, std::uint64_t until_boot_ns);

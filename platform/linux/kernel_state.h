@@ -36,6 +36,14 @@ struct Idle {  // an account as it was when it was last seen to change
   std::uint64_t charged = 0, since_ns = 0;
 };
 
+// A program at its place: closing a link that is not pinned detaches it.
+struct Hook {
+  std::string name;
+  Fd link;
+  std::string pin;    // "": not pinned
+  bool lost = false;  // gone, told, and not back yet
+};
+
 // What holds the floor at a device.
 struct FloorLink {
   Fd link;
@@ -49,13 +57,15 @@ struct KernelState {
   CgroupPlace place;
   Object object;
   std::vector<KernelProgram> programs;
-  std::vector<Fd> links;                     // closing one that is not pinned detaches its program
+  std::vector<Hook> hooks;
   std::map<std::uint32_t, FloorLink> floor;  // index of a device → its link
   std::string floor_pins;                    // folder of their pins, "" for none
   bool floor_laid = false;                   // pins of a former guard were looked through
-  int walk = -1;         // one of them: the walk over the TCP sockets; -1: none here
-  bool to_wake = false;  // a verdict came for a socket that waited
-  bool asked = false;    // some account is beyond its mark
+  int walk = -1;  // link of one of them: the walk over the TCP sockets; -1: none here
+  std::vector<Removed> removed;  // seen, not told yet
+  bool pins_lost = false;        // told, and not back yet
+  bool to_wake = false;          // a verdict came for a socket that waited
+  bool asked = false;            // some account is beyond its mark
   weir_state values{};
   bool adopted = false;
   std::unique_ptr<ring_buffer, RingCloser> told;
@@ -118,5 +128,19 @@ std::string floor_pin(const KernelState& state, std::uint32_t index);
 // Attaches every loaded program but the floor's, or takes over the pinned links
 // (kernel_attach.cpp).
 Result<void> attach_programs(KernelState& state, const std::string& pins);
+// A descriptor of a new link, or a negative errno.
+int attach_program(const bpf_program* program, int cgroup);
+// The link by which a cgroup's program of ours, with our tables, is at its place already: none if
+// it isn't.
+Fd link_without_a_pin(const KernelState& state, const bpf_program* program);
+
+// Makes PIN/weir/<layout>/{maps,links}, readable by root alone; where it is (kernel_part.cpp).
+Result<void> make_pin_dirs(const std::string& pin_dir);
+std::string layout_dir(const std::string& pin_dir);
+
+// Is our program at its place? (kernel_mend.cpp)
+enum class Held : std::uint8_t { yes, no, by_another };
+Held held_at(int link, int program, const CgroupPlace& place);
+Held held_at_device(const FloorLink& link, int program, std::uint32_t device);
 
 }  // namespace weir

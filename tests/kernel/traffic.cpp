@@ -316,6 +316,14 @@ int ping() {
   return 0;
 }
 
+// A datagram each millisecond, whatever becomes of it, until the time is over.
+int pulse() {
+  int fd = connect_one(true);
+  for (; fd >= 0 && now_ms() < deadline; usleep(1000))
+    (void)send(fd, payload, options.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+  return fd < 0 ? 3 : 0;
+}
+
 // What the kernel asks its neighbours, from a raw socket: `count` of `size` bytes.
 int neighbour() {
   int fd = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMPV6);
@@ -343,6 +351,24 @@ int send_and_stay() {
     left -= n;
   }
   while (now_ms() < deadline) usleep(10'000);
+  return 0;
+}
+
+// One stream: sends `bytes` and prints "sent", again after each line from its standard input.
+int send_in_steps() {
+  int fd = connect_one(true);
+  if (fd < 0) return 3;
+  char line[16];
+  do {
+    for (long left = options.bytes; left > 0;) {
+      ssize_t n =
+          send(fd, payload, static_cast<std::size_t>(left < 65536 ? left : 65536), MSG_NOSIGNAL);
+      if (n <= 0) return 4;
+      left -= n;
+    }
+    std::puts("sent");
+    std::fflush(stdout);
+  } while (read(0, line, sizeof line) > 0);
   return 0;
 }
 
@@ -452,8 +478,10 @@ int main(int argc, char** argv) {
   if (options.shape == "log_in") return launch(Logins::one);
   if (options.shape == "log_in_each") return launch(Logins::each);
   if (options.shape == "stay") return send_and_stay();
+  if (options.shape == "steps") return send_in_steps();
   if (options.shape == "serve") return serve();
   if (options.shape == "ping") return ping();
+  if (options.shape == "pulse") return pulse();
   if (options.shape == "neighbour") return neighbour();
   if (options.shape == "answer") return answer_all();
   if (options.shape == "way") return weir::test::send_by(options.rest.at(0), target());
