@@ -167,6 +167,10 @@ bool Engine::read_guard() {
     if (const auto* told = std::get_if<wire::CommandTold>(&*message)) outlet_.command(*told, now());
     if (const auto* seen = std::get_if<wire::Interface>(&*message))
       feed({now(), InterfaceSeen{seen->text(), seen->index}});
+    if (const auto* removed = std::get_if<wire::HookRemoved>(&*message))
+      feed({now(), HookRemoved{static_cast<HookRemoved::What>(removed->what), removed->name.data(),
+                               removed->count, removed->open_ns, removed->sent,
+                               removed->restored != 0, removed->problem.data()}});
     if (const auto* lost = std::get_if<wire::Lost>(&*message))
       feed({now(), Gap{counter_name(lost->counter), lost->lost}});
   }

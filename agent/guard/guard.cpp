@@ -121,6 +121,7 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
   }
   guard.lay_floor();
   guard.adopt_exceptions(exceptions, now_ns());
+  guard.look_at_hooks(now_ns());
   return guard;
 }
 
@@ -379,6 +380,7 @@ void Guard::each_second(Spawner& spawner, std::uint64_t now) {
     tell_policy_state();
   }
   tell_interfaces();
+  look_at_hooks(now);
   if (now >= launchers_ns_) {
     launchers_ns_ = now + kLaunchersNs;
     (void)kernel_.set_launchers(all_launchers(launchers_));
@@ -404,6 +406,7 @@ bool Guard::tell(M message) {
 }
 
 template bool Guard::tell(wire::CommandTold);  // guard_commands.cpp
+template bool Guard::tell(wire::HookRemoved);  // guard_hooks.cpp
 
 void Guard::tell_processes() {
   for (std::size_t n = 0; n < kTasksAtOnce && told_ < to_tell_.size(); ++n) {

@@ -24,6 +24,7 @@
 #include "agent/guard/offers.h"
 #include "agent/guard/rotation.h"
 #include "agent/guard/spawner.h"
+#include "agent/guard/tampering.h"
 #include "agent/guard/uplink_link.h"
 #include "platform/linux/boot_id.h"
 #include "platform/linux/kernel_part.h"
@@ -143,6 +144,8 @@ class Guard {
   void tell_interfaces();
   bool engine_listens() const { return engine_ >= 0 && session_ && session_->ready(); }
   void lay_floor();
+  void look_at_hooks(std::uint64_t now);
+  void tell_removed(std::uint64_t now);
   void engine_may_answer(bool may);
   int wait_ms(std::uint64_t now) const;
   template <class M>
@@ -187,6 +190,9 @@ class Guard {
   std::vector<std::string> floor_names_;
   bool has_floor_ = false;     // one is wanted
   std::string floor_problem_;  // said already
+  Tampering tampering_;
+  std::uint64_t looked_ns_ = 0;         // when every hook was seen last; 0: never
+  std::uint64_t sent_when_looked_ = 0;  // by the devices until then
   std::vector<KernelTask>
       to_tell_;  // processes found, still to be told; filled when an engine is ready
   std::size_t told_ = 0;

@@ -8,8 +8,9 @@ namespace weir::wire {
 namespace {
 
 constexpr std::uint64_t kSecondNs = 1'000'000'000;
-constexpr std::uint32_t kTrusts = 7;   // values of weir::Trust
-constexpr std::uint32_t kTargets = 3;  // values of weir::Block::Target
+constexpr std::uint32_t kTrusts = 7;    // values of weir::Trust
+constexpr std::uint32_t kTargets = 3;   // values of weir::Block::Target
+constexpr std::uint32_t kRemovals = 4;  // values of weir::HookRemoved::What
 
 template <class M>
 constexpr bool plain() {
@@ -19,7 +20,8 @@ constexpr bool plain() {
 static_assert(plain<Ready>() && plain<Beat>() && plain<Classify>() && plain<ClassifyAddress>() &&
               plain<Block>() && plain<Forget>() && plain<Process>() && plain<Lost>() &&
               plain<Stop>() && plain<PolicyTaken>() && plain<PolicyGiven>() && plain<Interface>() &&
-              plain<CommandTold>() && plain<ExceptionsGiven>() && plain<RequestGiven>());
+              plain<CommandTold>() && plain<ExceptionsGiven>() && plain<RequestGiven>() &&
+              plain<HookRemoved>());
 
 Received<Header> header_of(Bytes datagram) {
   if (datagram.size() > kMaxMessage) return tl::unexpected(Damage::oversized);
@@ -79,6 +81,11 @@ bool sound(const RequestGiven& m) {
 }
 bool sound(const Interface& m) {
   return m.pad == 0 && m.name.front() != '\0' && m.name.back() == '\0';
+}
+
+bool sound(const HookRemoved& m) {
+  return m.what < kRemovals && m.count != 0 && m.restored <= 1 && m.pad == 0 && m.open_ns >= 0 &&
+         m.name.back() == '\0' && m.problem.back() == '\0';
 }
 
 bool sound(const CommandTold& m) {
@@ -142,6 +149,7 @@ Received<FromEngine> parse_from_engine(Bytes datagram) {
     case Kind::command:
     case Kind::exceptions:
     case Kind::request:
+    case Kind::removed:
       break;  // the other direction
   }
   return tl::unexpected(Damage::unknown_kind);
@@ -167,6 +175,8 @@ Received<FromGuard> parse_from_guard(Bytes datagram) {
       return take<FromGuard, ExceptionsGiven>(datagram, *header);
     case Kind::request:
       return take<FromGuard, RequestGiven>(datagram, *header);
+    case Kind::removed:
+      return take<FromGuard, HookRemoved>(datagram, *header);
     case Kind::ready:
     case Kind::beat:
     case Kind::classify:

@@ -17,7 +17,7 @@
 
 namespace weir::wire {
 
-inline constexpr std::uint16_t kMessagesVersion = 4;
+inline constexpr std::uint16_t kMessagesVersion = 5;
 
 enum class Kind : std::uint16_t {
   // engine → guard
@@ -37,6 +37,7 @@ enum class Kind : std::uint16_t {
   command,       // a command that was carried out or refused: for the audit lane
   exceptions,    // all that hold: an ExceptionTable is the one descriptor that comes with it
   request,       // a person asks for one: weir.v1.ExceptionRequest is the descriptor, likewise
+  removed,       // a hook or pins of the kernel part that somebody took away
 };
 
 // Starts every message. Both ends run on one host: native byte order.
@@ -168,6 +169,20 @@ struct RequestGiven {
 };
 inline constexpr std::size_t kMaxRequestBytes = 16384;  // 1000 characters, and names
 
+inline constexpr std::uint32_t kMoreRemoved = 3;  // weir::HookRemoved::What::more
+struct HookRemoved {
+  static constexpr Kind kKind = Kind::removed;
+  Header header;
+  std::uint32_t what = 0;      // weir::HookRemoved::What
+  std::uint32_t count = 0;     // never 0
+  std::uint32_t restored = 0;  // 0 or 1
+  std::uint32_t pad = 0;
+  std::int64_t open_ns = 0;  // never negative
+  std::uint64_t sent = 0;
+  std::array<char, 64> name{};      // NUL-terminated
+  std::array<char, 160> problem{};  // likewise
+};
+
 struct Stop {
   static constexpr Kind kKind = Kind::stop;
   Header header;
@@ -175,7 +190,7 @@ struct Stop {
 
 using FromEngine = std::variant<Ready, Beat, Classify, ClassifyAddress, Block, Forget, PolicyTaken>;
 using FromGuard = std::variant<Process, Lost, Stop, PolicyGiven, Interface, CommandTold,
-                               ExceptionsGiven, RequestGiven>;
+                               ExceptionsGiven, RequestGiven, HookRemoved>;
 
 // The largest message of the table. A receive buffer has one byte more, so that an oversized
 // datagram is seen and not cut to something that parses.

@@ -145,11 +145,28 @@ struct Gap {  // events that were lost, by the counter that says so
   std::uint64_t lost = 0;
 };
 
+// Somebody with root's rights took away what holds the bound in the kernel, and the guard looked.
+struct HookRemoved {
+  enum class What : std::uint8_t {
+    hook,     // a program was taken from its place
+    program,  // another stood at its place
+    pins,     // what keeps the programs when the guard dies; the bound held meanwhile
+    more      // that many more removals, of any kind: only so many are told in a minute
+  };
+  What what = What::hook;
+  std::string_view name;     // weir_egress, "weir_floor at eth0"; of the first of several pins
+  std::uint32_t count = 1;   // of pins, or of more
+  std::int64_t open_ns = 0;  // at most so long nothing held there; 0: not known
+  std::uint64_t sent = 0;    // bytes that left by the devices in that time, whoever's they were
+  bool restored = false;
+  std::string_view problem;  // why not
+};
+
 struct Tick {};  // at least once a second; closes windows
 
-using EventBody =
-    std::variant<Packet, FlowUsage, AccountSpent, ProcessStarted, ProcessExited, Session,
-                 PolicyChanged, ExceptionsChanged, HostStarted, InterfaceSeen, Gap, Tick>;
+using EventBody = std::variant<Packet, FlowUsage, AccountSpent, ProcessStarted, ProcessExited,
+                               Session, PolicyChanged, ExceptionsChanged, HostStarted,
+                               InterfaceSeen, Gap, HookRemoved, Tick>;
 
 struct Event {
   Stamp at;

@@ -40,8 +40,8 @@ Observation Line::State::enrich(const EventBody& body) {
         } else if constexpr (std::is_same_v<T, Gap>) {
           counters.lost += event.lost;
         }
-        return seen;  // AccountSpent: judge.cpp. Session: recorded by the log, judged by nothing
-                      // yet.
+        return seen;  // AccountSpent, HookRemoved: judge.cpp. Session: recorded by the log, judged
+                      // by nothing yet.
       },
       body);
 }

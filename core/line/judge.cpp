@@ -84,6 +84,7 @@ void Line::State::judge(const Event& event, const Observation& seen) {
   for (const Signal& signal : signals) judge_signal(signal, seen);
   signals.clear();
   if (const auto* spent = std::get_if<AccountSpent>(&event.body)) judge_spent(*spent);
+  if (const auto* removed = std::get_if<HookRemoved>(&event.body)) judge_removed(*removed);
 }
 
 void Line::State::judge_flow(JudgedFlow& flow, const Flow& told_flow, std::uint64_t serial) {

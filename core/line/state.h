@@ -94,6 +94,7 @@ struct Line::State {
   void judge_signal(const Signal& signal, const Observation& seen);
   Place place_of(const Signal& signal, const JudgedFlow* flow);
   void judge_spent(const AccountSpent& spent);
+  void judge_removed(const HookRemoved& removed);
   void judge_address(const IpAddress& address);
   void widen(const JudgedFlow& known);
   void judge_resolver(const Endpoint& resolver);

@@ -66,7 +66,7 @@ struct Named {
   Words what;
 };
 // What a finding says happened, before its numbers.
-constexpr std::array<Named, 10> kHappened = {{
+constexpr std::array<Named, 11> kHappened = {{
     {"dns_tunnel", {"Data left inside DNS questions", "数据夹带在 DNS 查询中发出"}},
     {"cloud_upload", {"A file was uploaded to a cloud service", "有文件上传到云服务"}},
     {"bulk_egress", {"An unusually large amount was sent", "发出了异常多的数据"}},
@@ -76,6 +76,7 @@ constexpr std::array<Named, 10> kHappened = {{
     {"encrypted_dns", {"Names were looked up past the resolver", "绕过解析服务器查询域名"}},
     {"name_mismatch", {"A server was not who its name said", "服务器与其名称不符"}},
     {"limit", {"A limit is spent", "额度已用完"}},
+    {"tampering", {"What bounds this machine was tampered with", "本机的管控遭到破坏"}},
     {"policy", {"Something that a rule speaks of was sent", "发出了某条规则所涉及的数据"}},
 }};
 
@@ -144,6 +145,8 @@ std::string happened(const Report& report, Language language) {
   std::string_view what = Words{"Something was noticed", "发现异常"}.in(language);
   for (const Named& named : kHappened)
     if (named.id == report.finding.detector) what = named.what.in(language);
+  if (report.finding.detector == "tampering")  // nobody is known, and nothing was sent
+    return std::string(what) + Words{".", "。"}.in(language).data();
   constexpr Words kSentence = {"{}: {} sent {} to {}.", "{}：{} 发出 {}，去向 {}。"};
   std::string text =
       fmt::format(fmt::runtime(kSentence.in(language)), what, who(report, language),
@@ -256,6 +259,11 @@ std::string explain(const Report& report, Language language) {
     why += explain(reason, language);
   }
   if (!why.empty()) text += "\n" + why;
+  if (report.finding.detector == "tampering") {
+    constexpr Words kTell = {"If your administrator did not do this, tell them the number {}.",
+                             "如非管理员所为，请将编号 {} 告诉管理员。"};
+    return text + '\n' + fmt::format(fmt::runtime(kTell.in(language)), printable(report.id));
+  }
   for (const ActionWords& words : kActions) {
     if (words.action != report.decision.action) continue;
     text += '\n';

@@ -121,6 +121,31 @@ inline constexpr ReasonText kReasonTexts[] = {
     {"bulk_inside", 0, "The destination is inside this network.", "去向位于本网络内部。"},
     {"bulk_no_name", 0, "Nothing names the destination.", "没有任何名称可表明该去向。"},
     {"bulk_not_catalogued", 1, "The catalogue does not know {0}.", "目录中没有 {0}。"},
+    // line: somebody took away what holds the bound
+    {"hook_removed", 3,
+     "The kernel program {0} was taken from its place, which needs root's rights. For at most "
+     "{1:seconds} it held nothing, and at most {2:bytes} left this machine in that time.",
+     "内核程序 {0} 被人移除，此操作需要 root 权限。其失效时间最长 {1:seconds}，期间本机最多发出 "
+     "{2:bytes}。"},
+    {"hook_missing", 1,
+     "The kernel program {0} was not at its place when the guard started; since when, nobody "
+     "knows.",
+     "守护进程启动时，内核程序 {0} 已不在原位，失效起始时间未知。"},
+    {"program_replaced", 3,
+     "Another program stood where {0} belongs, which needs root's rights. For at most {1:seconds} "
+     "nothing held there, and at most {2:bytes} left this machine in that time.",
+     "{0} 被人换成了其他程序，此操作需要 root 权限。其失效时间最长 {1:seconds}，期间本机最多发出 "
+     "{2:bytes}。"},
+    {"pins_removed", 3,
+     "Pins that keep the bound when the guard dies were removed: {0}, among them {1}. The bound "
+     "held; had the guard died meanwhile, at most {2:seconds}, it would have ended with it.",
+     "用于在守护进程终止后维持管控的固定点被移除：共 {0} 个，包括 "
+     "{1}。管控未中断；但若守护进程在此期间（最长 {2:seconds}）终止，管控将随之失效。"},
+    {"more_removed", 1, "{0} more were removed within a minute, and are not told one by one.",
+     "一分钟内另有 {0} 处被移除，不再逐一列出。"},
+    {"hook_restored", 0, "It is back at its place.", "已恢复原位。"},
+    {"hook_not_restored", 1, "It could not be put back: {0}. It is tried again each second.",
+     "未能恢复：{0}。每秒重试一次。"},
     // guard: why an offered policy did not come into force (agent/guard/uplink_messages.h)
     {"policy_unknown_key", 0,
      "No signature is by a key that this host takes policies from; the policy before stays.",

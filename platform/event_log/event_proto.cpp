@@ -126,6 +126,16 @@ struct Putter {
     out.mutable_gap()->set_what(shown(e.what));
     out.mutable_gap()->set_lost(e.lost);
   }
+  void operator()(const HookRemoved& e) const {
+    v1::HookRemoved* to = out.mutable_removed();
+    to->set_what(wire_of(map::kRemovals, e.what));
+    to->set_part(shown(e.name));
+    to->set_count(e.count);
+    to->set_open_ns(e.open_ns);
+    to->set_bytes_sent(e.sent);
+    to->set_restored(e.restored);
+    to->set_problem(shown(e.problem));
+  }
   void operator()(const Tick&) const { out.mutable_tick(); }
 };
 
@@ -163,6 +173,7 @@ class Taker {
   EventBody session(const v1::Session& in);
   EventBody policy(const v1::PolicyChanged& in);
   EventBody exceptions(const v1::ExceptionsChanged& in);
+  EventBody removed(const v1::HookRemoved& in);
 
   std::string wrong_;
 };
@@ -258,6 +269,22 @@ EventBody Taker::exceptions(const v1::ExceptionsChanged& in) {
   return ExceptionsChanged{std::make_shared<const std::vector<Exception>>(std::move(all))};
 }
 
+EventBody Taker::removed(const v1::HookRemoved& in) {
+  HookRemoved out;
+  if (auto what = core_of(map::kRemovals, in.what())) {
+    out.what = *what;
+  } else {
+    refuse(fmt::format("a hook was removed in the unknown way {}", static_cast<int>(in.what())));
+  }
+  out.name = in.part();
+  out.count = in.count();
+  out.open_ns = in.open_ns();
+  out.sent = in.bytes_sent();
+  out.restored = in.restored();
+  out.problem = in.problem();
+  return out;
+}
+
 EventBody Taker::body(const v1::Event& in) {
   switch (in.body_case()) {
     case v1::Event::kPacket:
@@ -290,6 +317,8 @@ EventBody Taker::body(const v1::Event& in) {
       return InterfaceSeen{in.interface_seen().interface(), in.interface_seen().index()};
     case v1::Event::kGap:
       return Gap{in.gap().what(), in.gap().lost()};
+    case v1::Event::kRemoved:
+      return removed(in.removed());
     case v1::Event::kTick:
       return Tick{};
     default:

@@ -175,4 +175,12 @@ inline constexpr Pairs<Session::Kind, v1::Session::Kind, 8> kSessions{{
 }};
 static_assert(kSessions.size() + 1 == v1::Session::Kind_ARRAYSIZE);
 
+inline constexpr Pairs<HookRemoved::What, v1::HookRemoved::What, 4> kRemovals{{
+    {HookRemoved::What::hook, v1::HookRemoved::hook},
+    {HookRemoved::What::program, v1::HookRemoved::program},
+    {HookRemoved::What::pins, v1::HookRemoved::pins},
+    {HookRemoved::What::more, v1::HookRemoved::more},
+}};
+static_assert(kRemovals.size() + 1 == v1::HookRemoved::What_ARRAYSIZE);
+
 }  // namespace weir::map

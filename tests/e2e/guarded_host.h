@@ -56,6 +56,7 @@ struct Terms {
   std::size_t padding = 0;  // bytes too many
   std::string limit = "1MiB";
   std::string then;  // instead of the limit
+  std::string when = "{trust: unknown}";
 };
 
 inline std::string envelope_of(const Terms& terms) {
@@ -63,8 +64,8 @@ inline std::string envelope_of(const Terms& terms) {
       terms.then.empty() ? "{limit: {bytes: " + terms.limit + ", per: person}}" : terms.then;
   Result<Policy> policy = parse_policy(
       "apiVersion: weir/v1\nname: pushed\nmode: enforce\non_exit: release\nrules:\n"
-      "  - id: pushed\n    when: {trust: unknown}\n    then: " +
-          then + "\n",
+      "  - id: pushed\n    when: " +
+          terms.when + "\n    then: " + then + "\n",
       "pushed");
   EXPECT_TRUE(policy) << policy.error().sentence;
   policy->number = terms.number;
@@ -127,7 +128,8 @@ class GuardedHost : public testing::Test {
       ::dup2(::open("/dev/null", O_WRONLY), STDOUT_FILENO);
       ::execl((base_ / "weir").c_str(), "weir", "run", "--collector", "127.0.0.1:9", "--state",
               state().c_str(), "--pin", (base_ / "bpf").c_str(), "--cgroup", cgroup_.c_str(),
-              "--exec-socket", socket().c_str(), nullptr);
+              "--exec-socket", socket().c_str(), interface_.empty() ? nullptr : "--interface",
+              interface_.c_str(), nullptr);
       ::_exit(127);
     }
   }
@@ -231,6 +233,7 @@ class GuardedHost : public testing::Test {
 
   fs::path base_;
   std::string cgroup_;
+  std::string interface_;  // where the floor is; "": nowhere
   pid_t agent_ = -1;
   std::size_t seen_ = 0;
 };

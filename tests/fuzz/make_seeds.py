@@ -126,6 +126,33 @@ def asked(messages):
     return b"".join(bytes([step]) + u16(len(message)) + message for step, message in messages)
 
 
+def guard_messages():
+    """What guard and engine say to each other, of agent/guard/messages.h: native byte order."""
+    version = 5  # kMessagesVersion
+
+    def message(kind, sequence, form="", *values):
+        body = struct.pack("<" + form, *values)
+        return struct.pack("<HHI", kind, 8 + len(body), sequence) + body
+
+    def framed_all(messages):
+        return b"\0" + b"".join(u16(len(m)) + m for m in messages)
+
+    def classify(sequence):
+        return message(3, sequence, "QQQIIII", 7, 3, 9, 2, 0, 0, 0)
+
+    address = b"\x20\x01\x0d\xb8" + b"\0" * 12
+    seed("guard_messages", "conversation", framed_all([
+        message(1, 0, "II", version, 1), message(2, 1, "Q", 5), classify(2),
+        message(4, 3, "16sIIQQQII", address, 48, 2, 1, 9, 1 << 40, 1, 0),
+        message(5, 4, "QQQII", 77, 9, 1 << 40, 1, 0), message(6, 5, "Q", 7), message(7, 6, "II", 1, 0)]))
+    seed("guard_messages", "early_verdict", framed_all([classify(0)]))
+    started = struct.pack("<IIQQQIIQII256s", 4, 312, 1, 0, 77, 1000, 42, 5, 1, 1000, b"/usr/bin/curl")
+    seed("guard_messages", "process", b"\1" + message(64, 0, "312s", started))
+    seed("guard_messages", "stop", b"\1" + message(66, 0))
+    seed("guard_messages", "removed", b"\1" + message(72, 0, "IIIIqQ64s160s", 0, 1, 0, 0, 1_000_000_000, 4096,
+                                                       b"weir_egress", b"cannot attach weir_egress: no"))
+
+
 def main():
     tunnel = [(2, query(f"{n:060x}.t.example.com", 16)) for n in range(1 << 200, (1 << 200) + 24)]
     seed("dns_tunnel", "tunnel", asked(tunnel + [(1, answer("www.example.org"))]))
@@ -181,3 +208,4 @@ def main():
 
 if __name__ == "__main__":
     main()
+    guard_messages()

@@ -152,6 +152,28 @@ TEST(guard_messages, a_program_name_without_an_end_is_refused) {
   EXPECT_TRUE(parse_from_guard(bytes_of_message(m, 0)));
 }
 
+TEST(guard_messages, a_removed_hook_has_a_kind_a_count_and_words_that_end) {
+  HookRemoved right;
+  right.count = 1;
+  right.name = {'w'};
+  EXPECT_TRUE(parse_from_guard(bytes_of_message(right, 0)));
+  HookRemoved wrong = right;
+  wrong.what = 4;
+  EXPECT_FALSE(parse_from_guard(bytes_of_message(wrong, 0)));
+  wrong = right;
+  wrong.count = 0;
+  EXPECT_FALSE(parse_from_guard(bytes_of_message(wrong, 0)));
+  wrong = right;
+  wrong.open_ns = -1;
+  EXPECT_FALSE(parse_from_guard(bytes_of_message(wrong, 0)));
+  wrong = right;
+  wrong.name.fill('a');
+  EXPECT_FALSE(parse_from_guard(bytes_of_message(wrong, 0)));
+  wrong = right;
+  wrong.problem.fill('a');
+  EXPECT_FALSE(parse_from_guard(bytes_of_message(wrong, 0)));
+}
+
 TEST(guard_messages, an_interface_has_a_name_that_ends) {
   Interface m;
   m.index = 7;

@@ -289,6 +289,33 @@ TEST(line, lost_events_are_counted) {
   EXPECT_EQ(host.line.counters().lost, 12u);
 }
 
+TEST(line, a_removed_hook_is_a_report_each_time) {
+  Host host(enforced());
+  HookRemoved removed;
+  removed.name = "weir_egress";
+  removed.open_ns = 1'200'000'000;
+  removed.sent = 5000;
+  removed.restored = true;
+  for (int n = 0; n < 2; ++n) {
+    host.line.on({host.stamp(), removed});
+    host.pass(1);
+  }
+  removed.restored = false;
+  removed.problem = "cannot open /x";
+  host.line.on({host.stamp(), removed});
+  const std::vector<Report> reports = host.out.last();
+  ASSERT_EQ(reports.size(), 3u);
+  EXPECT_EQ(reports[0].group, reports[1].group);
+  EXPECT_EQ(reports[0].finding.detector, "tampering");
+  EXPECT_EQ(reports[0].finding.severity, Severity::high);
+  EXPECT_EQ(reports[0].finding.attack, std::vector<std::string>{"T1562.001"});
+  EXPECT_EQ(
+      reports[0].finding.because,
+      (std::vector<Reason>{{"hook_removed", {"weir_egress", "2", "5000"}}, {"hook_restored", {}}}));
+  EXPECT_EQ(reports[2].finding.severity, Severity::critical);
+  EXPECT_EQ(reports[2].finding.because[1], (Reason{"hook_not_restored", {"cannot open /x"}}));
+}
+
 // DNS questions that carry data under one zone, as a tunnel's client asks them.
 void tunnel(Host& host, const SocketRef& socket, bool serving = false) {
   std::uint64_t state = 88172645463325252ull;

@@ -45,6 +45,24 @@ Report spent() {
   return r;
 }
 
+TEST(explain, tampering_is_about_nobody_and_nothing_that_was_sent) {
+  Report r;
+  r.id = "r-18";
+  r.finding.detector = "tampering";
+  r.finding.because = {{"hook_removed", {"weir_egress", "2", "5120"}}, {"hook_restored", {}}};
+  r.decision.action = Action::log;
+  EXPECT_EQ(explain(r, Language::english),
+            "What bounds this machine was tampered with.\n"
+            "The kernel program weir_egress was taken from its place, which needs root's rights. "
+            "For at most 2 seconds it held nothing, and at most 5 KiB left this machine in that "
+            "time. It is back at its place.\n"
+            "If your administrator did not do this, tell them the number r-18.");
+  EXPECT_EQ(explain(r, Language::chinese),
+            "本机的管控遭到破坏。\n内核程序 weir_egress 被人移除，此操作需要 root "
+            "权限。其失效时间最长 2 秒，期间本机最多发出 5 KiB。已恢复原位。\n"
+            "如非管理员所为，请将编号 r-18 告诉管理员。");
+}
+
 TEST(explain, a_report_says_what_happened_why_what_was_done_and_what_next) {
   EXPECT_EQ(
       explain(spent(), Language::english),

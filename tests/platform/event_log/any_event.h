@@ -84,6 +84,14 @@ inline EventBody body(AnyEvent& a) {
       }
       return ExceptionsChanged{std::make_shared<const std::vector<Exception>>(all)};
     }
+    case 11:
+      return HookRemoved{one_of(HookRemoved::What::hook, HookRemoved::What::more),
+                         a.keep(word()),
+                         u32(),
+                         number<std::int64_t>(),
+                         u64(),
+                         number<bool>(),
+                         a.keep(word())};
     default:
       return Tick{};
   }
@@ -154,6 +162,11 @@ inline bool same(const HostStarted& a, const HostStarted& b) {
 inline bool same(const Gap& a, const Gap& b) {
   const auto& [what, lost] = a;
   return what == b.what && lost == b.lost;
+}
+inline bool same(const HookRemoved& a, const HookRemoved& b) {
+  const auto& [what, name, count, open_ns, sent, restored, problem] = a;
+  return what == b.what && name == b.name && count == b.count && open_ns == b.open_ns &&
+         sent == b.sent && restored == b.restored && problem == b.problem;
 }
 inline bool same(const Tick&, const Tick&) {
   return true;

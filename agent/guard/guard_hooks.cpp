@@ -1,0 +1,67 @@
+// The guard's look at its own hooks and pins: what somebody took away is put back, and told.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "agent/guard/guard.h"
+#include "core/event/event.h"
+#include "platform/linux/device_bytes.h"
+
+namespace weir {
+namespace {
+
+static_assert(static_cast<std::uint32_t>(HookRemoved::What::more) == wire::kMoreRemoved);
+
+HookRemoved::What what_of(const Removed& removed) {
+  switch (removed.what) {
+    case Removed::What::hook:
+      break;
+    case Removed::What::program:
+      return HookRemoved::What::program;
+    case Removed::What::pins:
+      return HookRemoved::What::pins;
+  }
+  return HookRemoved::What::hook;
+}
+
+template <std::size_t N>
+void put(std::array<char, N>& to, std::string_view text) {
+  std::copy_n(text.data(), std::min(text.size(), N - 1), to.data());
+}
+
+}  // namespace
+
+// Once a second. How long nothing held is known from look to look; what left meanwhile by the
+// devices' own counters, which count everybody's.
+void Guard::look_at_hooks(std::uint64_t now) {
+  const std::vector<Removed> all = kernel_.mend();
+  const std::uint64_t sent = bytes_sent_by_devices();
+  const bool first = looked_ns_ == 0;
+  for (const Removed& removed : all) {
+    wire::HookRemoved message;
+    message.what = static_cast<std::uint32_t>(what_of(removed));
+    message.count = removed.count;
+    message.restored = removed.problem.empty() ? 1 : 0;
+    message.open_ns = first ? 0 : static_cast<std::int64_t>(now - looked_ns_);
+    message.sent = first ? 0 : sent - std::min(sent, sent_when_looked_);
+    put(message.name, removed.name);
+    put(message.problem, removed.problem);
+    tampering_.found(message, now);
+    fmt::print(stderr, "weir-guard: {} was removed{}; {}\n", removed.name,
+               removed.count > 1 ? fmt::format(" with {} more", removed.count - 1) : "",
+               removed.problem.empty() ? "it is back" : removed.problem);
+  }
+  looked_ns_ = now;
+  sent_when_looked_ = sent;
+  tell_removed(now);
+}
+
+void Guard::tell_removed(std::uint64_t now) {
+  while (std::optional<wire::HookRemoved> next = tampering_.next(now)) {
+    if (!tell(*next)) return;
+    tampering_.told();
+  }
+}
+
+}  // namespace weir

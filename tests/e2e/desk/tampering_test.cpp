@@ -1,0 +1,151 @@
+// Somebody with root's rights takes away what holds the bound while the agent runs: within seconds
+// it holds again, and a report says what was removed, for how long at most, and how much left at
+// most.
+#include <bpf/bpf.h>
+#include <fmt/format.h>
+#include <net/if.h>
+
+#include <regex>
+
+#include "platform/files/fd.h"
+#include "tests/e2e/guarded_host.h"
+#include "tests/kernel/desk.h"
+
+namespace weir {
+namespace {
+
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::uint64_t kLimit = 256 << 10;
+constexpr milliseconds kBackWithin{5000};
+
+class TamperedDesk : public GuardedHost {
+ protected:
+  void SetUp() override {
+    WEIR_NEEDS_KERNEL();
+    desk_.emplace();
+    GuardedHost::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    fs::remove(cgroup_);
+    cgroup_ = desk_->cgroup();
+    interface_ = "desk0";
+    start();
+    ASSERT_EQ(next_state(), "4 0  0") << errors();
+    offer({.number = 1,
+           .then = "{limit: {bytes: 256KiB, per: person}}",
+           .when = "{any: [{trust: unknown}, {trust: undeclared_udp}]}"});
+    ASSERT_EQ(next_state(), "1 1  0") << errors();
+    desk_->start({"--to", test::kPeer4, "--udp", "--size", "1000", "--shape", "forks", "--count",
+                  "2", "--ms", "120000"});
+    EXPECT_LE(desk_->settled(milliseconds(500), milliseconds(5000)), kLimit);
+    EXPECT_GT(desk_->received(), kLimit / 2);
+  }
+  Fd link(const std::string& name) const {
+    const fs::path pin = base_ / "bpf/weir" / std::to_string(WEIR_LAYOUT) / "links" / name;
+    return Fd(::bpf_obj_get(pin.c_str()));
+  }
+  // The newest report with this code: its reason's arguments. Waits for it.
+  std::vector<std::string> told(const std::string& code, std::size_t before = 0) {
+    std::vector<std::string> lines;
+    await([&] { return (lines = reports(code)).size() > before; });
+    if (lines.size() <= before) {
+      ADD_FAILURE() << "no report says " << code << ": " << errors();
+      return {};
+    }
+    const std::string& line = lines.back();
+    EXPECT_NE(line.find("\"T1562.001\""), std::string::npos) << line;
+    EXPECT_NE(line.find("\"detector\":\"tampering\""), std::string::npos) << line;
+    std::vector<std::string> args;
+    const std::size_t at = line.find("\"args\":[", line.find('"' + code + '"'));
+    const std::string list = line.substr(at, line.find(']', at) - at);
+    const std::regex word("\"([^\"]*)\"[,\\]]?");
+    for (std::sregex_iterator w(list.begin(), list.end(), word), end; w != end; ++w)
+      if ((*w)[1] != "args") args.push_back((*w)[1]);
+    const std::size_t id = line.find("\"id\":\"") + 6;
+    id_ = line.substr(id, line.find('"', id) - id);
+    return args;
+  }
+  std::vector<std::string> reports(const std::string& code) {
+    std::vector<std::string> found;
+    std::ifstream file(state() / "reports.jsonl");
+    for (std::string line; std::getline(file, line);)
+      if (line.find("\"code\":\"" + code + '"') != std::string::npos) found.push_back(line);
+    return found;
+  }
+  // How long until nothing more arrives; the flood goes on all the time.
+  milliseconds open_for() {
+    const auto since = Clock::now();
+    auto last = since;
+    for (std::uint64_t had = desk_->received(); Clock::now() - since < 4 * kBackWithin;) {
+      std::this_thread::sleep_for(milliseconds(10));
+      if (desk_->received() == had && Clock::now() - last > milliseconds(700)) break;
+      if (desk_->received() != had) last = Clock::now();
+      had = desk_->received();
+    }
+    return std::chrono::duration_cast<milliseconds>(last - since);
+  }
+
+  std::optional<test::Desk> desk_;
+  std::string id_;
+};
+
+TEST_F(TamperedDesk, a_detached_program_is_back_within_five_seconds_and_reported) {
+  const std::uint64_t before = desk_->received();
+  ASSERT_EQ(::bpf_link_detach(link("weir_egress").get()), 0);
+  const milliseconds open = open_for();
+  const std::uint64_t passed = desk_->received() - before;
+  EXPECT_GT(passed, 0u) << "it was gone";
+  EXPECT_LE(open, kBackWithin);
+  const auto args = told("hook_removed");
+  ASSERT_EQ(args.size(), 3u);
+  EXPECT_EQ(args[0], "weir_egress");
+  EXPECT_LE(std::stoul(args[1]), 5u) << "seconds";
+  EXPECT_GE(std::stoul(args[2]), passed) << "at most so much left";
+  fmt::print("away for {} ms, {} bytes arrived; the report says at most {} s and {} bytes\n",
+             open.count(), passed, args[1], args[2]);
+  const auto [status, english] = weir("why " + id_ + " --state " + state().string());
+  EXPECT_EQ(status, 0);
+  EXPECT_NE(english.find("The kernel program weir_egress was taken from its place"),
+            std::string::npos)
+      << english;
+  EXPECT_NE(english.find("It is back at its place."), std::string::npos) << english;
+  EXPECT_EQ(reports("hook_removed").size(), 1u) << "once";
+}
+
+TEST_F(TamperedDesk, removed_pins_are_back_and_the_bound_outlives_the_agent) {
+  const std::uint64_t before = desk_->received();
+  fs::remove_all(base_ / "bpf" / "weir");
+  const auto args = told("pins_removed");
+  ASSERT_EQ(args.size(), 3u);
+  EXPECT_GT(std::stoul(args[0]), 20u) << "programs and tables";
+  EXPECT_TRUE(link("weir_egress"));
+  for (const pid_t pid : {guard(), agent_}) ::kill(pid, SIGKILL);
+  ::waitpid(std::exchange(agent_, -1), nullptr, 0);
+  EXPECT_EQ(open_for().count(), 0);
+  EXPECT_EQ(desk_->received(), before);
+}
+
+TEST_F(TamperedDesk, a_program_taken_from_a_device_is_back_and_reported) {
+  const Fd floor = link("floor_" + std::to_string(::if_nametoindex("desk0")));
+  if (!floor) GTEST_SKIP() << "this kernel has no tcx";
+  ASSERT_EQ(::bpf_link_detach(floor.get()), 0);
+  const auto args = told("hook_removed");
+  ASSERT_EQ(args.size(), 3u);
+  EXPECT_EQ(args[0], "weir_floor at desk0");
+  EXPECT_LE(std::stoul(args[1]), 5u);
+}
+
+TEST_F(TamperedDesk, what_was_detached_under_a_dead_agent_is_back_with_the_next_and_reported) {
+  for (const pid_t pid : {guard(), agent_}) ::kill(pid, SIGKILL);
+  ::waitpid(std::exchange(agent_, -1), nullptr, 0);
+  ASSERT_EQ(::bpf_link_detach(link("weir_egress").get()), 0);
+  start();
+  const auto args = told("hook_missing");
+  ASSERT_EQ(args.size(), 1u);
+  EXPECT_EQ(args[0], "weir_egress");
+  EXPECT_EQ(open_for().count(), 0) << "the account that was spent is spent still";
+}
+
+}  // namespace
+}  // namespace weir
