@@ -103,10 +103,19 @@ unpinned() {
 }
 attack A4.2 "4 6" unpinned_and_killed "the pins removed and Weir killed (root)"
 unpinned_and_killed() {
-  if under_weir; then rm -rf "$LAB"/bpf/*; harm -9; kill -9 "$weir_pid"; fi
+  if under_weir; then harm -STOP; rm -rf "$LAB"/bpf/*; harm -9; kill -9 "$weir_pid"; fi # or they may be put back
   by "$TRAFFIC" --to "$to" --port $PORT --shape flows --count 20 --bytes 65536 --ms 2000
   if under_weir; then start_weir; fi
 }
+attack A4.3 "4 6" detached "the program that charges detached from its place, Weir alive (root)"
+detached() {
+  local before
+  before=$(reported)
+  if under_weir; then bpftool link detach pinned "$(echo "$LAB"/bpf/weir/*/links/weir_egress)"; fi
+  by "$TRAFFIC" --to "$to" --port $PORT --shape flows --count 20 --bytes 65536 --ms 2000
+  if under_weir; then lab_wait_for 5 reported_more_than "$before"; fi
+}
+reported_more_than() { (($(reported) > $1)); }
 under_weir() { [[ -n ${weir_pid:-} ]]; }
 harm() {
   local pid

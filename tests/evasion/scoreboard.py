@@ -1,7 +1,7 @@
 """The scoreboard of docs/limits.md: every line there beside what was measured. scoreboard.py LIMITS MEASURED
 [--only ID,…]. Exit 1 where the page says PREVENT and the receiver got more than the limit or than the account
-was charged, where it says NOT COVERED and nothing got through, or where an attack proves nothing because it
-does not work without Weir either."""
+was charged, where it says DETECT and nothing was reported, where it says NOT COVERED and nothing got through,
+or where an attack proves nothing because it does not work without Weir either."""
 import json
 import re
 import sys
@@ -32,6 +32,8 @@ def judge(state, row):
         return "more than the limit arrived"
     if state == "PREVENT" and row["account"] is not None and row["received"] > row["account"]:
         return "more arrived than was charged"
+    if state == "DETECT" and row["told"] == 0:
+        return "it was not reported"
     if state == "NOT COVERED" and row["received"] <= row["limit"]:
         return "it is bounded now: the page says less than is true"
     return ""

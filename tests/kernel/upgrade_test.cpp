@@ -5,18 +5,15 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <string_view>
 
 #include "platform/linux/pinned_tables.h"
-#include "tests/kernel/kernel_test.h"
+#include "tests/kernel/installed.h"
 
 namespace weir::test {
 namespace {
@@ -25,112 +22,6 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t kAccount = 300'000, kFirst = 100'000;
 constexpr std::int64_t kDayNs = 86'400 * kSecond;
-constexpr int kStartMs = 20'000;  // of an agent with its sanitizers
-
-// Programs in a folder of their own, run in a cgroup of their own, as a unit would.
-class Installed {
- public:
-  explicit Installed(const Desk& desk) : desk_(desk), cgroup_(desk.cgroup() + "-agent") {
-    std::string name = (fs::temp_directory_path() / "weir-upgrade-XXXXXX").string();
-    folder_ = mkdtemp(name.data());
-    mkdir(cgroup_.c_str(), 0755);
-  }
-  ~Installed() {
-    if (pid_ > 0) kill_all();
-    EXPECT_TRUE(KernelPart::release(desk_.pin_dir()));
-    rmdir(cgroup_.c_str());
-    fs::remove_all(folder_);
-  }
-
-  // As dpkg does it: the new file beside the old one, then in its place.
-  void put_programs() const {
-    const fs::path built = fs::path(traffic_program()).parent_path();
-    for (const char* name : {"weir", "weir-guard", "weir-engine"}) {
-      fs::copy_file(built / name, folder_ / "new");
-      fs::rename(folder_ / "new", folder_ / name);
-    }
-  }
-
-  void write_policy(std::string_view on_exit, std::string_view limit) const {
-    std::ofstream(folder_ / "policy.yaml")
-        << "apiVersion: weir/v1\nname: upgrade\nmode: enforce\non_exit: " << on_exit
-        << "\nrules:\n  - id: all\n    then: {limit: {" << limit << ", per: host}}\n";
-  }
-
-  // False, with what it said, if it doesn't get ready.
-  testing::AssertionResult start() {
-    const std::string program = folder_ / "weir", policy = folder_ / "policy.yaml",
-                      state = folder_ / "state", log = folder_ / "log", pins = desk_.pin_dir();
-    fs::remove(log);
-    pid_ = fork();
-    if (pid_ == 0) {
-      int procs = open((cgroup_ + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC);
-      int out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-      if (write(procs, "0", 1) != 1) _exit(126);
-      dup2(out, 1);
-      dup2(out, 2);
-      execl(program.c_str(), "weir", "run", "--policy", policy.c_str(), "--cgroup",
-            desk_.cgroup().c_str(), "--pin", pins.c_str(), "--state", state.c_str(), nullptr);
-      _exit(127);
-    }
-    if (await([&] { return said().find("ready\n") != std::string::npos || is_gone(); },
-              milliseconds(kStartMs) * scale()) &&
-        pid_ > 0)
-      return testing::AssertionSuccess();
-    return testing::AssertionFailure() << said();
-  }
-
-  // What the package's postinst does: nobody is left who could release anything.
-  void kill_all() {
-    std::ofstream(cgroup_ + "/cgroup.kill") << "1";
-    if (pid_ > 0) waitpid(pid_, nullptr, 0);
-    pid_ = -1;
-    EXPECT_TRUE(await([&] { return is_empty(); }, milliseconds(5000) * scale()));
-  }
-
-  void stop() {
-    kill(pid_, SIGTERM);
-    int status = -1;
-    waitpid(pid_, &status, 0);
-    pid_ = -1;
-    EXPECT_EQ(status, 0) << said();
-    EXPECT_TRUE(await([&] { return is_empty(); }, milliseconds(5000) * scale()));
-  }
-
-  PinnedTables tables() const {
-    auto read = read_pinned(desk_.pin_dir());
-    EXPECT_TRUE(read) << read.error().sentence;
-    return read ? *read : PinnedTables{};
-  }
-  std::uint64_t charged() const {
-    std::uint64_t sum = 0;
-    for (const KernelAccount& account : tables().accounts)
-      if (account.key.limit == 0) sum += account.value.charged;
-    return sum;
-  }
-  std::uint64_t refused() const { return tables().counters[WEIR_COUNT_REFUSED_PACKETS]; }
-
- private:
-  std::string said() const {
-    std::ostringstream text;
-    text << std::ifstream(folder_ / "log").rdbuf();
-    return text.str();
-  }
-  bool is_gone() {
-    if (waitpid(pid_, nullptr, WNOHANG) != pid_) return false;
-    pid_ = -1;
-    return true;
-  }
-  bool is_empty() const {
-    std::ifstream procs(cgroup_ + "/cgroup.procs");
-    return procs.peek() == std::ifstream::traits_type::eof();
-  }
-
-  const Desk& desk_;
-  std::string cgroup_;
-  fs::path folder_;
-  pid_t pid_ = -1;
-};
 
 class Flooded : public KernelTest {
  protected:
