@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <utility>
 
@@ -40,6 +42,19 @@ Result<std::string> own_cgroup() {
   for (std::string line; std::getline(file, line);)
     if (line.starts_with("0::/")) return *root + line.substr(3);
   return fail("/proc/self/cgroup names no cgroup of ours");
+}
+
+void remove_left_cgroups(const std::string& parent, const std::string& prefix) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(parent, ignored)) {
+    const std::string name = entry.path().filename();
+    pid_t pid = 0;
+    if (!name.starts_with(prefix)) continue;
+    const char* end = name.data() + name.size();
+    auto [stop, wrong] = std::from_chars(name.data() + prefix.size(), end, pid);
+    if (wrong != std::errc{} || stop != end || pid <= 0) continue;
+    if (::kill(pid, 0) != 0 && errno == ESRCH) ::rmdir(entry.path().c_str());
+  }
 }
 
 Result<ChildCgroup> ChildCgroup::make(const std::string& parent, const std::string& name) {

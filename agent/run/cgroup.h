@@ -14,6 +14,10 @@ namespace weir {
 
 Result<std::string> own_cgroup();  // where this process is, as a folder
 
+// Removes PREFIX<pid> below `parent` where that process is gone and nobody is in there any more:
+// what was killed could not.
+void remove_left_cgroups(const std::string& parent, const std::string& prefix);
+
 // A child cgroup. It is removed with its processes when the object goes.
 class ChildCgroup {
  public:

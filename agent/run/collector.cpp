@@ -65,11 +65,13 @@ Result<Fd> folder_of(int state, const char* name, uid_t user, gid_t group, mode_
 
 // Below the root of what is bounded; under a unit that may only write in its own, there.
 Result<ChildCgroup> uplink_cgroup(const std::string& root) {
-  const std::string name = fmt::format("weir-uplink-{}", ::getpid());
+  const std::string prefix = "weir-uplink-", name = fmt::format("{}{}", prefix, ::getpid());
+  remove_left_cgroups(root, prefix);
   Result<ChildCgroup> made = ChildCgroup::make(root, name);
   if (made) return made;
   Result<std::string> own = own_cgroup();
   if (!own || !own->starts_with(root + "/")) return made;
+  remove_left_cgroups(*own, prefix);
   return ChildCgroup::make(*own, name);
 }
 

@@ -30,6 +30,7 @@
 #include "platform/linux/pinned_tables.h"
 #include "proto/map/envelope_proto.h"
 #include "proto/map/policy_proto.h"
+#include "tests/remove_cgroup.h"
 
 namespace weir {
 
@@ -111,7 +112,7 @@ class GuardedHost : public testing::Test {
     if (base_.empty()) return;
     ::umount2((base_ / "bpf").c_str(), MNT_DETACH);
     std::error_code ignored;
-    fs::remove(cgroup_, ignored);
+    test::remove_cgroup(cgroup_);
     fs::remove_all(base_, ignored);
   }
 

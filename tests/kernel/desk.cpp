@@ -26,6 +26,8 @@
 #include <fstream>
 #include <thread>
 
+#include "tests/remove_cgroup.h"
+
 namespace weir::test {
 namespace {
 
@@ -254,7 +256,7 @@ static void sweep(const std::string& root) {
     std::string name = entry.path().filename();
     if (std::sscanf(name.c_str(), "weir-kernel-%d-", &pid) != 1 || pid <= 0) continue;
     if (kill(pid, 0) == 0 || errno != ESRCH) continue;
-    for (const char* below : {"/a", "/b", ""}) rmdir((entry.path().string() + below).c_str());
+    remove_cgroup(entry.path());
   }
 }
 
@@ -273,13 +275,7 @@ Desk::~Desk() {
     if (c.in >= 0) close(c.in);
     if (c.out >= 0) close(c.out);
   }
-  await(
-      [&] {
-        rmdir(place("a").c_str());
-        rmdir(place("b").c_str());
-        return rmdir(cgroup_.c_str()) == 0 || errno == ENOENT;
-      },
-      milliseconds(3000));
+  await([&] { return remove_cgroup(cgroup_); }, milliseconds(3000));
 }
 
 std::string Desk::pin_dir() const {

@@ -16,6 +16,7 @@
 #include "proto/map/command_proto.h"
 #include "tests/agent/uplink/programs/desk.h"
 #include "tests/collector/store/stored_records.h"
+#include "tests/remove_cgroup.h"
 
 namespace weir {
 
@@ -51,8 +52,7 @@ class Commanded : public FleetOfPrograms {
     agent.end(SIGTERM);
     collector.reset();
     if (!base.empty()) ::umount2((base / "bpf").c_str(), MNT_DETACH);
-    std::error_code ignored;
-    if (!cgroup.empty()) fs::remove(cgroup, ignored);
+    if (!cgroup.empty()) test::remove_cgroup(cgroup);
     FleetOfPrograms::TearDown();
   }
 
