@@ -33,6 +33,7 @@ TEST_F(Accounts, a_refused_packet_is_charged_to_no_row) {
            limit_row(300'001, 0, WEIR_PER_HOST)});
   k->desk.start(udp({"--shape", "forks", "--count", "8"}), "a");
   k->desk.start(udp({"--shape", "forks", "--count", "8"}), "b");
+  await([&] { return k->accounts_of(0).size() == 2; }, within(3000));
   k->desk.settled(milliseconds(500), milliseconds(3000));
   k->desk.end_all();
   std::uint64_t words = 0;

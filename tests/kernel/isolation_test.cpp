@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <csignal>
 #include <functional>
+#include <ostream>
 #include <thread>
 
 #include "platform/files/fd.h"
@@ -84,6 +85,10 @@ struct Case {
   const char* name;
   const char* peer;
 };
+
+std::ostream& operator<<(std::ostream& out, const Case& one) {  // in the name of a test
+  return out << one.name;
+}
 
 class Isolation : public KernelTest, public testing::WithParamInterface<Case> {
  protected:
@@ -277,7 +282,9 @@ TEST_P(Isolation, leaves_the_loopback_alone) {
 TEST_P(Isolation, ends_by_itself_also_without_a_guard) {
   k->desk.start(to_peer({"--udp", "--size", "1000", "--pace", "20000"}));
   ASSERT_TRUE(await([&] { return k->desk.received() > 0; }, within(4000)));
-  ASSERT_TRUE(isolate(static_cast<std::uint64_t>(3 * kSecond)));
+  const std::uint64_t lease = 3ull * kSecond * static_cast<std::uint64_t>(scale());
+  ASSERT_TRUE(isolate(lease));
+  const std::uint64_t until = boot_now() + lease;
   k->events.reset();
   k->part.reset();  // as if killed: what is pinned holds
   usleep(100'000);
@@ -285,6 +292,7 @@ TEST_P(Isolation, ends_by_itself_also_without_a_guard) {
   EXPECT_EQ(try_to(SOCK_STREAM, 0, k->desk.port()), EPERM);
   usleep(1'000'000);
   EXPECT_EQ(k->desk.received(), before);
+  EXPECT_LT(boot_now(), until) << "it held still when that was counted";
   EXPECT_TRUE(await([&] { return k->desk.received() > before; }, within(8000)));
 }
 
