@@ -124,17 +124,19 @@ static __always_inline void own(struct weir_socket* s, const struct weir_task* t
 
 /* In process context, on a socket that the current task makes or uses; `network`: the cookie of its
  * network namespace, which a socket never changes. */
-static __always_inline void claim(struct bpf_sock* sk, u64 cookie, u64 network) {
+static __always_inline struct weir_socket* claim(struct bpf_sock* sk, u64 cookie, u64 network) {
   struct weir_task* t = current_of_hook();
-  if (!t) return;
+  if (!t) return bpf_sk_storage_get(&sockets, sk, 0, 0);
   struct weir_socket* s = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-  if (!s) return;
-  if (home_network)
-    __sync_fetch_and_or(&s->flags,
-                        network == home_network ? WEIR_SOCKET_HOME : WEIR_SOCKET_ELSEWHERE);
-  if (s->cookie && s->tree && !(s->flags & WEIR_SOCKET_PROVISIONAL)) return;
+  if (!s) return 0;
+  u32 where = !home_network             ? 0
+              : network == home_network ? WEIR_SOCKET_HOME
+                                        : WEIR_SOCKET_ELSEWHERE;
+  if (where & ~s->flags) __sync_fetch_and_or(&s->flags, where);
+  if (s->cookie && s->tree && !(s->flags & WEIR_SOCKET_PROVISIONAL)) return s;
   s->cookie = cookie;
   own(s, t);
+  return s;
 }
 
 /* The kernel makes the further subflows of an MPTCP socket itself. They are told by their cgroup
@@ -155,7 +157,7 @@ int weir_sock_create(struct bpf_sock* sk) {
 /* A stream that connects begins at a sequence of its own, by TCP_REPAIR at any: what the former one
  * reached says nothing about what is sent again. It gets no verdict of a former peer either. */
 static __always_inline void begin_stream(struct weir_socket* s) {
-  __sync_fetch_and_and(&s->flags, ~WEIR_SOCKET_SEQ);
+  if (s->flags & WEIR_SOCKET_SEQ) __sync_fetch_and_and(&s->flags, ~WEIR_SOCKET_SEQ);
   if (s->bytes_out) __sync_fetch_and_or(&s->flags, WEIR_SOCKET_MANY);
 }
 
@@ -164,8 +166,7 @@ static __always_inline int may_address(struct bpf_sock_addr* ctx, const u8* addr
   u32 zero = 0;
   const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
   if (!ctx->sk) return WEIR_PASS;
-  claim(ctx->sk, bpf_get_socket_cookie(ctx), bpf_get_netns_cookie(ctx));
-  struct weir_socket* s = bpf_sk_storage_get(&sockets, ctx->sk, 0, 0);
+  struct weir_socket* s = claim(ctx->sk, bpf_get_socket_cookie(ctx), bpf_get_netns_cookie(ctx));
   if (!s) return WEIR_PASS;
   if (ctx->type == WEIR_SOCK_STREAM) begin_stream(s);
   if (!now) return WEIR_PASS;
@@ -367,6 +368,30 @@ static __always_inline void show_head(struct __sk_buff* skb, struct weir_socket*
   put_head(skb, s, 0);
 }
 
+static __always_inline void tell_usage(struct weir_socket* s, struct packet* p, int classified,
+                                       u8 family) {
+  int closing = (s->flags & WEIR_SOCKET_CLOSED) && (p->tcp_flags & (WEIR_TCP_FIN | WEIR_TCP_RST));
+  if (classified || usage_is_due(s) || (closing && usage_volume(s) != s->told_bytes))
+    usage_of_packet(s, p, family);
+}
+
+/* A segment that carries nothing, as most of those that open a connection: no row counts it, and
+ * where it goes is looked up with its first bytes. The floor wants to know of a container's. */
+static __always_inline int is_bare(const struct weir_socket* s, const struct packet* p,
+                                   const struct weir_state* now) {
+  return p->stream && !p->payload && !now->blocks && !(s->flags & WEIR_SOCKET_ELSEWHERE);
+}
+
+static __always_inline int pass_bare(struct weir_socket* s, struct packet* p, u8 family) {
+  if (!(s->flags & (WEIR_SOCKET_BEGUN | WEIR_SOCKET_CLAIMED))) {
+    put_tuple(&s->tuple, p, family); /* twice at worst, and the same */
+    __sync_fetch_and_or(&s->flags, WEIR_SOCKET_BEGUN);
+  }
+  advance(s, p);
+  tell_usage(s, p, 0, family);
+  return WEIR_PASS;
+}
+
 /* What leaves for another host. */
 static __always_inline int leave(struct __sk_buff* skb, struct weir_socket* s, struct packet* p,
                                  const struct weir_state* now, u64 time, u8 family) {
@@ -408,9 +433,7 @@ static __always_inline int leave(struct __sk_buff* skb, struct weir_socket* s, s
   if (answer == WEIR_LOSE) lose_early(s);
   if (answer == WEIR_PASS) note_carried(s, p, &r, bytes);
   if (answer == WEIR_PASS && p->stream) advance(s, p);
-  int closing = (s->flags & WEIR_SOCKET_CLOSED) && (p->tcp_flags & (WEIR_TCP_FIN | WEIR_TCP_RST));
-  if (classified || usage_is_due(s) || (closing && usage_volume(s) != s->told_bytes))
-    usage_of_packet(s, p, family);
+  tell_usage(s, p, classified, family);
   return answer;
 }
 
@@ -443,6 +466,7 @@ int weir_egress(struct __sk_buff* skb) {
     return WEIR_PASS;
   }
   if (!loopback && now->isolated_until && is_kept_in(s, &p, sk->family)) return WEIR_REFUSE;
+  if (!loopback && !now->swapping && is_bare(s, &p, now)) return pass_bare(s, &p, sk->family);
   u64 time = bpf_ktime_get_boot_ns();
   if (!loopback) return leave(skb, s, &p, now, time, sk->family);
 
@@ -486,7 +510,8 @@ int weir_sock_release(struct bpf_sock* sk) {
   struct weir_socket* s = bpf_sk_storage_get(&sockets, sk, 0, 0);
   if (!s || !now) return WEIR_PASS;
   u32 flags = __sync_fetch_and_or(&s->flags, WEIR_SOCKET_CLOSED);
-  if (!(flags & WEIR_SOCKET_LOOKED_UP)) return WEIR_PASS; /* sent nothing that counts */
+  if (!(flags & (WEIR_SOCKET_LOOKED_UP | WEIR_SOCKET_BEGUN)))
+    return WEIR_PASS; /* it sent nothing */
   if (s->generation == now->generation && !now->swapping && !(flags & WEIR_SOCKET_MANY)) {
     u64 cookie = s->cookie;
     s->verdicts = now->verdicts;

@@ -175,6 +175,7 @@ struct weir_socket {
 #define WEIR_SOCKET_SETTLING 2048u    /* one packet is moving its first flight */
 #define WEIR_SOCKET_HOME 4096u        /* made in the network namespace that the policy speaks of */
 #define WEIR_SOCKET_ELSEWHERE 8192u   /* made in another: a container's */
+#define WEIR_SOCKET_BEGUN 32768u      /* tuple is valid: it has sent a segment without bytes */
 #define WEIR_SOCKET_EARLY 16384u      /* a packet of it was lost early: see WEIR_COUNT_EARLY */
 #define WEIR_SOCKET_CLOSED 128u /* closed by its last holder; TCP may still send what is queued */
 
