@@ -3,6 +3,9 @@
 # new flow. Client, server and what watches share this machine's processors.
 # shellcheck shell=bash disable=SC2154
 readonly OVERHEAD_ROUNDS=3 LOAD_S=2 LOADS="tcp udp connect dial"
+# Not that of the hasty processes: their connections keep its ports for a minute, and connect() has to
+# look for one that is free.
+readonly LOAD_PORT=9001
 
 start_bench_weir() {
   # shellcheck disable=SC2016
@@ -22,7 +25,7 @@ stop_bench_weir() {
 measure() {
   local what
   for what in "${@:2}"; do
-    lab_as lin "$bin/bench_net_load" "$what" $LAB_STORAGE $SINK_PORT $LOAD_S >>"$LAB/load.$what.$1"
+    lab_as lin "$bin/bench_net_load" "$what" $LAB_STORAGE $LOAD_PORT $LOAD_S >>"$LAB/load.$what.$1"
   done
 }
 
@@ -55,7 +58,7 @@ opensnitch_watches() { lab_net desk iptables -t mangle -S OUTPUT | grep -q NFQUE
 
 bench_overhead() {
   local round what opensnitch_problem=""
-  lab_spawn outside sink "$bin/bench_net_load" sink $LAB_STORAGE $SINK_PORT
+  lab_spawn outside sink "$bin/bench_net_load" sink $LAB_STORAGE $LOAD_PORT
   local sink=$LAB_PID
   for ((round = 0; round < OVERHEAD_ROUNDS; round++)); do
     measure off $LOADS
