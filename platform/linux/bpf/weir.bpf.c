@@ -19,6 +19,7 @@
 #include "maps.h"
 #include "packet.h"
 #include "records.h"
+#include "segment.h"
 #include "wake.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -273,27 +274,6 @@ static __always_inline struct weir_socket* socket_of(struct __sk_buff* skb, stru
   return s;
 }
 
-/* Bytes of a TCP segment that were never sent before. A retransmission is free. */
-static __always_inline u32 new_bytes(const struct weir_socket* s, const struct packet* p) {
-  if (!p->payload) return 0;
-  if (!(s->flags & WEIR_SOCKET_SEQ)) return p->payload;
-  int ahead = (int)(p->sequence + p->payload - s->max_seq);
-  if (ahead <= 0) {
-    /* Farther back than any window reaches: not a retransmission. */
-    return ahead < -(1 << 30) ? p->payload : 0;
-  }
-  return ahead;
-}
-
-static __always_inline void advance(struct weir_socket* s, const struct packet* p) {
-  u32 end = p->sequence + p->payload;
-  int ahead = (int)(end - s->max_seq);
-  if (!(s->flags & WEIR_SOCKET_SEQ) || ahead > 0 || ahead < -(1 << 30)) {
-    s->max_seq = end;
-    __sync_fetch_and_or(&s->flags, WEIR_SOCKET_SEQ);
-  }
-}
-
 static __always_inline int is_acknowledgement(struct weir_socket* s, const struct packet* p,
                                               const struct weir_state* now) {
   if (p->stream) return 0;
@@ -366,30 +346,6 @@ static __always_inline void show_head(struct __sk_buff* skb, struct weir_socket*
     s->head += p->payload;
   }
   put_head(skb, s, 0);
-}
-
-static __always_inline void tell_usage(struct weir_socket* s, struct packet* p, int classified,
-                                       u8 family) {
-  int closing = (s->flags & WEIR_SOCKET_CLOSED) && (p->tcp_flags & (WEIR_TCP_FIN | WEIR_TCP_RST));
-  if (classified || usage_is_due(s) || (closing && usage_volume(s) != s->told_bytes))
-    usage_of_packet(s, p, family);
-}
-
-/* A segment that carries nothing, as most of those that open a connection: no row counts it, and
- * where it goes is looked up with its first bytes. The floor wants to know of a container's. */
-static __always_inline int is_bare(const struct weir_socket* s, const struct packet* p,
-                                   const struct weir_state* now) {
-  return p->stream && !p->payload && !now->blocks && !(s->flags & WEIR_SOCKET_ELSEWHERE);
-}
-
-static __always_inline int pass_bare(struct weir_socket* s, struct packet* p, u8 family) {
-  if (!(s->flags & (WEIR_SOCKET_BEGUN | WEIR_SOCKET_CLAIMED))) {
-    put_tuple(&s->tuple, p, family); /* twice at worst, and the same */
-    __sync_fetch_and_or(&s->flags, WEIR_SOCKET_BEGUN);
-  }
-  advance(s, p);
-  tell_usage(s, p, 0, family);
-  return WEIR_PASS;
 }
 
 /* What leaves for another host. */
@@ -466,7 +422,10 @@ int weir_egress(struct __sk_buff* skb) {
     return WEIR_PASS;
   }
   if (!loopback && now->isolated_until && is_kept_in(s, &p, sk->family)) return WEIR_REFUSE;
-  if (!loopback && !now->swapping && is_bare(s, &p, now)) return pass_bare(s, &p, sk->family);
+  if (!loopback && !now->swapping && is_bare(s, &p, now)) {
+    note_bare(s, &p, sk->family);
+    return WEIR_PASS;
+  }
   u64 time = bpf_ktime_get_boot_ns();
   if (!loopback) return leave(skb, s, &p, now, time, sk->family);
 
