@@ -41,6 +41,7 @@ int cmd_status(int argc, char** argv);
 int cmd_why(int argc, char** argv);
 int cmd_my_events(int argc, char** argv);
 int cmd_request(int argc, char** argv);
+int cmd_answer(int argc, char** argv);
 int cmd_replay(int argc, char** argv);
 
 }  // namespace weir

@@ -9,9 +9,13 @@
 #include "agent/cli/commands.h"
 #include "agent/cli/policy_file.h"
 #include "agent/cli/printer.h"
+#include "agent/run/cgroup.h"
+#include "agent/run/state_dir.h"
 #include "agent/wire/report_proto.h"
 #include "core/policy/evaluate.h"
+#include "platform/linux/canary.h"
 #include "platform/linux/kernel_part.h"
+#include "platform/linux/pinned_tables.h"
 #include "weir/v1/report.pb.h"
 
 namespace weir {
@@ -64,6 +68,34 @@ Findings examine() {
   return found;
 }
 
+v1::Control* control_named(Findings& found, const std::string& name) {
+  for (v1::Control& control : found.controls)
+    if (control.control() == name) return &control;
+  return nullptr;
+}
+
+// What a running agent has attached: a canary shows whether it works. An Error: nothing was tried.
+Result<void> try_running(const std::string& state_dir, Findings& found) {
+  Result<RunningAgent> agent = read_running(state_dir);
+  // Nothing holds here: what could be attached is all that can be said.
+  if (!agent || !read_pinned(agent->pin_dir)) return {};
+  Result<std::string> root = agent->cgroup.empty() ? cgroup2_root() : agent->cgroup;
+  if (!root) return tl::unexpected(root.error());
+  Result<ChildCgroup> cgroup = agent_cgroup(*root, "weir-doctor-");
+  if (!cgroup) return tl::unexpected(cgroup.error());
+  Result<std::vector<TriedControl>> tried = try_controls(agent->pin_dir, cgroup->fd());
+  if (!tried) return tl::unexpected(tried.error());
+  for (const TriedControl& one : *tried) {
+    v1::Control* control = control_named(found, one.program);
+    if (control == nullptr || one.state == TriedControl::State::untried) continue;
+    const bool works = one.state == TriedControl::State::works;
+    control->set_state(works ? v1::Control::effective : v1::Control::failed);
+    control->set_detail(one.detail);
+    if (!works) found.summary.set_degraded(true);
+  }
+  return {};
+}
+
 void print_text(const Findings& found, Language language) {
   for (const v1::Control& control : found.controls) {
     bool effective = control.state() == v1::Control::effective;
@@ -88,9 +120,12 @@ void print_text(const Findings& found, Language language) {
 int cmd_doctor(int argc, char** argv) {
   CLI::App app("Try every control on this host, and say what is lost where one is missing.",
                "weir doctor");
-  std::string policy_file, format = "text";
+  std::string policy_file, format = "text", state_dir = kStateDir;
   app.add_option("--policy", policy_file, "also: what of this policy can't be enforced here")
       ->type_name("FILE");
+  app.add_option("--state", state_dir, "of the agent whose controls are tried by a canary")
+      ->type_name("DIR")
+      ->capture_default_str();
   add_choice(app, "--format", format, {"text", "json"}, "how it is printed");
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
   if (::geteuid() != 0) {
@@ -98,6 +133,8 @@ int cmd_doctor(int argc, char** argv) {
     return kExitNotAllowed;
   }
   Findings found = examine();
+  if (auto tried = try_running(state_dir, found); !tried)
+    fmt::print(stderr, "weir doctor: {}\n", tried.error().sentence);
   if (!policy_file.empty()) {
     auto policy = read_policy_file(policy_file);
     if (!policy) {
@@ -107,7 +144,7 @@ int cmd_doctor(int argc, char** argv) {
     for (std::string& part : unenforceable(**policy))
       found.summary.add_unenforceable(std::move(part));
     bool bounds = !(*policy)->limits.empty();
-    found.summary.set_degraded(found.summary.unenforceable_size() > 0 ||
+    found.summary.set_degraded(found.summary.degraded() || found.summary.unenforceable_size() > 0 ||
                                (bounds && found.summary.tier() != kTierBpf));
   }
   if (format == "json") {

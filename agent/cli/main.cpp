@@ -28,6 +28,7 @@ constexpr Command kCommands[] = {
     {"why", cmd_why, "print the path of a decision"},
     {"my-events", cmd_my_events, "list your own reports, and what became of your requests"},
     {"request", cmd_request, "ask for an exception"},
+    {"answer", cmd_answer, "say why what waits may go on"},
     {"enroll", cmd_enroll, "make this host one of a collector's"},
     {"doctor", cmd_doctor, "try every control on this host"},
     {"release", cmd_release, "remove what holds without a program"},

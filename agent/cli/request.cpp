@@ -1,4 +1,5 @@
-// `weir my-events` and `weir request`: what a person of the desk hears and asks. No rights needed.
+// `weir my-events`, `weir request` and `weir answer`: what a person of the desk hears and asks. No
+// rights needed.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -33,6 +34,32 @@ int cmd_my_events(int argc, char** argv) {
   add_choice(app, "--format", format, {"text", "json"}, "how it is printed");
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
   message.flags = flags_of(format);
+  return ask_agent(message, socket);
+}
+
+int cmd_answer(int argc, char** argv) {
+  CLI::App app("Say why what waits may go on: to that place, from that program, for a day.",
+               "weir answer");
+  std::string socket = kExecSocket, id, because;
+  app.add_option("ID", id, "of what waits: `weir status` lists it")->required();
+  app.add_option("--because", because, "why; it stands in the report")
+      ->required()
+      ->type_name("TEXT");
+  app.add_option("--socket", socket, "of the agent")->type_name("PATH");
+  if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
+  AskMessage message;
+  message.kind = AskKind::answer;
+  message.flags = flags_of("text");
+  if (id.empty() || id.size() >= message.report.size() || because.empty() ||
+      because.size() > message.reason.size()) {
+    fmt::print(stderr,
+               "weir answer: an ID that `weir status` lists, and --because TEXT of at most "
+               "1000 characters\n");
+    return kExitUsage;
+  }
+  std::copy(id.begin(), id.end(), message.report.begin());
+  std::copy(because.begin(), because.end(), message.reason.begin());
+  message.reason_size = static_cast<std::uint32_t>(because.size());
   return ask_agent(message, socket);
 }
 

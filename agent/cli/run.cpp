@@ -47,6 +47,10 @@ int cmd_run(int argc, char** argv) {
                      "where other users' `weir exec` asks (default with the default --state: "
                      "/run/weir/exec)")
           ->type_name("PATH");
+  app.add_option("--try-every", options.try_every_s,
+                 "seconds between two tries of the controls by a canary; 0: none")
+      ->type_name("SECONDS")
+      ->capture_default_str();
   app.add_option("--user", options.user, "uid and gid of the engine")->type_name("UID");
   app.add_flag("--no-restart", no_restart, "end when the guard ends");
   add_choice(app, "--format", format, {"text", "json"}, "how reports are printed");

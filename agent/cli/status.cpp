@@ -13,6 +13,8 @@
 #include "agent/cli/policy_file.h"
 #include "agent/cli/printer.h"
 #include "agent/guard/keeping.h"
+#include "agent/run/asked.h"
+#include "agent/run/exec_served.h"
 #include "agent/run/process.h"
 #include "agent/run/state_dir.h"
 #include "agent/wire/report_proto.h"
@@ -56,6 +58,7 @@ std::vector<Account> fullest(const PinnedTables& tables, const Policy& policy) {
   std::uint64_t now = boot_now_ns();
   for (const KernelAccount& each : tables.accounts) {
     if (each.key.limit >= WEIR_EXCEPTIONS) continue;  // a lease, or an exception: told apart
+    if ((tables.limits[each.key.limit].flags & WEIR_LIMIT_HOLD) != 0) continue;  // an answer
     if ((each.key.per & WEIR_PER_OVERFLOW) != 0 && each.value.charged + each.value.refused == 0)
       continue;  // every row has one, hardly ever used
     Account account{each.key, tables.limits[each.key.limit], each.value.charged, 0,
@@ -156,6 +159,39 @@ void print_isolation(const std::optional<HeldIsolation>& held, Language language
              text_of_command_id(held->lease.id));
 }
 
+struct HeldRelease {
+  HostRelease lease;  // all zero: STATE/exceptions does not know it
+  std::uint64_t left_s = 0;
+};
+
+// The kernel says whether, the table why.
+std::optional<HeldRelease> release_of(const PinnedTables& tables,
+                                      const Result<ExceptionTable>& table) {
+  const std::uint64_t now = boot_now_ns(), until = tables.observed_until_boot_ns;
+  if (until <= now) return std::nullopt;
+  return HeldRelease{table ? table->release.now : HostRelease{}, (until - now) / 1'000'000'000};
+}
+
+void print_release(const std::optional<HeldRelease>& held, Language language) {
+  if (!held) return;
+  if (held->lease.holds == 0) {
+    fmt::print(
+        "{}\n",
+        either(language,
+               "CRASHED: the agent crashed three times within a minute; it only observes and "
+               "stops nothing until a new policy comes or it is started again",
+               "已崩溃：代理一分钟内崩溃三次；仅观察，不阻止任何操作，直到收到新策略或重新启动"));
+    return;
+  }
+  fmt::print(
+      fmt::runtime(either(language,
+                          "RELEASED: this host only observes and stops nothing; its policy is "
+                          "enforced again in {} ({}; {})\n",
+                          "已解除限制：本机仅观察，不阻止任何操作；{}后恢复策略执行（{}；{}）\n")),
+      human_seconds(held->left_s, language), held->lease.asked.data(),
+      text_of_command_id(held->lease.id));
+}
+
 // Those of STATE/exceptions that the kernel holds an account for, and still charges.
 std::vector<HeldException> exceptions_of(const PinnedTables& tables,
                                          const Result<ExceptionTable>& table) {
@@ -180,6 +216,43 @@ void print_exceptions(const std::vector<HeldException>& all, Language language) 
         one.lease.what.rule[0].data(), human_bytes(one.left, language),
         human_bytes(one.lease.what.bytes, language),
         human_seconds((one.lease.until_boot_ns - boot_now_ns()) / 1'000'000'000, language));
+}
+
+struct Waiting {
+  HeldGroup group;
+  std::string rule;
+  std::uint64_t left_s = 0;
+};
+
+// By the policy's rules; of one that was changed since, only that it waits.
+std::vector<Waiting> waiting(const std::string& pin_dir, const PinnedTables& tables,
+                             const Policy& policy) {
+  std::vector<Waiting> all;
+  const std::uint64_t now = boot_now_ns();
+  for (const HeldGroup& group : grouped(read_holds(pin_dir))) {
+    Waiting one{group, "", 0};
+    const std::uint32_t row = row_of_account(tables.limits, group.place.account);
+    if (row < policy.limits.size()) one.rule = policy.limits[row].rule;
+    for (const Rule& rule : policy.rules)
+      if (rule.id == one.rule && rule.hold) {
+        const std::uint64_t end = group.since_ns + static_cast<std::uint64_t>(rule.hold->for_ns);
+        one.left_s = end > now ? (end - now) / 1'000'000'000 : 0;
+      }
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+void print_waiting(const std::vector<Waiting>& all, Language language) {
+  for (const Waiting& one : all)
+    fmt::print(
+        fmt::runtime(either(language,
+                            "waits {}: uid {}, pid {} to {} ({} connections), rule {}: ends "
+                            "in {}\n",
+                            "等待答复 {}：用户 {}，进程 {}，去向 {}（{} 个连接），规则 {}：{}"
+                            "后结束\n")),
+        one.group.id, one.group.person, one.group.pid, one.group.to.text(), one.group.flows,
+        one.rule, human_seconds(one.left_s, language));
 }
 
 void print_text(const RunningAgent& agent, bool alive, const PinnedTables& tables,
@@ -244,6 +317,32 @@ void fill(v1::Lease& out, const HeldIsolation& held) {
   why.add_args(held.lease.asked.data());
 }
 
+void fill(v1::Lease& out, const HeldRelease& held) {
+  out.set_id(text_of_command_id(held.lease.id));
+  out.set_action(v1::Action::log);
+  out.mutable_until()->set_seconds(wall_now_ns() / 1'000'000'000 +
+                                   static_cast<std::int64_t>(held.left_s));
+  out.mutable_decision()->set_action(v1::Action::log);
+  const bool released = held.lease.holds != 0;
+  out.mutable_decision()->set_rule(released ? "release" : "crashed");
+  v1::Reason& why = *out.mutable_decision()->add_because();
+  why.set_code(released ? "released" : "crashed_observes");
+  if (released) why.add_args(held.lease.asked.data());
+}
+
+void fill(v1::Lease& out, const Waiting& one) {
+  out.set_id(one.group.id);
+  out.set_action(v1::Action::hold);
+  out.set_tree(one.group.place.tree);
+  out.mutable_person()->mutable_user()->set_uid(one.group.person);
+  out.mutable_destination()->set_address(one.group.to.address.text());
+  out.mutable_destination()->set_port(one.group.to.port);
+  out.mutable_until()->set_seconds(wall_now_ns() / 1'000'000'000 +
+                                   static_cast<std::int64_t>(one.left_s));
+  out.mutable_decision()->set_action(v1::Action::hold);
+  out.mutable_decision()->set_rule(one.rule);
+}
+
 v1::Status message_of(const RunningAgent& agent, bool alive, const PinnedTables& tables,
                       const Policy& policy) {
   v1::Status status;
@@ -265,12 +364,16 @@ v1::Status message_of(const RunningAgent& agent, bool alive, const PinnedTables&
 
 int cmd_status(int argc, char** argv) {
   CLI::App app("Say what is tight on this host, why, and until when.", "weir status");
-  std::string state_dir = kStateDir, format = "text";
+  std::string state_dir = kStateDir, format = "text", socket = kExecSocket;
   add_state_and_format(app, state_dir, format);
+  app.add_option("--socket", socket, "of the agent, where you are not root")->type_name("PATH");
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
-  if (::geteuid() != 0) {
-    fmt::print(stderr, "weir status: only root can read the accounts\n");
-    return kExitNotAllowed;
+  if (::geteuid() != 0) {  // the accounts are root's to read; what waits for them is theirs
+    AskMessage question;
+    question.kind = AskKind::holds;
+    question.flags = (language_of_caller() == Language::chinese ? kAskChinese : 0) |
+                     (format == "json" ? kAskJson : 0);
+    return ask_agent(question, socket);
   }
   Result<RunningAgent> agent = read_running(state_dir);
   Result<PinnedTables> tables = agent ? read_pinned(agent->pin_dir) : tl::unexpected(agent.error());
@@ -288,11 +391,15 @@ int cmd_status(int argc, char** argv) {
   bool alive = ::kill(static_cast<pid_t>(agent->pid), 0) == 0;
   const Result<ExceptionTable> table = table_of(state_dir);
   const std::vector<HeldException> exceptions = exceptions_of(*tables, table);
+  const std::optional<HeldRelease> release = release_of(*tables, table);
   const std::optional<HeldIsolation> isolation = isolation_of(*tables, table);
+  const std::vector<Waiting> waits = waiting(agent->pin_dir, *tables, *policy);
   if (format == "json") {
     v1::Status message = message_of(*agent, alive, *tables, *policy);
+    if (release) fill(*message.add_leases(), *release);
     if (isolation) fill(*message.add_leases(), *isolation);
     for (const HeldException& one : exceptions) fill(*message.add_leases(), one);
+    for (const Waiting& one : waits) fill(*message.add_leases(), one);
     if (pushed) {
       message.set_group(pushed->of_group);
       message.set_policy_group(pushed->group);
@@ -301,7 +408,9 @@ int cmd_status(int argc, char** argv) {
   } else {
     print_text(*agent, alive, *tables, *policy, language_of_caller());
     print_isolation(isolation, language_of_caller());
+    print_release(release, language_of_caller());
     print_exceptions(exceptions, language_of_caller());
+    print_waiting(waits, language_of_caller());
   }
   if (pushed && !pushed->of_group.empty() && pushed->of_group != pushed->group && format != "json")
     fmt::print(

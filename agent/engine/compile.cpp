@@ -125,6 +125,7 @@ std::vector<std::uint8_t> read_command(Bytes body) {
       reading.join.decided_wall_ms = command->join->decided_wall_ms;
       reading.join.least_number = command->join->least_number;
     }
+    reading.tree = command->tree;
     put_text(reading.host_id, command->host_id);
     put_text(reading.asked, command->asked);
   } else {

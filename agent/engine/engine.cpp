@@ -18,6 +18,7 @@
 #include "core/policy/policy.h"
 #include "platform/files/passing.h"
 #include "proto/map/policy_proto.h"
+#include "proto/map/text.h"
 
 namespace weir {
 namespace {
@@ -25,6 +26,7 @@ namespace {
 constexpr std::int64_t kSecondNs = 1'000'000'000;
 constexpr std::size_t kRecordsAtOnce = 1024;  // between two looks at the guard
 constexpr int kPacketsAtOnce = 256;
+constexpr std::int64_t kLookNs = 100'000'000;   // for records that wake nobody
 constexpr std::size_t kLargestPacket = 65536;   // with GSO a packet socket sees super-packets
 constexpr std::uint32_t kMaxPolicy = 1u << 20;  // kMaxCompiledBytes
 constexpr std::size_t kUtmpBytes = 1024 * 512;  // kMaxUtmpRecords of at most 512 bytes
@@ -90,7 +92,7 @@ int Engine::run() {
     pollfd wanted[2] = {
         {sources_.guard, POLLIN, 0},
         {sources_.ring != nullptr ? sources_.ring->poll_fd() : sources_.packets, POLLIN, 0}};
-    std::int64_t left = std::max<std::int64_t>(second_ns_ - clock_ns(CLOCK_BOOTTIME), 0);
+    std::int64_t left = std::clamp<std::int64_t>(second_ns_ - clock_ns(CLOCK_BOOTTIME), 0, kLookNs);
     ::poll(wanted, 2, static_cast<int>(left / 1'000'000 + 1));
     boot_to_wall_ns_ = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
     if (sources_.ring != nullptr)
@@ -162,6 +164,8 @@ bool Engine::read_guard() {
       if (!take_exceptions(*held, passed)) return false;
     if (const auto* asked = std::get_if<wire::RequestGiven>(&*message))
       if (!take_request(*asked, passed)) return false;
+    if (const auto* ended = std::get_if<wire::HoldEnded>(&*message))
+      if (!take_hold_ended(*ended, passed)) return false;
     if (const auto* found = std::get_if<wire::Process>(&*message))
       feed(event_of(found->exec, boot_to_wall_ns_));
     if (const auto* told = std::get_if<wire::CommandTold>(&*message)) outlet_.command(*told, now());
@@ -203,8 +207,15 @@ bool Engine::take_exceptions(const wire::ExceptionsGiven& given, const Fd& memor
   Result<ExceptionTable> table = ExceptionTable::read(bytes);
   if (!table) return false;
   if (sources_.ring != nullptr) read_ring();
-  feed({now(),
-        ExceptionsChanged{std::make_shared<const std::vector<Exception>>(exceptions_of(*table))}});
+  ExceptionsChanged changed;
+  changed.exceptions = std::make_shared<const std::vector<Exception>>(exceptions_of(*table));
+  const HostRelease& released = table->release.now;
+  if (released.holds != 0) {
+    changed.released_until_boot_ns = static_cast<std::int64_t>(released.until_boot_ns);
+    changed.released_by = released.asked.data();
+  }
+  changed.after_crashes = static_cast<ExceptionsChanged::AfterCrashes>(given.after_crashes);
+  feed({now(), changed});
   return true;
 }
 
@@ -214,6 +225,17 @@ bool Engine::take_request(const wire::RequestGiven& given, const Fd& memory) {
       ::pread(memory.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
     return false;
   outlet_.request(bytes);
+  return true;
+}
+
+// What is in the ring goes first: that the flow began to wait among it. The text is a person's.
+bool Engine::take_hold_ended(const wire::HoldEnded& ended, const Fd& memory) {
+  std::string said(ended.size, '\0');
+  if (ended.size != 0 && (!memory || ::pread(memory.get(), said.data(), said.size(), 0) !=
+                                         static_cast<ssize_t>(said.size())))
+    return false;
+  if (sources_.ring != nullptr) read_ring();
+  feed(event_of(ended, shown(said), now()));
   return true;
 }
 

@@ -48,6 +48,7 @@ class Engine {
   bool read_guard();                                                   // false: stop
   bool take_policy(const wire::PolicyGiven& given, const Fd& memory);  // false: stop
   bool take_exceptions(const wire::ExceptionsGiven& given, const Fd& memory);
+  bool take_hold_ended(const wire::HoldEnded& ended, const Fd& memory);
   bool take_request(const wire::RequestGiven& given, const Fd& memory);
   void each_second();
   void read_logins();

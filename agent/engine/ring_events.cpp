@@ -87,6 +87,14 @@ std::optional<Event> refusal_of(Bytes record, std::int64_t offset) {
   return event_of(*refused, offset);
 }
 
+std::optional<Event> held_of(Bytes record, std::int64_t offset) {
+  std::optional<weir_refused> told = copy_of<weir_refused>(record);
+  if (!told || record.size() != sizeof *told) return std::nullopt;
+  return Event{stamp_of(told->record, offset),
+               FlowHeld{socket_of(told->record), flow_of(told->tuple), told->account.limit,
+                        told->account.dest, told->charged, told->length}};
+}
+
 // The program's name points into the record, not into a copy of it.
 std::optional<Event> started_of(Bytes record, std::int64_t offset) {
   std::optional<weir_exec> exec = copy_of<weir_exec>(record);
@@ -114,6 +122,19 @@ Event event_of(const weir_refused& refused, std::int64_t offset) {
   spent.destination = refused.account.dest;
   spent.spent = refused.charged;
   return {stamp_of(refused.record, offset), spent};
+}
+
+Event event_of(const wire::HoldEnded& ended, std::string_view because, const Stamp& at) {
+  HoldEnded out;
+  out.socket = {ended.cookie, ended.tree, ended.person, ended.pid};
+  out.flow = flow_of(ended.tuple);
+  out.limit = ended.limit;
+  out.destination = ended.destination;
+  out.how = static_cast<HoldEnded::How>(ended.how);
+  out.flows = ended.flows;
+  out.by = ended.by;
+  out.because = because;
+  return {at, out};
 }
 
 Event event_of(const weir_exec& exec, std::int64_t offset) {
@@ -144,6 +165,9 @@ std::optional<Event> event_of(Bytes record, std::int64_t offset, RingDamage& dam
       break;
     case WEIR_REC_REFUSED:
       event = refusal_of(record, offset);
+      break;
+    case WEIR_REC_HELD:
+      event = held_of(record, offset);
       break;
     case WEIR_REC_EXEC:
       event = started_of(record, offset);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "agent/guard/messages.h"
 #include "core/base/bytes.h"
 #include "core/event/event.h"
 #include "platform/linux/bpf/weir_abi.h"
@@ -23,6 +24,7 @@ std::optional<Event> event_of(Bytes record, std::int64_t boot_to_wall_ns, RingDa
 
 // What the guard passes on, in the same form.
 Event event_of(const weir_refused& refused, std::int64_t boot_to_wall_ns);
+Event event_of(const wire::HoldEnded& ended, std::string_view because, const Stamp& at);
 Event event_of(const weir_exec& exec, std::int64_t boot_to_wall_ns);  // program points into `exec`
 
 // `su` or `sudo` was started: the session event that goes with it. The person is the login uid that

@@ -22,7 +22,7 @@ struct VerbRow {
   Doer doer;
 };
 // By CommandBody.Verb.
-constexpr std::array<VerbRow, 10> kVerbs{{{"", Doer::nobody},
+constexpr std::array<VerbRow, 12> kVerbs{{{"", Doer::nobody},
                                           {"block_destination", Doer::nobody},
                                           {"isolate", Doer::guard},
                                           {"undo", Doer::guard},
@@ -31,7 +31,9 @@ constexpr std::array<VerbRow, 10> kVerbs{{{"", Doer::nobody},
                                           {"renew_certificate", Doer::uplink},
                                           {"forget_person", Doer::nobody},
                                           {"deny_request", Doer::guard},
-                                          {"join_group", Doer::guard}}};
+                                          {"join_group", Doer::guard},
+                                          {"release", Doer::nobody},
+                                          {"kill_tree", Doer::guard}}};
 
 }  // namespace
 
@@ -125,6 +127,7 @@ std::optional<CommandEnded> Commands::read(int status, const PolicyTrust& trust,
     now_.exceptions = std::move(change.exceptions);
     now_.trust = std::move(change.trust);
     now_.why = change.note;
+    now_.tree = change.tree;
   }
   now_.outcome = built ? CommandOutcome::done : CommandOutcome::refused;
   if (!built) now_.why = CommandRefusal::not_built;

@@ -35,6 +35,7 @@ struct CommandEnded {
   bool again = false;
   std::optional<ExceptionTable> exceptions;  // to hold, or to tell; of a verb that is the guard's
   std::optional<PolicyTrust> trust;          // likewise: the host is in another group
+  std::uint64_t tree = 0;                    // whose processes are to end
 };
 
 struct CommandCounters {
@@ -48,6 +49,7 @@ struct CommandNext {
   std::optional<ExceptionTable> exceptions{};
   std::optional<PolicyTrust> trust{};
   wire::CommandRefusal note = wire::CommandRefusal::none;  // what is told of one that is done
+  std::uint64_t tree = 0;                                  // whose processes are to end
 };
 
 class Commands {

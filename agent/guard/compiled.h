@@ -67,8 +67,8 @@ struct KeptPolicy {
   std::uint32_t magic = 0;
   std::uint32_t keep_on_exit = 0;  // the policy's on_exit: 1 keep
   wire::OfferPolicy offer;
-  std::uint32_t trust_number = 0;  // of the keys that it was taken by
-  std::uint32_t pad = 0;
+  std::uint32_t trust_number = 0;         // of the keys that it was taken by
+  std::uint32_t number = 0;               // of the policy; 0: written by an earlier build
   std::array<std::uint8_t, 32> digest{};  // SHA-256 of the envelope
 };
 inline constexpr std::uint32_t kFirstKeptMagic = 0x50544b57;  // "WKTP"

@@ -37,7 +37,9 @@ inline constexpr int kRequests = 23;     // socketpair: what persons ask for, fr
 // Also without a collector; /dev/null where nothing is kept (`weir exec`).
 inline constexpr int kAccounts = 24;  // guard, read only: what was spent before, kept_accounts.h
 inline constexpr int kKeepAccounts = 25;  // socketpair: what is spent, for `weir run` to write
-inline constexpr int kGuardLast = kKeepAccounts;
+inline constexpr int kReleases = 26;      // socketpair, with a collector: spoken answers, release.h
+inline constexpr int kAnswers = 27;       // socketpair: persons' answers, from `weir run`
+inline constexpr int kGuardLast = kAnswers;
 
 // engine
 inline constexpr int kGuard = 3;  // socketpair

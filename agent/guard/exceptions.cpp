@@ -122,6 +122,11 @@ NextTable undo(const ExceptionTable& now, const CommandReading& command, const N
     next.table->isolation = {};
     return next;
   }
+  if (now.release.now.holds != 0 && now.release.now.id == command.lease) {
+    NextTable next{CommandRefusal::none, "", now};
+    next.table->release.now = {};
+    return next;
+  }
   const auto held = std::ranges::find(now.in_force(), command.lease, &HeldLease::id);
   if (held == now.in_force().end()) return refused(CommandRefusal::no_lease);
   NextTable next{CommandRefusal::none, "", now};
@@ -189,18 +194,21 @@ std::uint64_t isolated_until(const HostIsolation& isolation, const Now& at,
 
 Result<ExceptionTable> ExceptionTable::read(Bytes bytes) {
   ExceptionTable table;
-  constexpr std::size_t kFirstSize = offsetof(ExceptionTable, isolation);
-  if (bytes.size() != sizeof table && bytes.size() != kFirstSize)
+  constexpr std::size_t kFirstSize = offsetof(ExceptionTable, isolation),
+                        kSecondSize = offsetof(ExceptionTable, release);
+  if (bytes.size() != sizeof table && bytes.size() != kFirstSize && bytes.size() != kSecondSize)
     return fail("a table of exceptions of another size");
   std::memcpy(&table, bytes.data(), bytes.size());
-  const bool first = bytes.size() == kFirstSize && table.magic == kFirstExceptionMagic;
-  if (first) table.magic = kExceptionMagic;
-  if ((bytes.size() != sizeof table && !first) || table.magic != kExceptionMagic ||
-      table.leases > kMaxExceptions || table.answers > kMaxAnswers)
+  const std::uint32_t magic = bytes.size() == kFirstSize    ? kFirstExceptionMagic
+                              : bytes.size() == kSecondSize ? kSecondExceptionMagic
+                                                            : kExceptionMagic;
+  if (table.magic != magic || table.leases > kMaxExceptions || table.answers > kMaxAnswers)
     return fail("no table of exceptions");
+  table.magic = kExceptionMagic;
   for (const HeldLease& one : table.in_force())
     if (!is_sound(one)) return fail("an exception that is none");
   if (!is_sound(table.isolation)) return fail("an isolation that is none");
+  if (!is_sound(table.release)) return fail("a release that is none");
   for (const RequestAnswer& one : table.told())
     if (!is_sound(one)) return fail("an answer to a request that is none");
   return table;

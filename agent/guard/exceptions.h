@@ -1,7 +1,7 @@
-// Exceptions in force on this host, whether it is isolated, and what persons are told of their
-// requests: a fixed table that `weir run` keeps as STATE/exceptions before any of it counts, that
-// the engine gets as sealed memory, and that `weir my-events` and `weir status` read. Pure; native
-// byte order (it never leaves its host).
+// Exceptions in force on this host, whether it is isolated or released, and what persons are told
+// of their requests: a fixed table that `weir run` keeps as STATE/exceptions before any of it
+// counts, that the engine gets as sealed memory, and that `weir my-events` and `weir status` read.
+// Pure; native byte order (it never leaves its host).
 #pragma once
 
 #include <array>
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "agent/guard/flat_policy.h"
+#include "agent/guard/release.h"
 #include "agent/guard/signed_reading.h"
 #include "core/base/bytes.h"
 #include "core/base/result.h"
@@ -65,6 +66,7 @@ struct ExceptionTable {
   std::array<HeldLease, kMaxExceptions> lease{};
   std::array<RequestAnswer, kMaxAnswers> answer{};  // newest first
   HostIsolation isolation;
+  ReleaseState release;
 
   static ExceptionTable none();
   // In the place of one that is lost: an isolation that the kernel still has goes on.
@@ -79,14 +81,9 @@ struct ExceptionTable {
   bool remove(std::uint32_t number);
   void tell(const RequestAnswer& one);  // the oldest gives way
 };
-inline constexpr std::uint32_t kExceptionMagic = 0x32584557;       // "WEX2"
-inline constexpr std::uint32_t kFirstExceptionMagic = 0x31584557;  // "WEX1": without `isolation`
-
-struct Now {
-  std::int64_t wall_s = 0;
-  std::uint64_t boot_ns = 0;
-  std::array<std::uint8_t, 16> boot{};  // all zero: not known
-};
+inline constexpr std::uint32_t kExceptionMagic = 0x33584557;        // "WEX3"
+inline constexpr std::uint32_t kSecondExceptionMagic = 0x32584557;  // "WEX2": without `release`
+inline constexpr std::uint32_t kFirstExceptionMagic = 0x31584557;   // "WEX1": without `isolation`
 
 // Boot time until which the host is isolated, 0: it is not. `in_kernel`: what a guard of this boot
 // has put there; nothing: none has. A clock that was set changes nothing while a boot lasts; over

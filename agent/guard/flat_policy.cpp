@@ -25,6 +25,17 @@ std::uint32_t shortest_refuge(const FlatRefuge& refuge) {
              : kShortestNeverBlockV6;
 }
 
+const char* damage_of(const weir_limit& row, const FlatHold& hold, bool enforce) {
+  const bool holds = (row.flags & WEIR_LIMIT_HOLD) != 0;
+  if (hold.allows > 1 || hold.asks > 1) return "a flag is neither 0 nor 1";
+  if (!holds) return hold.for_ns != 0 ? "a row that charges has the time of a hold" : nullptr;
+  if (row.per != WEIR_PER_TREE_DEST || row.bytes != 0) return "a hold has another key, or charges";
+  const auto for_ns = static_cast<std::int64_t>(hold.for_ns & INT64_MAX);
+  if (enforce && (for_ns < kShortestHold_ns || for_ns > kLongestHold_ns))
+    return "a hold is shorter than 1 s, or longer than 45 s";
+  return nullptr;
+}
+
 const char* damage_of(const FlatHeader& h) {
   std::uint64_t rows = h.limits >= 64 ? ~0ull : (1ull << h.limits) - 1;
   if (h.keep > 1 || h.enforce > 1 || h.proves_names > 1) return "a flag is neither 0 nor 1";
@@ -37,7 +48,8 @@ const char* damage_of(const FlatHeader& h) {
   if (h.refuges > kFlatRefuges || h.pad != 0) return "more refuges than there is room for";
   for (std::uint32_t n = 0; n < h.refuges; ++n)
     if (h.refuge[n].length > 128 || h.refuge[n].length < shortest_refuge(h.refuge[n]) ||
-        (h.refuge[n].what != WEIR_REFUGE_ALL && h.refuge[n].what != WEIR_REFUGE_DNS))
+        (h.refuge[n].what != WEIR_REFUGE_ALL && h.refuge[n].what != WEIR_REFUGE_DNS &&
+         h.refuge[n].what != WEIR_REFUGE_GATEWAY))
       return "a refuge is none";
   if (h.interfaces > kFlatInterfaces) return "more interfaces are named than there is room for";
   for (std::uint32_t n = 0; n < h.interfaces; ++n)
@@ -48,8 +60,10 @@ const char* damage_of(const FlatHeader& h) {
     bool used = n < h.limits;
     if (used != (row.per != WEIR_PER_NONE)) return "the rows in use do not match their number";
     if (row.per > WEIR_PER_HOST_DEST) return "a row has an unknown key";
-    if ((row.flags & ~(WEIR_LIMIT_OBSERVE | WEIR_LIMIT_FIXED)) != 0 || row.account != 0)
+    if ((row.flags & ~(WEIR_LIMIT_OBSERVE | WEIR_LIMIT_FIXED | WEIR_LIMIT_HOLD)) != 0 ||
+        row.account != 0)
       return "a row has an unknown flag";
+    if (const char* damage = damage_of(row, h.hold[n], h.enforce != 0)) return damage;
     if (used && h.enforce == 0 && (row.flags & WEIR_LIMIT_OBSERVE) == 0)
       return "a row would refuse although the mode is observe";
   }
@@ -84,6 +98,11 @@ std::uint64_t flat_rule(std::string_view id) {
 bool FlatPolicy::has_rule(std::string_view id) const {
   const std::uint64_t* const end = header->rule + header->rules;
   return std::find(header->rule, end, flat_rule(id)) != end;
+}
+
+const FlatHold* FlatPolicy::hold_of(std::uint32_t row) const {
+  const bool holds = row < header->limits && (header->table[row].flags & WEIR_LIMIT_HOLD) != 0;
+  return holds ? &header->hold[row] : nullptr;
 }
 
 Result<FlatPolicy> read_flat_policy(Bytes bytes) {

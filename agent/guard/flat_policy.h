@@ -3,6 +3,7 @@
 // field is checked before a row reaches a map. Pure; native byte order (both ends run on one host).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -37,6 +38,13 @@ struct FlatRefuge {
 };
 inline constexpr std::size_t kFlatRefuges = WEIR_REFUGES / 2;
 
+// Of a row with WEIR_LIMIT_HOLD.
+struct FlatHold {
+  std::uint64_t for_ns = 0;  // how long a flow waits
+  std::uint32_t allows = 0;  // then: 1: it goes on, 0: it is closed
+  std::uint32_t asks = 0;    // 1: the person may answer it
+};
+
 struct FlatHeader {
   std::uint32_t magic = 0;
   std::uint32_t layout = WEIR_LAYOUT;
@@ -50,6 +58,7 @@ struct FlatHeader {
   std::uint64_t no_hold_rows = 0;  // rows whose refusal destroys the socket 200 ms later
   weir_state state{};
   weir_limit table[WEIR_LIMITS]{};
+  FlatHold hold[WEIR_LIMITS]{};
   FlatInterface interface[kFlatInterfaces] {};
   std::uint32_t rules = 0;         // in use, of `rule`
   std::uint32_t proves_names = 0;  // 1: a resolver of the policy can prove one
@@ -69,8 +78,9 @@ struct FlatPolicy {  // a checked view; `bytes` stay alive under it
   const FlatHeader* header = nullptr;
   std::span<const FlatPrefix> prefixes;
 
-  std::uint64_t rows() const;        // bit n: row n is in use
-  std::uint64_t fixed_rows() const;  // no verdict takes a socket off these
+  std::uint64_t rows() const;                        // bit n: row n is in use
+  std::uint64_t fixed_rows() const;                  // no verdict takes a socket off these
+  const FlatHold* hold_of(std::uint32_t row) const;  // none: that row charges
   bool has_rule(std::string_view id) const;
   std::span<const FlatRefuge> refuges() const {
     return std::span(header->refuge).first(header->refuges);
@@ -89,5 +99,13 @@ std::vector<std::pair<Prefix, std::uint32_t>> refuges_of(const FlatPolicy& polic
 // What a verdict of the engine may become: rows that exist, and every fixed row that is charged to
 // the unclassified. The engine asks for less than that in vain.
 std::uint64_t allowed_limits(const FlatPolicy& policy, std::uint64_t asked);
+
+// Of a table's key: 16 bytes of address.
+inline Prefix prefix_of(const std::uint8_t* address, std::uint32_t length) {
+  Prefix prefix;
+  std::copy_n(address, prefix.address.bytes.size(), prefix.address.bytes.begin());
+  prefix.length = static_cast<std::uint8_t>(length);
+  return prefix;
+}
 
 }  // namespace weir

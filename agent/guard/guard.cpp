@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -44,13 +45,6 @@ std::uint64_t now_ns() {
          static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-Prefix prefix_of(const std::uint8_t* address, std::uint32_t length) {
-  Prefix prefix;
-  std::copy_n(address, prefix.address.bytes.size(), prefix.address.bytes.begin());
-  prefix.length = static_cast<std::uint8_t>(length);
-  return prefix;
-}
-
 // A former guard's accounts go on where a row means the same; else those that the disk knows.
 Result<void> put_in_force(KernelPart& kernel, const FlatPolicy& policy,
                           std::span<const weir_limit> rows, const KernelPast* past) {
@@ -82,10 +76,14 @@ Guard::Guard(KernelPart kernel, PolicyInForce policy, std::optional<PolicyTrust>
     offers_.emplace(std::move(*trust));
     commands_.emplace(done, now_ns());
     rotation_.emplace(now_ns() | 1ull << 63);  // its questions have numbers of their own
+    release_ =
+        std::make_unique<ReleaseSide>(ReleaseSide{KeepLine(now_ns() | 1ull << 62), {}, 0, {}, 0});
   }
   tell_host_facts();
   tell_policy_state();
   watch_interfaces();
+  struct stat line {};
+  hears_answers_ = ::fstat(fds::kAnswers, &line) == 0 && S_ISSOCK(line.st_mode);
 }
 
 Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
@@ -119,13 +117,19 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
     guard.kept_ = std::make_unique<KeptSide>();
     guard.kept_->line = KeepLine(now_ns(), fds::kKeepAccounts);
   }
+  guard.crashes_count_ = options.after_crashes.has_value();
+  guard.after_crashes_ = options.after_crashes.value_or(AfterCrashes::none);
+  guard.crashed_ = options.crashed;
+  if (guard.crashed_) guard.refused_ = {wire::Refusal::crashed, guard.crashed_->number, ""};
+  guard.controls_ = ControlWatch(options.try_every_s * kSecondNs, now_ns());
   guard.lay_floor();
   guard.adopt_exceptions(exceptions, now_ns());
+  guard.adopt_holds(now_ns());
   guard.look_at_hooks(now_ns());
   return guard;
 }
 
-void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
+bool Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
   ready_fd_ = ready_fd;
   start_at_ns_ = second_ns_ = now_ns();
   for (;;) {
@@ -135,34 +139,44 @@ void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
     const bool may_offer = may_hear_offers();
     // What persons ask for waits in the socket while there is no engine that would spool it.
     const bool listens = offers_ && engine_listens();
-    pollfd wanted[9] = {{signal_fd, POLLIN, 0},
-                        {kernel_.told_poll_fd(), POLLIN, 0},
-                        {spawner.fd(), POLLIN, 0},
-                        {engine_, POLLIN, 0},
-                        {may_offer ? uplink_.fd() : -1, POLLIN, 0},
-                        {interfaces_->fd(), POLLIN, 0},
-                        {waits_for_keeper() ? fds::kKeep : -1, POLLIN, 0},
-                        {listens ? fds::kRequests : -1, POLLIN, 0},
-                        {kept_ && kept_->line.waits() ? fds::kKeepAccounts : -1, POLLIN, 0}};
-    if (::poll(wanted, 9, wait_ms(now)) < 0 && errno != EINTR) return;
+    const bool may_release = release_ && !is_keeping();
+    pollfd wanted[12] = {{signal_fd, POLLIN, 0},
+                         {kernel_.told_poll_fd(), POLLIN, 0},
+                         {spawner.fd(), POLLIN, 0},
+                         {engine_, POLLIN, 0},
+                         {may_offer ? uplink_.fd() : -1, POLLIN, 0},
+                         {interfaces_->fd(), POLLIN, 0},
+                         {waits_for_keeper() ? fds::kKeep : -1, POLLIN, 0},
+                         {listens ? fds::kRequests : -1, POLLIN, 0},
+                         {kept_ && kept_->line.waits() ? fds::kKeepAccounts : -1, POLLIN, 0},
+                         {may_release ? fds::kReleases : -1, POLLIN, 0},
+                         {hears_answers_ ? fds::kAnswers : -1, POLLIN, 0},
+                         {controls_.fd(), POLLIN, 0}};
+    if (::poll(wanted, 12, wait_ms(now)) < 0 && errno != EINTR) return true;
     now = now_ns();
     hear_told(now);
     keep_accounts(now);
     destroy_due(now);
+    if ((wanted[10].revents & POLLIN) != 0) hear_answers(now);
+    end_due_holds(now);
     if (wanted[5].revents != 0) tell_interfaces();
     if (engine_ >= 0 && wanted[3].revents != 0) hear_engine(now);
     kernel_.wake();
     if (ending_) end_engine(spawner);
     if (wanted[2].revents != 0) hear_spawner(spawner, now);
-    if (wanted[4].revents != 0) hear_uplink(spawner, now);
+    if ((wanted[9].revents & POLLIN) != 0) hear_releases(now);
+    if (wanted[4].revents != 0 && may_hear_offers()) hear_uplink(spawner, now);
     if (wanted[6].revents != 0) hear_keeper(now);
     if ((wanted[7].revents & POLLIN) != 0) hear_requests();
+    if (wanted[11].revents != 0) hear_canary(now);
     if (to_give_) give_policy();
     if (to_give_exceptions_) give_exceptions();
+    if (!hold_ends_.empty()) tell_hold_ends();
     if (now >= second_ns_) each_second(spawner, now);
     if (told_ < to_tell_.size()) tell_processes();
     signalfd_siginfo signal{};
     if (wanted[0].revents != 0 && ::read(signal_fd, &signal, sizeof signal) == sizeof signal) break;
+    if (crashes_too_often_) break;
   }
   // The engine flushes its last revisions; without it nobody waits for a verdict any more.
   uplink_.stop();
@@ -175,22 +189,26 @@ void Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
       running_ = !spawner.is_gone() && !(ended && ended->role == Role::engine);
     }
   engine_may_answer(false);
+  if (!crashes_too_often_) end_after_crashes();
+  return !crashes_too_often_;
 }
 
 // One offer at a time, of whatever kind, and the next when the engine runs by the last policy.
 bool Guard::may_hear_offers() const {
-  return offers_ && !offers_->busy() && !commands_->busy() && !rotation_->busy() && !to_give_ &&
+  return offers_ && !offers_->busy() && !is_keeping() && !to_give_ &&
          (!session_ || session_->is_taken());
 }
 
 bool Guard::waits_for_keeper() const {
   return (commands_ && commands_->busy() && !commands_->reads()) ||
-         (rotation_ && rotation_->busy() && !rotation_->reads());
+         (rotation_ && rotation_->busy() && !rotation_->reads()) ||
+         (release_ && release_->line.waits());
 }
 
 int Guard::wait_ms(std::uint64_t now) const {
   std::uint64_t until = second_ns_;
   if (auto due = due_->next_due_ns()) until = std::min(until, *due);
+  if (auto due = held_->next_due_ns()) until = std::min(until, *due);
   if (!running_) until = std::min(until, start_at_ns_);
   until = std::min(until, uplink_.due_ns());
   if (kept_ && kept_->due && !kept_->line.waits()) until = std::min(until, kept_->next_ns);
@@ -201,13 +219,14 @@ int Guard::wait_ms(std::uint64_t now) const {
 
 void Guard::hear_told(std::uint64_t now) {
   kernel_.poll_told([this, now](const weir_refused& refused) {
+    if (refused.record.kind == WEIR_REC_HELD) return hear_held(refused, now);
     const bool enforces = policy_.flat.header->enforce != 0;
     bool destroys = refused.account.limit < WEIR_LIMITS &&
                     ((policy_.flat.header->no_hold_rows >> refused.account.limit & 1) != 0 ||
                      (enforces && refused.account.limit == WEIR_EXCEPTIONS &&
                       !exceptions_->is_of_another(static_cast<std::uint32_t>(refused.account.dest),
                                                   refused.record.person)));
-    if (destroys) due_->refused(refused, now);
+    if (destroys && !is_released(now)) due_->refused(refused, now);
   });
   if (kernel_.take_asked() && kept_) kept_->due = true;
 }
@@ -236,6 +255,7 @@ void Guard::start_engine(Spawner& spawner, std::uint64_t now) {
     sequence_ = 0;
     to_give_ = false;  // it starts with the policy in force
     running_ = true;
+    ended_by_us_ = false;
     started_ns_ = now;
     ++counters_.engines;
   } else {
@@ -260,7 +280,7 @@ void Guard::hear_engine(std::uint64_t now) {
       ++counters_.damage[static_cast<std::size_t>(message.error())];
       fmt::print(stderr, "weir-guard: the engine sent nonsense ({}): it is started again\n",
                  wire::name_of(message.error()));
-      ending_ = true;
+      ending_ = ended_by_us_ = true;
       return;
     }
     if (!was_ready) engine_may_answer(true);
@@ -284,57 +304,6 @@ void Guard::engine_may_answer(bool may) {
   to_give_exceptions_ = true;
 }
 
-void Guard::obey(const wire::Classify& m, std::uint64_t) {
-  if (!session_->is_taken()) return;  // of rows that are gone
-  std::uint64_t limits = allowed_limits(policy_.flat, m.limits);
-  if (m.exception != 0) {
-    // It has ended, which the engine is about to hear: its rows are none to do without.
-    if (policy_.flat.header->enforce == 0 || !exceptions_->holds(m.exception)) return;
-    limits |= std::uint64_t{1} << WEIR_EXCEPTIONS;
-  }
-  bool put = kernel_.put_verdict(m.cookie, limits, m.destination, m.via, m.exception).has_value();
-  ++(put ? counters_.classified : counters_.not_classified);
-}
-
-void Guard::obey(const wire::Forget& m, std::uint64_t) {
-  (void)kernel_.remove_verdict(m.cookie);
-}
-
-void Guard::obey(const wire::ClassifyAddress& m, std::uint64_t now) {
-  if (!session_->is_taken()) return;
-  std::uint64_t until = std::min(m.until_boot_ns, now + wire::kMaxLeaseNs);
-  Prefix prefix = prefix_of(m.address.data(), m.length);
-  if (until <= now || is_policys_own(prefix)) return;
-  weir_prefix value{};
-  value.limits = allowed_limits(policy_.flat, m.limits);
-  value.dest = m.destination;
-  value.trust = m.trust;
-  value.final = m.final;
-  if (!kernel_.put_prefix(prefix, value)) return;
-  std::optional<Prefix> replaced;
-  leases_->put(prefix, until, replaced);
-  if (replaced) (void)kernel_.remove_prefix(*replaced);
-}
-
-void Guard::obey(const wire::Block& m, std::uint64_t now) {
-  std::uint64_t until = std::min(m.until_boot_ns, now + wire::kMaxLeaseNs);
-  std::uint64_t target = m.destination;
-  if (m.target == static_cast<std::uint32_t>(Block::Target::everything))
-    target = WEIR_TARGET_EVERYTHING;
-  if (m.target == static_cast<std::uint32_t>(Block::Target::dns)) target = WEIR_TARGET_DNS;
-  if (until > now && kernel_.put_block(m.tree, target, until)) ++counters_.blocks;
-}
-
-// A lease must not take the policy's own row with it when it ends.
-bool Guard::is_policys_own(const Prefix& prefix) const {
-  return std::any_of(
-      policy_.flat.prefixes.begin(), policy_.flat.prefixes.end(), [&](const FlatPrefix& row) {
-        return row.key.length == prefix.length &&
-               std::memcmp(row.key.address, prefix.address.bytes.data(), sizeof row.key.address) ==
-                   0;
-      });
-}
-
 void Guard::end_engine(Spawner& spawner) {
   ending_ = false;
   if (!running_) return;
@@ -352,7 +321,9 @@ void Guard::hear_spawner(Spawner& spawner, std::uint64_t now) {
   if (ended->role == Role::compile) return take_compiled(ended->status, now);
   if (ended->role == Role::read_command) return take_command(ended->status, now);
   if (ended->role == Role::read_trust) return take_trust(ended->status, now);
+  if (ended->role == Role::canary) return controls_.ended();
   if (engine_ >= 0) ::close(std::exchange(engine_, -1));
+  if (!ended_by_us_ && is_crash(ended->status)) note_crash(now);
   running_ = ending_ = false;
   engine_may_answer(false);
   if (now - started_ns_ > kSteadyNs) backoff_ns_ = 0;
@@ -367,9 +338,14 @@ void Guard::each_second(Spawner& spawner, std::uint64_t now) {
   (void)kernel_.expire_blocks(now);
   (void)kernel_.forget_idle_accounts(now);
   end_exceptions(now);
+  keep_release(now);
+  keep_observing(now);
   while (std::optional<Prefix> ended = leases_->take_ended(now))
     (void)kernel_.remove_prefix(*ended);
   tell_losses();
+  if (const std::uint64_t lost = kernel_.counters()[WEIR_COUNT_TOLD_LOST];
+      std::exchange(told_lost_, lost) != lost)
+    adopt_holds(now);
   if (offers_ && offers_->is_late(now)) spawner.kill(Role::compile);
   if (commands_ && commands_->is_late(now)) spawner.kill(Role::read_command);
   if (rotation_ && rotation_->is_late(now)) spawner.kill(Role::read_trust);
@@ -381,6 +357,7 @@ void Guard::each_second(Spawner& spawner, std::uint64_t now) {
   }
   tell_interfaces();
   look_at_hooks(now);
+  controls_.tend(spawner, now);
   if (now >= launchers_ns_) {
     launchers_ns_ = now + kLaunchersNs;
     (void)kernel_.set_launchers(all_launchers(launchers_));
@@ -390,6 +367,7 @@ void Guard::each_second(Spawner& spawner, std::uint64_t now) {
   std::uint64_t heard = ready ? session_->last_heard_ns() : started_ns_;
   if (now - heard < (ready ? wire::kSilentNs : kStartNs)) return;
   ++counters_.silent;
+  ended_by_us_ = true;  // no crash: a busy machine and a suspended one look the same
   fmt::print(stderr, "weir-guard: the engine is silent: it is started again\n");
   end_engine(spawner);
 }

@@ -12,9 +12,12 @@
 #include <vector>
 
 #include "agent/guard/commands.h"
+#include "agent/guard/control_watch.h"
+#include "agent/guard/crashes.h"
 #include "agent/guard/due_sockets.h"
 #include "agent/guard/exceptions.h"
 #include "agent/guard/flat_policy.h"
+#include "agent/guard/held_flows.h"
 #include "agent/guard/interfaces.h"
 #include "agent/guard/joining.h"
 #include "agent/guard/keeping.h"
@@ -26,10 +29,18 @@
 #include "agent/guard/spawner.h"
 #include "agent/guard/tampering.h"
 #include "agent/guard/uplink_link.h"
+#include "core/event/event.h"
+#include "platform/files/fd.h"
 #include "platform/linux/boot_id.h"
 #include "platform/linux/kernel_part.h"
 
 namespace weir {
+
+// A policy under which guard or engine crashed too often: by the bytes of its envelope.
+struct CrashedPolicy {
+  std::uint32_t number = 0;  // 0: not known
+  std::array<std::uint8_t, 32> digest{};
+};
 
 struct GuardOptions {
   std::string cgroup;  // "": the root of cgroup2
@@ -39,6 +50,10 @@ struct GuardOptions {
   // but for a cgroup that is only a part of it.
   std::vector<std::string> interfaces;
   std::string uplink_cgroup;  // "": no collector
+  // How it goes on after crashes; nothing: as ever, whatever crashes (`weir exec`).
+  std::optional<AfterCrashes> after_crashes{};
+  std::optional<CrashedPolicy> crashed{};  // is not taken again
+  std::uint32_t try_every_s = 0;           // how often the controls are tried; 0: never
 };
 
 // A policy in force. The view is of memory that `accepted`, or the caller, keeps.
@@ -54,12 +69,18 @@ struct GuardCounters {              // told on standard error at the end, and in
   std::uint64_t classified = 0;
   std::uint64_t not_classified = 0;  // the table of verdicts was full
   std::uint64_t blocks = 0;
-  std::uint64_t engines = 0;                      // started
-  std::uint64_t policies = 0, refusals = 0;       // offered ones that came into force, and not
-  std::uint64_t commands_unrecorded = 0;          // no engine was there to write them down
-  std::uint64_t exceptions = 0;                   // that came into force
-  std::uint64_t requests = 0, requests_lost = 0;  // of persons; lost: no engine was there
+  std::uint64_t engines = 0;                         // started
+  std::uint64_t policies = 0, refusals = 0;          // offered ones that came into force, and not
+  std::uint64_t commands_unrecorded = 0;             // no engine was there to write them down
+  std::uint64_t exceptions = 0;                      // that came into force
+  std::uint64_t requests = 0, requests_lost = 0;     // of persons; lost: no engine was there
+  std::uint64_t killed = 0;                          // processes, by command
+  std::uint64_t releases = 0, releases_refused = 0;  // answers to a challenge
   std::uint64_t accounts_kept = 0, accounts_not_kept = 0;  // times they were written, or not
+  std::uint64_t held = 0, held_too_many = 0;               // flows that waited, or might not
+  std::uint64_t holds_answered = 0, answers_refused = 0;   // by persons
+  std::uint64_t holds_let_go = 0, holds_closed = 0;        // flows
+  std::uint64_t hold_ends_lost = 0;                        // no engine was there to tell of them
   std::uint64_t silent = 0;                   // engines ended because nothing was heard of them
   std::uint64_t damage[wire::kDamages] = {};  // messages that ended an engine, by kind
 };
@@ -74,8 +95,9 @@ class Guard {
                             const ExceptionTable& exceptions, const KernelPast* past);
   Guard(Guard&&) noexcept = default;
 
-  // Until SIGTERM. `ready_fd` gets one byte once the engine answers, or is late; then it is closed.
-  void run(Spawner& spawner, int signal_fd, int ready_fd);
+  // Until SIGTERM, or until the engine crashed too often: false. `ready_fd` gets one byte once the
+  // engine answers, or is late; then it is closed.
+  bool run(Spawner& spawner, int signal_fd, int ready_fd);
   void release(const std::string& pin_dir);  // on_exit: release
   const GuardCounters& counters() const { return counters_; }
   const UplinkCounters& uplink_counters() const { return uplink_.counters(); }
@@ -102,6 +124,10 @@ class Guard {
   void take_command(int status, std::uint64_t now);
   void take_trust(int status, std::uint64_t now);
   void carry_out(const CommandEnded& ended);
+  void tell_ended(const CommandEnded& ended);
+  CommandNext next_kill(std::uint64_t tree) const;
+  CommandEnded kill_tree(CommandEnded ended);
+  std::size_t kill_once(std::uint64_t tree);
   void record(const CommandEnded& ended);
   void tell_commands();
   CommandNext next_of(const CommandReading& command, wire::CommandRefusal refused,
@@ -112,12 +138,34 @@ class Guard {
   void adopt_exceptions(const ExceptionTable& before, std::uint64_t now);
   void end_exceptions(std::uint64_t now);
   void take_isolation(const HostIsolation& next, std::uint64_t now);
+  void hear_releases(std::uint64_t now);
+  void hear_release_kept(std::uint64_t now);
+  void answer_release(ReleaseRefusal why);
+  void take_release(const ReleaseState& next, std::uint64_t now);
+  void keep_release(std::uint64_t now);
+  bool is_keeping() const;
+  bool is_released(std::uint64_t now) const;
+  void set_observing(std::uint64_t now);
+  void keep_observing(std::uint64_t now);
+  void end_after_crashes();
+  void note_crash(std::uint64_t now);
   void give_exceptions();
   void keep_accounts(std::uint64_t now);
   void take_kept(bool kept, std::uint64_t now);
   std::vector<weir_limit> rows_of(const FlatPolicy& policy) const;
   void put_leases(wire::HostFactsMessage& facts) const;
   void hear_requests();
+  void hear_held(const weir_refused& told, std::uint64_t now);
+  void take_held(const HeldFlow& flow);
+  void adopt_holds(std::uint64_t now);
+  void end_due_holds(std::uint64_t now);
+  void forget_holds();
+  void close_held(const HeldFlow& flow, HoldEnded::How how);
+  std::uint32_t let_go(const HeldPlace& place, std::uint64_t now);
+  void hear_answers(std::uint64_t now);
+  void tell_hold_ended(const HeldFlow& flow, HoldEnded::How how, std::uint32_t flows,
+                       std::uint32_t by, int text, std::uint32_t size);
+  void tell_hold_ends();
   void tell_host_facts();
   bool waits_for_keeper() const;
   bool may_hear_offers() const;
@@ -146,6 +194,7 @@ class Guard {
   void lay_floor();
   void look_at_hooks(std::uint64_t now);
   void tell_removed(std::uint64_t now);
+  void hear_canary(std::uint64_t now);
   void engine_may_answer(bool may);
   int wait_ms(std::uint64_t now) const;
   template <class M>
@@ -166,6 +215,18 @@ class Guard {
       std::make_unique<ExceptionTable>(ExceptionTable::none());
   bool to_give_exceptions_ = false;  // the engine knows others
   const BootId boot_ = boot_id();
+  struct ReleaseSide {  // guard_release.cpp; none without a collector
+    KeepLine line;
+    std::unique_ptr<ExceptionTable> next;  // on its way to the disk
+    std::uint64_t number = 0;              // of the claim that asked for it; 0: none did
+    CountedKeys keys;
+    std::uint64_t write_ns = 0;  // when it is written again
+  };
+  std::unique_ptr<ReleaseSide> release_;
+  Crashes crashes_;  // of the engine
+  bool crashes_count_ = false, crashes_too_often_ = false;
+  AfterCrashes after_crashes_ = AfterCrashes::none;
+  std::optional<CrashedPolicy> crashed_;
   // What accounts have spent is on the disk before (guard_accounts.cpp); none: it is not kept.
   struct KeptSide {
     AccountKeeping keeping;
@@ -183,6 +244,16 @@ class Guard {
   std::uint64_t offered_ns_ = 0;
   weir_state state_;
   std::unique_ptr<DueSockets> due_ = std::make_unique<DueSockets>();
+  std::unique_ptr<HeldFlows> held_ = std::make_unique<HeldFlows>();
+  // Ends of holds that no engine has heard of yet: a person's 256, closed at once, all find room.
+  static constexpr std::size_t kMaxHoldEnds = 512;
+  struct ToldEnd {
+    wire::HoldEnded message;
+    Fd text;
+  };
+  std::deque<ToldEnd> hold_ends_;
+  bool hears_answers_ = false;   // `weir run` serves persons
+  std::uint64_t told_lost_ = 0;  // records that the ring had no room for, when it was looked last
   std::unique_ptr<AddressLeases> leases_ = std::make_unique<AddressLeases>();
   std::unique_ptr<Interfaces> interfaces_;
   std::vector<std::string> launchers_;  // declared ones
@@ -191,6 +262,7 @@ class Guard {
   bool has_floor_ = false;     // one is wanted
   std::string floor_problem_;  // said already
   Tampering tampering_;
+  ControlWatch controls_{0, 0};
   std::uint64_t looked_ns_ = 0;         // when every hook was seen last; 0: never
   std::uint64_t sent_when_looked_ = 0;  // by the devices until then
   std::vector<KernelTask>
@@ -201,8 +273,9 @@ class Guard {
   int engine_ = -1;  // our end of the pair
   std::optional<wire::EngineSession> session_;
   std::uint32_t sequence_ = 0;
-  bool running_ = false;  // an engine was started and its end was not told yet
-  bool ending_ = false;   // it was killed
+  bool running_ = false;      // an engine was started and its end was not told yet
+  bool ending_ = false;       // it was killed
+  bool ended_by_us_ = false;  // for nonsense or silence
   std::uint64_t started_ns_ = 0;
   std::uint64_t start_at_ns_ = 0;  // when the next one is started
   std::uint64_t backoff_ns_ = 0;

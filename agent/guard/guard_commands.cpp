@@ -57,6 +57,10 @@ CommandNext Guard::next_of(const CommandReading& command, wire::CommandRefusal r
     NextGroup next = next_group(offers_->trust(), command, group_policy(), wall_s());
     return {.why = next.why, .trust = std::move(next.trust)};
   }
+  if (command.verb == kKillVerb) {
+    if (refused != wire::CommandRefusal::none) return {.why = refused};
+    return next_kill(command.tree);
+  }
   NextTable next =
       next_exceptions(*exceptions_, command, policy_.flat, {wall_s(), now, boot_}, refused);
   return {next.why, std::move(next.words), std::move(next.table), std::nullopt, next.note};
@@ -75,6 +79,7 @@ void Guard::join(const PolicyTrust& next) {
 }
 
 void Guard::hear_keeper(std::uint64_t now) {
+  if (release_ && release_->line.waits()) return hear_release_kept(now);
   if (commands_ && commands_->busy() && !commands_->reads())
     if (auto ended = commands_->kept(now)) carry_out(*ended);
   if (!rotation_ || !rotation_->busy() || rotation_->reads()) return;
@@ -97,6 +102,12 @@ void Guard::carry_out(const CommandEnded& ended) {
     tell_host_facts();
   }
   if (now && ended.trust) join(*ended.trust);
+  if (now && ended.tree != 0) return tell_ended(kill_tree(ended));
+  tell_ended(ended);
+}
+
+void Guard::tell_ended(const CommandEnded& ended) {
+  const bool now = ended.outcome == wire::CommandOutcome::done && !ended.again;
   if (now && doer_of(ended.verb) == Doer::uplink) tell_host_facts();
   wire::CommandOutcomeMessage message;
   message.id = ended.id;
@@ -182,6 +193,9 @@ void Guard::tell_host_facts() {
       {"commands_done", commands_ ? commands_->counters().done : 0},
       {"commands_refused", commands_ ? commands_->counters().refused : 0},
       {"commands_unrecorded", counters_.commands_unrecorded},
+      {"releases", counters_.releases},
+      {"processes_killed", counters_.killed},
+      {"releases_refused", counters_.releases_refused},
       {"packets_charged", kernel[WEIR_COUNT_CHARGED_PACKETS]},
       {"packets_refused", kernel[WEIR_COUNT_REFUSED_PACKETS]},
       {"packets_unattributed", kernel[WEIR_COUNT_UNATTRIBUTED]},

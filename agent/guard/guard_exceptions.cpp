@@ -48,6 +48,7 @@ void Guard::take_exceptions(const ExceptionTable& next) {
   *exceptions_ = taken;
   to_give_exceptions_ = true;
   take_isolation(next.isolation, boot_ns_now());
+  take_release(next.release, boot_ns_now());
 }
 
 // In the kernel as it stands on the disk. Nothing that was sent before is called back. What the
@@ -78,6 +79,7 @@ void Guard::adopt_exceptions(const ExceptionTable& before, std::uint64_t now) {
     if (lease.until_boot_ns <= now || !kernel_.left_of_grant(lease.what.person, lease.number))
       exceptions_->remove(lease.number);
   take_isolation(before.isolation, now);
+  take_release(before.release, now);
   Result<std::vector<KernelAccount>> accounts = kernel_.accounts();
   if (!accounts) return;
   for (const KernelAccount& account : *accounts)
@@ -108,6 +110,7 @@ void Guard::give_exceptions() {
   if (!memory) return;
   wire::ExceptionsGiven message;
   message.size = static_cast<std::uint32_t>(memory->bytes().size());
+  message.after_crashes = static_cast<std::uint32_t>(after_crashes_);
   Bytes bytes = wire::seal(message, sequence_);
   to_give_exceptions_ = !send_with(engine_, bytes, memory->fd(), kSend);
   if (to_give_exceptions_) --sequence_;  // its queue is full: in a moment
@@ -117,7 +120,18 @@ void Guard::put_leases(wire::HostFactsMessage& facts) const {
   if (const HostIsolation& held = exceptions_->isolation; held.holds != 0) {
     wire::HostFactsMessage::Lease& one = facts.lease[facts.leases++];
     one.id = held.id;
-    one.isolates = 1;
+    one.kind = wire::HostFactsMessage::kIsolates;
+    one.until_wall_s = wall_s() + (static_cast<std::int64_t>(held.until_boot_ns) -
+                                   static_cast<std::int64_t>(boot_ns_now())) /
+                                      1'000'000'000;
+    put_text(one.to, held.asked.data());
+  }
+  if (after_crashes_ == AfterCrashes::observes)
+    facts.lease[facts.leases++].kind = wire::HostFactsMessage::kCrashed;
+  if (const HostRelease& held = exceptions_->release.now; held.holds != 0) {
+    wire::HostFactsMessage::Lease& one = facts.lease[facts.leases++];
+    one.id = held.id;
+    one.kind = wire::HostFactsMessage::kReleases;
     one.until_wall_s = wall_s() + (static_cast<std::int64_t>(held.until_boot_ns) -
                                    static_cast<std::int64_t>(boot_ns_now())) /
                                       1'000'000'000;

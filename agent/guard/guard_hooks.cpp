@@ -12,6 +12,7 @@ namespace weir {
 namespace {
 
 static_assert(static_cast<std::uint32_t>(HookRemoved::What::more) == wire::kMoreRemoved);
+static_assert(static_cast<std::uint32_t>(HookRemoved::What::silent) == wire::kSilent);
 
 HookRemoved::What what_of(const Removed& removed) {
   switch (removed.what) {
@@ -54,6 +55,23 @@ void Guard::look_at_hooks(std::uint64_t now) {
   }
   looked_ns_ = now;
   sent_when_looked_ = sent;
+  tell_removed(now);
+}
+
+// What stands in its place and does nothing any more: only a try can tell.
+void Guard::hear_canary(std::uint64_t now) {
+  for (const ControlChanged& change : controls_.hear(now)) {
+    wire::HookRemoved message;
+    message.what = wire::kSilent;
+    message.count = 1;
+    message.restored = change.works ? 1 : 0;
+    put(message.name, change.program);
+    put(message.problem, change.detail);
+    tampering_.found(message, now);
+    fmt::print(stderr, "weir-guard: {} {}: {}\n", change.program,
+               change.works ? "works again" : "does not work, although it is in its place",
+               change.detail);
+  }
   tell_removed(now);
 }
 

@@ -65,10 +65,13 @@ void Guard::take_compiled(int status, std::uint64_t) {
   OfferOutcome outcome = offers_->ended(status, group_policy());
   if (!outcome) return refuse(outcome.error());
   const std::uint32_t number = outcome->view.header->number;
+  if (crashed_ && sha256(outcome->envelope.bytes()) == crashed_->digest)
+    return refuse({wire::Refusal::crashed, number, ""});
   if (auto swapped = swap(std::move(*outcome)); !swapped)
     return refuse({wire::Refusal::failed, number, swapped.error().sentence});
   ++counters_.policies;
   refused_ = {};
+  end_after_crashes();
   since_wall_s_ = wall_s();
   expired_ = false;
   fmt::print(stderr, "weir-guard: policy {} is in force, {:.1f} ms after it was offered\n", number,
@@ -90,6 +93,7 @@ Result<void> Guard::swap(AcceptedPolicy accepted) {
   state_ = kernel_.state();
   *leases_ = AddressLeases();  // their prefixes are gone
   policy_.flat = next;
+  adopt_holds(boot_ns_now());
   watch_interfaces();
   policy_.policy_fd = accepted.policy.fd();
   policy_.accepted = std::move(accepted);
@@ -123,6 +127,7 @@ void Guard::keep_policy() {
   kept.keep_on_exit = policy_.flat.header->keep;
   kept.offer = policy_.accepted->offer;
   kept.trust_number = offers_->trust().number;
+  kept.number = policy_.flat.header->policy_number;
   kept.digest = sha256(policy_.accepted->envelope.bytes());
   if (!send_with(fds::kKeep, {reinterpret_cast<const std::uint8_t*>(&kept), sizeof kept},
                  policy_.accepted->envelope.fd(), kSend))
@@ -162,6 +167,16 @@ void Guard::tell_policy_state() {
   put_text(message.trust_words, trust_refused_.words);
   if (policy_.accepted) message.digest = policy_.accepted->view.header->digest;
   uplink_.tell(message);
+}
+
+// A lease must not take the policy's own row with it when it ends.
+bool Guard::is_policys_own(const Prefix& prefix) const {
+  return std::any_of(
+      policy_.flat.prefixes.begin(), policy_.flat.prefixes.end(), [&](const FlatPrefix& row) {
+        return row.key.length == prefix.length &&
+               std::memcmp(row.key.address, prefix.address.bytes.data(), sizeof row.key.address) ==
+                   0;
+      });
 }
 
 }  // namespace weir

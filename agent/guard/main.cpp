@@ -11,6 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -36,15 +38,24 @@ struct Arguments {
   std::string collector;
 };
 
+void put_digest(std::string_view hex, std::array<std::uint8_t, 32>& out) {
+  for (std::size_t n = 0; n < out.size() && 2 * n + 2 <= hex.size(); ++n) {
+    const std::string byte(hex.substr(2 * n, 2));
+    out[n] = static_cast<std::uint8_t>(std::strtoul(byte.c_str(), nullptr, 16));
+  }
+}
+
 // --cgroup PATH, --pin DIR, --launcher PATH …, --interface NAME …, with a collector --uplink
-// PROGRAM, --uplink-user UID, --uplink-cgroup PATH and, if it is told, --collector HOST:PORT; then
-// --engine and all of its own.
+// PROGRAM, --after-crashes N [--crashed-number N --crashed-digest HEX], --uplink-user UID,
+// --uplink-cgroup PATH and, if it is told, --collector HOST:PORT; where the controls are tried
+// --canary-cgroup PATH and --try-every SECONDS; then --engine and all of its own.
 bool read_arguments(int argc, char** argv, Arguments& arguments) {
   for (int n = 1; n + 1 < argc; n += 2) {
     std::string_view name = argv[n];
     if (name == "--engine") {
       for (int word = n + 1; word < argc; ++word)
         arguments.commands.engine.emplace_back(argv[word]);
+      arguments.commands.canary_pins = arguments.guard.pin_dir;
       if (!arguments.collector.empty() && !arguments.commands.uplink.empty())
         arguments.commands.uplink.insert(arguments.commands.uplink.end(),
                                          {"--collector", arguments.collector});
@@ -64,6 +75,19 @@ bool read_arguments(int argc, char** argv, Arguments& arguments) {
       arguments.commands.uplink_user = static_cast<uid_t>(std::strtoul(argv[n + 1], nullptr, 10));
     else if (name == "--uplink-cgroup")
       arguments.guard.uplink_cgroup = argv[n + 1];
+    else if (name == "--after-crashes")
+      arguments.guard.after_crashes =
+          static_cast<AfterCrashes>(std::min(std::strtoul(argv[n + 1], nullptr, 10), 2ul));
+    else if (name == "--crashed-number")
+      arguments.guard.crashed.emplace().number =
+          static_cast<std::uint32_t>(std::strtoul(argv[n + 1], nullptr, 10));
+    else if (name == "--crashed-digest" && arguments.guard.crashed)
+      put_digest(argv[n + 1], arguments.guard.crashed->digest);
+    else if (name == "--canary-cgroup")
+      arguments.commands.canary_cgroup = argv[n + 1];
+    else if (name == "--try-every")
+      arguments.guard.try_every_s =
+          static_cast<std::uint32_t>(std::strtoul(argv[n + 1], nullptr, 10));
     else if (name == "--collector")
       arguments.collector = argv[n + 1];
     else
@@ -271,10 +295,10 @@ int run(int argc, char** argv) {
     fmt::print(stderr, "weir-guard: {}\n", guard.error().sentence);
     return kExitFailed;
   }
-  guard->run(*spawner, signals, fds::kReady);
-  if (!guard->keeps_on_exit()) guard->release(arguments.guard.pin_dir);
+  const bool was_told = guard->run(*spawner, signals, fds::kReady);
+  if (was_told && !guard->keeps_on_exit()) guard->release(arguments.guard.pin_dir);
   print_counters(guard->counters());
-  return 0;
+  return was_told ? 0 : kCrashedStatus;
 }
 
 }  // namespace

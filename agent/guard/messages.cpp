@@ -8,9 +8,9 @@ namespace weir::wire {
 namespace {
 
 constexpr std::uint64_t kSecondNs = 1'000'000'000;
-constexpr std::uint32_t kTrusts = 7;    // values of weir::Trust
-constexpr std::uint32_t kTargets = 3;   // values of weir::Block::Target
-constexpr std::uint32_t kRemovals = 4;  // values of weir::HookRemoved::What
+constexpr std::uint32_t kTrusts = 7;              // values of weir::Trust
+constexpr std::uint32_t kTargets = 3;             // values of weir::Block::Target
+constexpr std::uint32_t kRemovals = kSilent + 1;  // HookRemoved::What
 
 template <class M>
 constexpr bool plain() {
@@ -21,7 +21,7 @@ static_assert(plain<Ready>() && plain<Beat>() && plain<Classify>() && plain<Clas
               plain<Block>() && plain<Forget>() && plain<Process>() && plain<Lost>() &&
               plain<Stop>() && plain<PolicyTaken>() && plain<PolicyGiven>() && plain<Interface>() &&
               plain<CommandTold>() && plain<ExceptionsGiven>() && plain<RequestGiven>() &&
-              plain<HookRemoved>());
+              plain<HookRemoved>() && plain<HoldEnded>());
 
 Received<Header> header_of(Bytes datagram) {
   if (datagram.size() > kMaxMessage) return tl::unexpected(Damage::oversized);
@@ -74,7 +74,7 @@ bool sound(const PolicyGiven& m) {
   return m.number != 0 && m.size != 0;
 }
 bool sound(const ExceptionsGiven& m) {
-  return m.size != 0 && m.pad == 0;
+  return m.size != 0 && m.after_crashes < kAfterCrashes;
 }
 bool sound(const RequestGiven& m) {
   return m.size != 0 && m.size <= kMaxRequestBytes && m.pad == 0;
@@ -86,6 +86,11 @@ bool sound(const Interface& m) {
 bool sound(const HookRemoved& m) {
   return m.what < kRemovals && m.count != 0 && m.restored <= 1 && m.pad == 0 && m.open_ns >= 0 &&
          m.name.back() == '\0' && m.problem.back() == '\0';
+}
+
+bool sound(const HoldEnded& m) {
+  return m.cookie != 0 && m.limit < WEIR_LIMITS && m.how < kHoldEnds && m.flows != 0 &&
+         m.size <= kMaxAnswerBytes && m.pad == 0;
 }
 
 bool sound(const CommandTold& m) {
@@ -150,6 +155,7 @@ Received<FromEngine> parse_from_engine(Bytes datagram) {
     case Kind::exceptions:
     case Kind::request:
     case Kind::removed:
+    case Kind::hold_ended:
       break;  // the other direction
   }
   return tl::unexpected(Damage::unknown_kind);
@@ -177,6 +183,8 @@ Received<FromGuard> parse_from_guard(Bytes datagram) {
       return take<FromGuard, RequestGiven>(datagram, *header);
     case Kind::removed:
       return take<FromGuard, HookRemoved>(datagram, *header);
+    case Kind::hold_ended:
+      return take<FromGuard, HoldEnded>(datagram, *header);
     case Kind::ready:
     case Kind::beat:
     case Kind::classify:

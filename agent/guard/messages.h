@@ -17,7 +17,7 @@
 
 namespace weir::wire {
 
-inline constexpr std::uint16_t kMessagesVersion = 5;
+inline constexpr std::uint16_t kMessagesVersion = 6;
 
 enum class Kind : std::uint16_t {
   // engine → guard
@@ -38,6 +38,7 @@ enum class Kind : std::uint16_t {
   exceptions,    // all that hold: an ExceptionTable is the one descriptor that comes with it
   request,       // a person asks for one: weir.v1.ExceptionRequest is the descriptor, likewise
   removed,       // a hook or pins of the kernel part that somebody took away
+  hold_ended,    // a flow waits no more; what was answered, if it was, is the descriptor
 };
 
 // Starts every message. Both ends run on one host: native byte order.
@@ -154,11 +155,12 @@ struct CommandTold {
   std::array<char, 64> words{};  // the reason's argument
 };
 
+inline constexpr std::uint32_t kAfterCrashes = 3;  // values of AfterCrashes (crashes.h)
 struct ExceptionsGiven {
   static constexpr Kind kKind = Kind::exceptions;
   Header header;
   std::uint32_t size = 0;  // of the sealed memory
-  std::uint32_t pad = 0;
+  std::uint32_t after_crashes = 0;
 };
 
 struct RequestGiven {
@@ -169,7 +171,7 @@ struct RequestGiven {
 };
 inline constexpr std::size_t kMaxRequestBytes = 16384;  // 1000 characters, and names
 
-inline constexpr std::uint32_t kMoreRemoved = 3;  // weir::HookRemoved::What::more
+inline constexpr std::uint32_t kMoreRemoved = 3, kSilent = 4;  // weir::HookRemoved::What
 struct HookRemoved {
   static constexpr Kind kKind = Kind::removed;
   Header header;
@@ -183,6 +185,25 @@ struct HookRemoved {
   std::array<char, 160> problem{};  // likewise
 };
 
+inline constexpr std::uint32_t kHoldEnds = 4;         // values of weir::HoldEnded::How
+inline constexpr std::size_t kMaxAnswerBytes = 4000;  // 1000 characters
+struct HoldEnded {
+  static constexpr Kind kKind = Kind::hold_ended;
+  Header header;
+  weir_tuple tuple{};
+  std::uint64_t cookie = 0;
+  std::uint64_t tree = 0;
+  std::uint64_t destination = 0;
+  std::uint32_t person = 0;
+  std::uint32_t pid = 0;
+  std::uint32_t limit = 0;  // row
+  std::uint32_t how = 0;    // weir::HoldEnded::How
+  std::uint32_t flows = 1;  // that waited for the same answer; never 0
+  std::uint32_t by = 0;     // who answered
+  std::uint32_t size = 0;  // of what they said, in the sealed memory that comes along; 0: none does
+  std::uint32_t pad = 0;
+};
+
 struct Stop {
   static constexpr Kind kKind = Kind::stop;
   Header header;
@@ -190,7 +211,7 @@ struct Stop {
 
 using FromEngine = std::variant<Ready, Beat, Classify, ClassifyAddress, Block, Forget, PolicyTaken>;
 using FromGuard = std::variant<Process, Lost, Stop, PolicyGiven, Interface, CommandTold,
-                               ExceptionsGiven, RequestGiven, HookRemoved>;
+                               ExceptionsGiven, RequestGiven, HookRemoved, HoldEnded>;
 
 // The largest message of the table. A receive buffer has one byte more, so that an oversized
 // datagram is seen and not cut to something that parses.

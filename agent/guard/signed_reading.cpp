@@ -12,7 +12,7 @@ namespace {
 using wire::CommandRefusal;
 using wire::TrustRefusal;
 
-constexpr std::uint32_t kVerbs = 10;  // CommandBody.Verb, 0 among them
+constexpr std::uint32_t kVerbs = 12;  // CommandBody.Verb, 0 among them
 
 template <class T>
 Result<T> block_of(Bytes bytes, std::uint32_t magic) {
@@ -78,6 +78,8 @@ Result<CommandReading> read_command_reading(Bytes bytes) {
     return fail("its reader gave an answer that is none");
   if (read->verb == kExceptVerb && !is_sound(read->exception))
     return fail("its reader gave an exception that is none");
+  if (read->verb == kKillVerb && read->tree == 0)
+    return fail("its reader gave a tree that is none");
   if (read->verb == kJoinVerb && !is_sound(read->join))
     return fail("its reader gave a group that is none");
   return read;

@@ -41,7 +41,9 @@ Why refusal_of(const SignatureCount& count, const PolicyTrust& trust) {
 
 // Numbers of CommandBody.Verb that the guard itself tells apart.
 inline constexpr std::uint32_t kIsolateVerb = 2, kUndoVerb = 3, kExceptVerb = 4, kDenyVerb = 8,
-                               kJoinVerb = 9;
+                               kJoinVerb = 9,
+                               kReleaseVerb = 10,  // in records alone: nobody sends it
+    kKillVerb = 11;
 
 // What an exception is for; of `deny_request` only whose request it was. Texts end with a zero.
 struct ExceptionReading {
@@ -78,6 +80,7 @@ struct CommandReading {
   wire::CommandId lease{};  // of `undo`
   ExceptionReading exception;
   JoinReading join;
+  std::uint64_t tree = 0;                     // of `kill_tree`
   std::array<char, kMaxGroup + 8> host_id{};  // NUL-terminated, as the others
   std::array<char, 96> asked{};
   std::array<char, 128> words{};  // the refusal's argument

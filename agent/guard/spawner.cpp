@@ -18,6 +18,7 @@
 #include <cstring>
 #include <utility>
 
+#include "agent/guard/control_judge.h"
 #include "agent/guard/descriptors.h"
 
 namespace weir {
@@ -141,6 +142,20 @@ void only(std::span<const int> from) {
   become(command, kByPath);
 }
 
+// Not another program: it needs the spawner's rights, and reads nothing that is foreign.
+[[noreturn]] void become_canary(const SpawnCommands& commands, const int (&fds)[kMostFds]) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  const int wanted[] = {fds[0]};
+  only(wanted);
+  const std::string procs = commands.canary_cgroup + "/cgroup.procs";
+  const int cgroup = ::open(procs.c_str(), O_WRONLY | O_CLOEXEC);
+  const auto tried = cgroup < 0 ? fail(procs + ": " + std::strerror(errno))
+                                : try_controls(commands.canary_pins, cgroup);
+  if (!tried) fmt::print(stderr, "weir-guard: {}\n", tried.error().sentence);
+  const CanaryAnswer answer = tried ? answer_of(*tried) : CanaryAnswer{};
+  ::_exit(::write(3, &answer, sizeof answer) == sizeof answer ? 0 : 1);
+}
+
 struct Child {
   pid_t pid = 0;
   int pidfd = -1;
@@ -156,11 +171,16 @@ void start_child(Child& child, Role role, const SpawnCommands& commands,
   if (child.pid == 0) {
     if (role == Role::engine) become_engine(commands, fds);
     if (role == Role::uplink) become_uplink(commands, fds);
+    if (role == Role::canary) become_canary(commands, fds);
     if (role == Role::read_command) become_reader("--read-command", commands, fds);
     if (role == Role::read_trust) become_reader("--read-trust", commands, fds);
     become_reader("--compile", commands, fds);
   }
   if (child.pid > 0) child.pidfd = static_cast<int>(::syscall(SYS_pidfd_open, child.pid, 0));
+  if (child.pid < 0 || child.pidfd >= 0) return;
+  child.end();  // nobody would hear of its end
+  ::waitpid(child.pid, nullptr, 0);
+  child.pid = -1;
 }
 
 // One child of a role at a time: the guard asks for the next only after the end of the last.
@@ -186,6 +206,11 @@ void start_child(Child& child, Role role, const SpawnCommands& commands,
     if (request.what == What::kill) child.end();
     if (request.what == What::spawn && child.pid == 0)
       start_child(child, request.role, commands, passed);
+    if (child.pid < 0) {  // no process, no descriptor: as one that could not be executed
+      child = {};
+      const Spawner::Ended ended{request.role, kCouldNotExec << 8};
+      (void)!::send(fd, &ended, sizeof ended, MSG_NOSIGNAL);
+    }
     for (int one : passed)
       if (one >= 0) ::close(one);
   }

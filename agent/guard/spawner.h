@@ -22,13 +22,15 @@ enum class Role : std::uint32_t {
   compile,       // kCompileEnvelope, kRecord
   read_command,  // as compile
   read_trust,    // as compile
+  canary,        // a pipe for its CanaryAnswer (control_watch.h)
 };
-inline constexpr std::size_t kRoles = 5;
+inline constexpr std::size_t kRoles = 6;
 
 struct SpawnCommands {
   std::vector<std::string> engine;  // path and arguments
   std::vector<std::string> uplink;  // empty: no collector
   uid_t uplink_user = 0;
+  std::string canary_pins, canary_cgroup;  // empty: the controls are not tried
 };
 
 class Spawner {

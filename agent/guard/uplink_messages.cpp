@@ -71,8 +71,8 @@ bool sound(const CommandOutcomeMessage& m) {
 bool sound(const HostFactsMessage& m) {
   if (m.controls > kMaxFacts || m.counters > kMaxFacts || m.leases > kMaxFacts) return false;
   if (!std::all_of(m.lease.begin(), m.lease.end(), [](auto& one) {
-        return one.by_name <= 1 && one.isolates <= 1 && one.pad == 0 && ends(one.to) &&
-               ends(one.rule);
+        return one.by_name <= 1 && one.kind < HostFactsMessage::kLeaseKinds && one.pad == 0 &&
+               ends(one.to) && ends(one.rule);
       }))
     return false;
   return std::all_of(m.control.begin(), m.control.end(),
@@ -109,7 +109,8 @@ std::string_view code_of(Refusal refusal) {
                                                            "policy_too_large",
                                                            "policy_unenforceable",
                                                            "policy_failed",
-                                                           "policy_below_least"};
+                                                           "policy_below_least",
+                                                           "policy_crashed"};
   return kCodes[static_cast<std::size_t>(refusal)];
 }
 
@@ -134,7 +135,10 @@ std::string_view code_of(CommandRefusal refusal) {
                                                                   "command_no_lease",
                                                                   "command_superseded",
                                                                   "command_unprovable",
-                                                                  "command_name_unproven"};
+                                                                  "command_name_unproven",
+                                                                  "command_no_tree",
+                                                                  "command_protected_tree",
+                                                                  "command_tree_left"};
   return kCodes[static_cast<std::size_t>(refusal)];
 }
 

@@ -92,8 +92,9 @@ enum class Refusal : std::uint32_t {
   unenforceable,  // mode enforce asks for what this version can't enforce
   failed,         // this host could not: memory, a child that did not start
   below_least,    // the number is below the least that this host takes of its group
+  crashed,        // it was in force, and guard or engine crashed three times within a minute
 };
-inline constexpr std::size_t kRefusals = 13;
+inline constexpr std::size_t kRefusals = 14;
 // The reason's code as core/policy/reasons.h has it: "policy_unknown_key" …; "" for none.
 std::string_view code_of(Refusal refusal);
 
@@ -122,8 +123,11 @@ enum class CommandRefusal : std::uint32_t {
   // Said of what was done: the exception holds only where its name is proven, which it was not
   // where it was reported.
   name_unproven,
+  no_tree,         // no process of that tree is there
+  protected_tree,  // it is PID 1's, a launcher's or the agent's own
+  tree_left,  // said of what was done: some of it started others faster than they could be ended
 };
-inline constexpr std::size_t kCommandRefusals = 21;
+inline constexpr std::size_t kCommandRefusals = 24;
 std::string_view code_of(CommandRefusal refusal);  // "command_unknown_key" …
 
 // Why a set of keys was not taken. Those before stay.
@@ -191,14 +195,18 @@ struct HostFactsMessage {
     FactName name{};
     std::uint64_t value = 0;  // since the guard's start
   };
-  struct Lease {  // an exception that holds; or the host's isolation: then `to` says who, and why
+  // Of a lease: an exception that holds; the host's isolation, or its release: then `to` says who,
+  // and why; or that it only observes after crashes.
+  static constexpr std::uint32_t kExcepts = 0, kIsolates = 1, kReleases = 2, kCrashed = 3,
+                                 kLeaseKinds = 4;
+  struct Lease {
     CommandId id{};
     std::uint64_t bytes = 0, left = 0;
     std::int64_t until_wall_s = 0;
     std::uint32_t person = 0, by_name = 0;  // 1: `to` is a name, else an address or range
     std::array<char, 256> to{};
     std::array<char, 72> rule{};  // the first that it sets aside
-    std::uint32_t isolates = 0, pad = 0;
+    std::uint32_t kind = kExcepts, pad = 0;
   };
   Header header;
   std::uint32_t tier = 0;                    // 1 to 4

@@ -5,6 +5,8 @@
 #include <cstring>
 
 #include "core/base/sha256.h"
+#include "core/policy/release.h"
+#include "core/policy/signature.h"
 
 namespace weir {
 namespace {
@@ -48,7 +50,15 @@ const char* damage_of(const AskMessage& message, std::size_t size) {
   if ((message.flags & ~(kAskJson | kAskChinese)) != 0) return "an unknown flag";
   if (message.kind == AskKind::events)
     return message.days >= 1 && message.days <= kMaxEventDays ? "" : "between 1 and 90 days";
-  if (message.kind != AskKind::request) return "an unknown question";
+  if (message.kind == AskKind::challenge) return message.reason_size == 0 ? "" : "too much said";
+  if (message.kind == AskKind::release)
+    return message.reason_size > 0 && message.reason_size % kAnswerBytes == 0 &&
+                   message.reason_size <= kAnswerBytes * kMaxPolicySignatures
+               ? ""
+               : "that is no answer to a challenge";
+  if (message.kind == AskKind::holds) return "";
+  if (message.kind != AskKind::request && message.kind != AskKind::answer)
+    return "an unknown question";
   if (message.report.front() == '\0' || message.report.back() != '\0')
     return "that is no report's id";
   if (message.reason_size == 0) return "say why: --because TEXT";

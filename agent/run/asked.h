@@ -1,6 +1,7 @@
-// `weir my-events` and `weir request`: what a person may ask the running agent beside `weir exec`,
-// over the same socket. The caller's process connects, the kernel says who it is, and only that
-// person's own reports are looked at, by a child without rights. STATE/requests is what was asked.
+// `weir my-events`, `weir request`, `weir answer`, `weir release` and a person's own `weir status`:
+// what one may ask the running agent beside `weir exec`, over the same socket. The caller's process
+// connects, the kernel says who it is, and only that person's own reports are looked at, by a child
+// without rights. STATE/requests is what was asked.
 //
 //   caller → agent   AskMessage                agent → caller   text in pieces, then AskEnd
 #pragma once
@@ -15,15 +16,26 @@
 #include <vector>
 
 #include "agent/guard/exceptions.h"
+#include "agent/guard/held_flows.h"
 #include "agent/run/process.h"
 #include "core/base/bytes.h"
 #include "core/base/result.h"
+#include "core/event/address.h"
 #include "core/policy/explain.h"
+#include "platform/linux/kernel_part.h"
 
 namespace weir {
 
 inline constexpr std::uint32_t kAskMagic = 0x31534157;  // "WAS1": changes with the layout
-enum class AskKind : std::uint32_t { events = 1, request = 2 };
+// challenge, release: `weir release`; of the latter `reason` is the answers, 64 bytes each.
+enum class AskKind : std::uint32_t {
+  events = 1,
+  request = 2,
+  challenge = 3,
+  release = 4,
+  holds = 5,
+  answer = 6
+};
 inline constexpr std::uint32_t kAskJson = 1, kAskChinese = 2;
 inline constexpr std::size_t kMaxReason = 1000;     // characters, of at most four bytes each
 inline constexpr std::uint32_t kMaxEventDays = 90;  // reports are kept as long
@@ -39,7 +51,7 @@ struct AskMessage {
   std::uint64_t bytes = 0;       // asked for; 0: as much as the rule's limit again
   std::uint32_t duration_s = 0;  // asked for
   std::uint32_t reason_size = 0;
-  std::array<char, 40> report{};
+  std::array<char, 40> report{};  // its id; of an answer: the id of what waits
   std::array<char, 4 * kMaxReason> reason{};
 };
 
@@ -96,8 +108,22 @@ struct AskFacts {
   ExceptionTable exceptions;
   // Of the exceptions in force, as the kernel has them; nothing: it could not be asked.
   std::optional<std::vector<GrantNow>> grants{};
-  std::uint64_t host = 0;  // as this host is called now, see mark_of()
+  std::uint64_t host = 0;           // as this host is called now, see mark_of()
+  std::vector<KernelHold> holds{};  // that this person may see
+  std::uint64_t now_boot_ns = 0;
 };
+
+// Flows that wait for one answer.
+struct HeldGroup {
+  HeldPlace place;
+  std::string id;  // what a person types
+  std::uint32_t person = 0, pid = 0, flows = 0;
+  std::uint64_t since_ns = 0;  // the first of them
+  Endpoint to;                 // likewise
+};
+// The oldest first; without those that their programs have closed.
+std::vector<HeldGroup> grouped(std::span<const KernelHold> holds);
+
 // What became of a request.
 std::string state_of(const AskedRequest& asked, const AskFacts& facts, Language language);
 std::string shown_time(std::int64_t wall_s);
@@ -109,12 +135,21 @@ struct AskServer {
   int state = -1;         // folder
   int requests = -1;      // to the guard; -1: there is no collector
   std::string pin_dir{};  // where the kernel's accounts are; "": nowhere
+  int releases = -1;      // spoken answers, to the guard and back; -1: there is no collector
+  int answers = -1;       // to the guard: HoldAnswer
 };
-// One caller, in a child of the server's. `login`: its login uid where one is set, else its uid.
-void serve_asked(Fd caller, const AskMessage& message, std::uint32_t login,
+// Of the kinds challenge and release.
+AskAnswer answer_release(const AskMessage& message, const AskServer& server);
+struct AskCaller {
+  std::uint32_t person = 0;  // its login uid where one is set, else its uid
+  bool root = false;         // its uid is 0
+};
+// One caller, in a child of the server's.
+void serve_asked(Fd caller, const AskMessage& message, const AskCaller& who,
                  const AskServer& server);
 
 // The caller's side: the exit status; text goes to standard output, sentences to standard error.
 int ask_agent(const AskMessage& message, const std::string& socket);
+bool agent_answers(const std::string& socket);  // root's listens there
 
 }  // namespace weir

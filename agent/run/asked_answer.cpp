@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent/run/asked.h"
+#include "agent/run/asked_reports.h"
 #include "agent/wire/report_proto.h"
 #include "core/policy/explain.h"
 #include "proto/map/text.h"
@@ -76,7 +77,8 @@ void forget_oldest(std::map<std::string, v1::Report>& found) {
   });
 }
 
-// The last revision of each, by id. `wanted`: one id alone, "" for all of the last days.
+}  // namespace
+
 std::map<std::string, v1::Report> reports_of(const AskFacts& facts, std::span<const int> files,
                                              const std::string& wanted) {
   std::map<std::string, v1::Report> found;
@@ -103,6 +105,8 @@ std::map<std::string, v1::Report> reports_of(const AskFacts& facts, std::span<co
   }
   return found;
 }
+
+namespace {
 
 std::string where(const v1::Destination& to) {
   const std::string name = !to.name().empty() ? to.name() : to.zone();
@@ -217,6 +221,7 @@ AskAnswer request(const AskFacts& facts, std::span<const int> files) {
 }  // namespace
 
 AskAnswer answer_asked(const AskFacts& facts, std::span<const int> reports) {
+  if (facts.message.kind == AskKind::holds) return what_waits(facts, reports);
   return facts.message.kind == AskKind::events ? events(facts, reports) : request(facts, reports);
 }
 

@@ -17,9 +17,8 @@ namespace {
 constexpr int kFailed = 1, kUnreachable = 5;
 constexpr timeval kAnswerTime{40, 0};
 
-}  // namespace
-
-int ask_agent(const AskMessage& message, const std::string& socket) {
+// A stranger's is none.
+Fd connected(const std::string& socket) {
   Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -28,7 +27,20 @@ int ask_agent(const AskMessage& message, const std::string& socket) {
   socklen_t size = sizeof server;
   if (!fd ||
       ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &server, &size) != 0 || server.uid != 0) {
+      ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &server, &size) != 0 || server.uid != 0)
+    return {};
+  return fd;
+}
+
+}  // namespace
+
+bool agent_answers(const std::string& socket) {
+  return static_cast<bool>(connected(socket));
+}
+
+int ask_agent(const AskMessage& message, const std::string& socket) {
+  const Fd fd = connected(socket);
+  if (!fd) {
     fmt::print(stderr, "weir: no agent of this host answers at {}: `weir run` serves this\n",
                socket);
     return kUnreachable;

@@ -19,6 +19,7 @@
 
 #include "agent/engine/seal.h"
 #include "agent/guard/descriptors.h"
+#include "agent/guard/hold_answer.h"
 #include "agent/guard/keeping.h"
 #include "agent/guard/messages.h"
 #include "agent/run/asked.h"
@@ -33,6 +34,7 @@ namespace weir {
 namespace {
 
 constexpr std::uint32_t kFailed = 1, kNotAllowed = 4;
+constexpr int kAnswerTries = 500, kAnswerTry_us = 2000;  // the guard takes an answer at once
 constexpr int kSendMs = 2000;      // a caller that does not read loses its answer
 constexpr int kAnswerMs = 20'000;  // 128 MB of reports are read in a few seconds
 
@@ -165,6 +167,52 @@ std::uint64_t host_of(int state) {
   return trust ? mark_of(trust->host) : 0;
 }
 
+std::vector<KernelHold> holds_of(const AskCaller& who, const AskServer& server) {
+  std::vector<KernelHold> holds;
+  if (!server.pin_dir.empty()) holds = read_holds(server.pin_dir);
+  std::erase_if(holds,
+                [&](const KernelHold& one) { return !who.root && one.flow.person != who.person; });
+  return holds;
+}
+
+// Only what waits of their own, by the kernel's table; the guard looks once more. What they say
+// goes on unread.
+void answer_hold(int caller, const AskMessage& message, const AskCaller& who,
+                 const AskServer& server) {
+  const std::string_view id(message.report.data());
+  const auto waits = [&]() -> std::optional<HeldGroup> {
+    for (const HeldGroup& one : grouped(holds_of(who, server)))
+      if (one.id == id) return one;
+    return std::nullopt;
+  };
+  const std::optional<HeldGroup> found = waits();
+  if (!found)
+    return tell(caller, kFailed,
+                "nothing that you may answer waits under that id; it may have ended. "
+                "`weir status` lists what waits\n");
+  HoldAnswer answer;
+  answer.magic = kHoldAnswerMagic;
+  answer.account = found->place.account;
+  answer.tree = found->place.tree;
+  answer.destination = found->place.destination;
+  answer.by = who.person;
+  answer.root = who.root ? 1 : 0;
+  answer.size = message.reason_size;
+  Fd memory = sealed_memory("weir-answer",
+                            bytes_of(std::string_view(message.reason.data(), message.reason_size)));
+  if (server.answers < 0 || !memory ||
+      !send_with(server.answers, {reinterpret_cast<const std::uint8_t*>(&answer), sizeof answer},
+                 memory.get(), MSG_DONTWAIT | MSG_NOSIGNAL))
+    return tell(caller, kFailed, "the agent takes no answer now; try again\n");
+  for (int n = 0; n < kAnswerTries; ++n) {
+    if (!waits()) return tell(caller, 0, "it goes on\n");
+    ::usleep(kAnswerTry_us);
+  }
+  tell(caller, kNotAllowed,
+       "the answer was not taken: this rule asks for an administrator's approval "
+       "(`weir request`)\n");
+}
+
 template <std::size_t N>
 void put(std::array<char, N>& out, std::string_view text) {
   out.fill(0);
@@ -173,8 +221,14 @@ void put(std::array<char, N>& out, std::string_view text) {
 
 }  // namespace
 
-void serve_asked(Fd caller, const AskMessage& message, std::uint32_t person,
+void serve_asked(Fd caller, const AskMessage& message, const AskCaller& who,
                  const AskServer& server) {
+  if (message.kind == AskKind::challenge || message.kind == AskKind::release) {
+    const AskAnswer answer = answer_release(message, server);
+    return tell(caller.get(), answer.status, answer.text);
+  }
+  if (message.kind == AskKind::answer) return answer_hold(caller.get(), message, who, server);
+  const std::uint32_t person = who.person;
   const bool asks = message.kind == AskKind::request;
   if (asks && server.requests < 0)
     return tell(caller.get(), kNotAllowed,
@@ -190,6 +244,8 @@ void serve_asked(Fd caller, const AskMessage& message, std::uint32_t person,
                : -1);
   if (asks && (!lock || ::flock(lock.get(), LOCK_EX) != 0))
     return tell(caller.get(), kFailed, "the agent can't write to its folder\n");
+  facts.now_boot_ns = boot_now_ns();
+  if (message.kind == AskKind::holds) facts.holds = holds_of(who, server);
   facts.asked = AskedTable::read(read_table(open_at(server.state, "requests"), sizeof(AskedTable)));
   Result<ExceptionTable> held = ExceptionTable::read(
       read_table(open_at(server.state, kKeptFileNames[3]), sizeof(ExceptionTable)));

@@ -57,6 +57,17 @@ void remove_left_cgroups(const std::string& parent, const std::string& prefix) {
   }
 }
 
+Result<ChildCgroup> agent_cgroup(const std::string& hooked, const std::string& prefix) {
+  const std::string name = fmt::format("{}{}", prefix, ::getpid());
+  remove_left_cgroups(hooked, prefix);
+  Result<ChildCgroup> made = ChildCgroup::make(hooked, name);
+  if (made) return made;
+  Result<std::string> own = own_cgroup();
+  if (!own || !own->starts_with(hooked + "/")) return made;
+  remove_left_cgroups(*own, prefix);
+  return ChildCgroup::make(*own, name);
+}
+
 Result<ChildCgroup> ChildCgroup::make(const std::string& parent, const std::string& name) {
   std::string path = parent + "/" + name;
   if (::mkdir(path.c_str(), 0755) != 0)

@@ -18,6 +18,11 @@ Result<std::string> own_cgroup();  // where this process is, as a folder
 // what was killed could not.
 void remove_left_cgroups(const std::string& parent, const std::string& prefix);
 
+class ChildCgroup;
+// PREFIX<our pid> below `hooked`; under a unit that may only write in its own cgroup, there. What
+// former ones of us left is removed first.
+Result<ChildCgroup> agent_cgroup(const std::string& hooked, const std::string& prefix);
+
 // A child cgroup. It is removed with its processes when the object goes.
 class ChildCgroup {
  public:

@@ -34,6 +34,7 @@ namespace {
 
 constexpr std::size_t kMaxAddresses = 32;  // of one door: a name with more has some left out
 constexpr std::uint16_t kDnsPort = 53;
+constexpr const char* kBefore = "policy.before";
 // A collector that moved is found within this; names that could not be asked are asked again
 // sooner.
 constexpr unsigned kResolveAgainS = 300, kResolveRetryS = 10;
@@ -61,18 +62,6 @@ Result<Fd> folder_of(int state, const char* name, uid_t user, gid_t group, mode_
   if (::fchown(folder.get(), user, group) != 0 || ::fchmod(folder.get(), mode) != 0)
     return failed(name);
   return folder;
-}
-
-// Below the root of what is bounded; under a unit that may only write in its own, there.
-Result<ChildCgroup> uplink_cgroup(const std::string& root) {
-  const std::string prefix = "weir-uplink-", name = fmt::format("{}{}", prefix, ::getpid());
-  remove_left_cgroups(root, prefix);
-  Result<ChildCgroup> made = ChildCgroup::make(root, name);
-  if (made) return made;
-  Result<std::string> own = own_cgroup();
-  if (!own || !own->starts_with(root + "/")) return made;
-  remove_left_cgroups(*own, prefix);
-  return ChildCgroup::make(*own, name);
 }
 
 // ---- the child that asks for addresses: no rights, and nothing of ours but a socket and a folder
@@ -159,7 +148,7 @@ bool is_enrolled(const std::string& state_dir) {
 Result<CollectorSide> CollectorSide::start(const CollectorStart& start) {
   Result<std::string> root = start.cgroup.empty() ? cgroup2_root() : start.cgroup;
   if (!root) return tl::unexpected(root.error());
-  Result<ChildCgroup> cgroup = uplink_cgroup(*root);
+  Result<ChildCgroup> cgroup = agent_cgroup(*root, "weir-uplink-");
   if (!cgroup) return tl::unexpected(cgroup.error());
   Result<UplinkCage> cage = UplinkCage::load(cgroup->path());
   if (!cage) return tl::unexpected(cage.error());
@@ -200,6 +189,10 @@ Result<void> CollectorSide::open_folders() {
     return failed("a line for requests");
   requests_out = Fd(pair[0]);
   requests = Fd(pair[1]);
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+    return failed("a line for releases");
+  releases_out = Fd(pair[0]);
+  releases = Fd(pair[1]);
   return {};
 }
 
@@ -229,6 +222,26 @@ void CollectorSide::take_addresses() {
 
 Fd CollectorSide::open_kept() const {
   return Fd(::openat(folder_.get(), "policy", O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+}
+
+Fd CollectorSide::open_before() const {
+  return Fd(::openat(folder_.get(), kBefore, O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+}
+
+namespace {
+
+std::optional<KeptPolicy> head_of(const Fd& file) {
+  KeptPolicy head;
+  if (!file || ::pread(file.get(), &head, sizeof head, 0) != sizeof head ||
+      head.magic != kKeptMagic)
+    return std::nullopt;
+  return head;
+}
+
+}  // namespace
+
+std::optional<KeptPolicy> CollectorSide::kept_head() const {
+  return head_of(open_kept());
 }
 
 Fd CollectorSide::open_trust() const {
@@ -296,20 +309,36 @@ void CollectorSide::take_file(const KeepRequest& request, const Fd& memory) {
   (void)!::send(kept_.get(), &answer, sizeof answer, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+// Another name for the same file: "policy" is there at every moment, also on a full disk.
+void CollectorSide::keep_before() const {
+  const std::string next = std::string(kBefore) + ".new";
+  (void)::unlinkat(folder_.get(), next.c_str(), 0);
+  if (::linkat(folder_.get(), "policy", folder_.get(), next.c_str(), 0) == 0)
+    (void)::renameat(folder_.get(), next.c_str(), folder_.get(), kBefore);
+}
+
 std::optional<bool> CollectorSide::take_policy(const KeptPolicy& kept, const Fd& memory) {
   if (kept.offer.envelope_size > kMaxEnvelopeBytes) return std::nullopt;
   std::string text(sizeof kept + kept.offer.envelope_size, '\0');
   std::memcpy(text.data(), &kept, sizeof kept);
   auto whole = static_cast<ssize_t>(kept.offer.envelope_size);
+  // The same one is written again when other keys count; then the one of before stays.
+  const std::optional<KeptPolicy> last = kept_head();
+  const bool same = last && last->digest == kept.digest;
+  if (last && !same && !crashed_) keep_before();
+  // After crashes the one before runs, and is written again when other keys count: no new policy.
+  const std::optional<KeptPolicy> before = crashed_ ? head_of(open_before()) : std::nullopt;
+  const bool still = before && before->digest == kept.digest;
   Result<void> put =
       ::pread(memory.get(), text.data() + sizeof kept, kept.offer.envelope_size, 0) == whole
-          ? replace_file(folder_.get(), "policy", text)
+          ? replace_file(folder_.get(), still ? kBefore : "policy", text)
           : fail("it did not come whole");
   if (!put) {
     fmt::print(stderr, "weir run: {}/policy: the policy in force can't be kept: {}\n",
                start_.state_dir, put.error().sentence);
     return std::nullopt;
   }
+  if (still) return std::nullopt;
   return kept.keep_on_exit != 0;
 }
 

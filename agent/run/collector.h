@@ -35,10 +35,12 @@ class CollectorSide {
   static Result<CollectorSide> start(const CollectorStart& start);
 
   // For the guard (descriptors.h).
-  Fd requests;      // what persons ask for: from requests_out
-  Fd requests_out;  // a size of 32 bits, with sealed memory: weir.v1.ExceptionRequest
+  Fd requests;                // what persons ask for: from requests_out
+  Fd requests_out;            // a size of 32 bits, with sealed memory: weir.v1.ExceptionRequest
+  Fd releases, releases_out;  // spoken answers (agent/guard/release.h), and what came of them
   Fd keep, news, spool, spool_read, acknowledged, acknowledged_read, identity;
   Fd open_kept() const;        // STATE/policy; none if there was no policy yet
+  Fd open_before() const;      // STATE/policy.before: the one that it took the place of
   Fd open_trust() const;       // STATE/trust as it is now
   Fd open_done() const;        // STATE/commands; none if there was no command yet
   Fd open_exceptions() const;  // STATE/exceptions; none if there was none yet
@@ -55,6 +57,9 @@ class CollectorSide {
   std::optional<bool> take_kept();
   void take_addresses();
   std::optional<bool> keeps_on_exit() const;  // of STATE/policy
+  // STATE/policy is one under which the agent crashed: it is never the one of before.
+  void note_crashed(bool crashed) { crashed_ = crashed; }
+  std::optional<KeptPolicy> kept_head() const;  // of STATE/policy
 
   bool is_isolated() const;  // by STATE/exceptions
 
@@ -65,6 +70,7 @@ class CollectorSide {
       : start_(std::move(start)), cgroup_(std::move(cgroup)), cage_(std::move(cage)) {}
   Result<void> open_folders();
   Result<void> start_resolving();
+  void keep_before() const;
   std::optional<bool> take_policy(const KeptPolicy& kept, const Fd& memory);
   void take_file(const KeepRequest& request, const Fd& memory);
 
@@ -72,6 +78,7 @@ class CollectorSide {
   ChildCgroup cgroup_;
   UplinkCage cage_;
   Fd kept_, addresses_, folder_;
+  bool crashed_ = false;
   std::optional<Process> resolving_;
 };
 

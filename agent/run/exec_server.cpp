@@ -1,7 +1,7 @@
-// The agent's listener for what other users ask: `weir exec` (exec_served.h), `weir my-events` and
-// `weir request` (asked.h). A process of its own that only accepts, checks sizes and counts; each
-// request is served by a child. Bounded everywhere: who connects more than it may is closed at
-// once.
+// The agent's listener for what other users ask: `weir exec` (exec_served.h), `weir my-events`,
+// `weir request` and `weir release` (asked.h). A process of its own that only accepts, checks sizes
+// and counts; each request is served by a child. Bounded everywhere: who connects more than it may
+// is closed at once.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
@@ -43,7 +43,8 @@ constexpr std::uint64_t kWaitNs = 2'000'000'000;
 constexpr int kAcceptsAtOnce = 64;  // between two looks at the others
 constexpr int kBacklog = 128;
 constexpr int kListener = STDERR_FILENO + 1, kStateFolder = kListener + 1,
-              kRequestsLine = kStateFolder + 1;
+              kRequestsLine = kStateFolder + 1, kReleasesLine = kRequestsLine + 1,
+              kAnswersLine = kReleasesLine + 1;
 // Questions: each reads up to 128 MB of reports.
 constexpr std::size_t kMostQuestions = 8, kMostQuestionsOfOne = 2;
 constexpr std::uint64_t kStopNs = 5'000'000'000;  // for the runs to end their commands
@@ -182,7 +183,9 @@ class Server {
                             of(answering_, one.peer.uid, one.person) >= kMostQuestionsOfOne))
       refusal = "the agent answers as many as it can; try again";
     // A program whose login uid was never set may set any, so it alone says nothing. Root may look.
-    if (refusal.empty() && one.peer.uid != 0 && one.peer.uid != one.person)
+    const bool is_personal = message.kind == AskKind::events || message.kind == AskKind::request ||
+                             message.kind == AskKind::holds || message.kind == AskKind::answer;
+    if (refusal.empty() && is_personal && one.peer.uid != 0 && one.peer.uid != one.person)
       refusal = "ask as the user who logged in: this program runs as another";
     if (!refusal.empty()) {
       AskEnd end;
@@ -193,12 +196,13 @@ class Server {
       return;
     }
     const std::uint32_t person = one.person;
+    const AskCaller who{person, one.peer.uid == 0};
     Result<Process> child = Process::fork([&] {
       ::sigprocmask(SIG_SETMASK, &signals_.before(), nullptr);
       Fd caller = std::move(one.fd);
       waiting_.clear();
       listener_.close();
-      serve_asked(std::move(caller), message, person, asked_);
+      serve_asked(std::move(caller), message, who, asked_);
       ::_exit(0);
     });
     if (child) answering_.push_back({std::move(*child), one.peer.uid, person});
@@ -288,13 +292,18 @@ Result<Process> serve_exec(const std::string& socket, const std::string& cgroup,
     // Nothing else of `weir run` stays open here or in a run: its locks end with it.
     int fd = ::dup2(listener->get(), kListener);
     ::fcntl(fd, F_SETFD, FD_CLOEXEC);
-    AskServer ours{-1, -1, asked.pin_dir};
-    const int high[] = {::fcntl(asked.state, F_DUPFD, 64), ::fcntl(asked.requests, F_DUPFD, 64)};
+    AskServer ours{-1, -1, asked.pin_dir, -1, -1};
+    const int high[] = {::fcntl(asked.state, F_DUPFD, 64), ::fcntl(asked.requests, F_DUPFD, 64),
+                        ::fcntl(asked.releases, F_DUPFD, 64), ::fcntl(asked.answers, F_DUPFD, 64)};
     if (high[0] >= 0) ours.state = ::dup3(high[0], kStateFolder, O_CLOEXEC);
     if (high[1] >= 0) ours.requests = ::dup3(high[1], kRequestsLine, O_CLOEXEC);
+    if (high[2] >= 0) ours.releases = ::dup3(high[2], kReleasesLine, O_CLOEXEC);
+    if (high[3] >= 0) ours.answers = ::dup3(high[3], kAnswersLine, O_CLOEXEC);
     if (ours.state < 0) ::close(kStateFolder);
     if (ours.requests < 0) ::close(kRequestsLine);
-    ::syscall(SYS_close_range, kRequestsLine + 1, ~0u, 0);
+    if (ours.releases < 0) ::close(kReleasesLine);
+    if (ours.answers < 0) ::close(kAnswersLine);
+    ::syscall(SYS_close_range, kAnswersLine + 1, ~0u, 0);
     (void)listener->release();
     Server(Fd(fd), cgroup, ours).run();
   });

@@ -47,12 +47,28 @@ weir_per per_of(Per per) {
 }
 
 weir_limit row_of(const Limit& limit, Mode mode) {
+  if (is_hold(limit)) {
+    weir_limit row = hold_row();
+    if (mode == Mode::observe) row.flags |= WEIR_LIMIT_OBSERVE;
+    row.labels = limit.labels;
+    return row;
+  }
   std::uint32_t flags = limit.liftable ? 0 : WEIR_LIMIT_FIXED;
   // Counted in customers only: this version can't refuse by it, so it counts (enforce was refused).
   if (mode == Mode::observe || !limit.bytes) flags |= WEIR_LIMIT_OBSERVE;
   std::uint64_t bytes = limit.bytes.value_or(std::numeric_limits<std::int64_t>::max());
   return limit_row(bytes, limit.bytes ? limit.window_ns : 0, per_of(limit.per), flags,
                    limit.labels);
+}
+
+void put_holds(const Policy& policy, FlatHeader& header) {
+  for (const Rule& rule : policy.rules) {
+    if (!rule.hold || rule.limits.size() != 1 || rule.limits[0] >= policy.limits.size()) continue;
+    FlatHold& hold = header.hold[rule.limits[0]];
+    hold.for_ns = static_cast<std::uint64_t>(rule.hold->for_ns);
+    hold.allows = rule.hold->otherwise == Action::allow ? 1 : 0;
+    hold.asks = rule.hold->ask == "justification" ? 1 : 0;
+  }
 }
 
 std::uint64_t rows_without_hold(const Policy& policy) {
@@ -117,6 +133,7 @@ std::vector<std::uint8_t> flatten(const Policy& policy, const std::vector<IpAddr
     weir_limit& row = header.table[header.limits++] = row_of(policy.limits[n], policy.mode);
     row.name = name_of(policy, n);
   }
+  put_holds(policy, header);
   header.state.unclassified = possible_limits(policy, Facts{});
   header.no_hold_rows = header.enforce != 0 ? rows_without_hold(policy) : 0;
   header.state.first_flight = policy.defaults.first_flight;
@@ -145,6 +162,9 @@ std::vector<std::uint8_t> flatten(const Policy& policy, const std::vector<IpAddr
   for (const Prefix& prefix : policy.never_block) add_refuge(header, prefix, WEIR_REFUGE_ALL);
   for (const KnownResolver& resolver : known.all())
     add_refuge(header, {resolver.address, 128}, WEIR_REFUGE_DNS);
+  for (const Network& network : policy.networks)
+    for (const IpAddress& gateway : network.gateways)
+      add_refuge(header, {gateway, 128}, WEIR_REFUGE_GATEWAY);
   return write_flat_policy(header, prefixes);
 }
 

@@ -17,6 +17,7 @@
 #include "agent/guard/descriptors.h"
 #include "agent/guard/flat_policy.h"
 #include "agent/uplink/user.h"
+#include "core/base/hex.h"
 #include "platform/files/passing.h"
 
 namespace weir {
@@ -47,11 +48,24 @@ std::vector<std::string> guard_command(const GuardStart& options) {
     add("--uplink-cgroup", side->cgroup());
     add("--collector", side->collector());
   }
+  add("--canary-cgroup", options.canary_cgroup);
+  if (!options.canary_cgroup.empty()) add("--try-every", fmt::to_string(options.try_every_s));
   command.insert(command.end(), {"--engine", beside_us("weir-engine")});
   if (options.json) command.emplace_back("--json");
   if (options.chinese) command.emplace_back("--chinese");
   if (!options.record.empty()) command.emplace_back("--record");
   if (options.user != 0) command.insert(command.end(), {"--user", fmt::to_string(options.user)});
+  return command;
+}
+
+std::vector<std::string> command_of(const GuardInputs& all) {
+  std::vector<std::string> command = all.command, more;
+  if (all.after_crashes)
+    more = {"--after-crashes", fmt::to_string(static_cast<std::uint32_t>(*all.after_crashes))};
+  if (all.crashed)
+    more.insert(more.end(), {"--crashed-number", fmt::to_string(all.crashed->number),
+                             "--crashed-digest", hex_of(all.crashed->digest)});
+  command.insert(command.begin() + 1, more.begin(), more.end());
   return command;
 }
 
@@ -61,7 +75,7 @@ std::vector<std::string> guard_command(const GuardStart& options) {
   auto or_null = [&](const Fd& fd) { return fd ? fd.get() : all.null.get(); };
   const CollectorSide* side = all.collector;
   const int null = all.null.get();
-  Fd kept = side != nullptr ? side->open_kept() : Fd();
+  Fd kept = side == nullptr ? Fd() : all.by_before ? side->open_before() : side->open_kept();
   Fd trust = side != nullptr ? side->open_trust() : Fd();
   Fd done = side != nullptr ? side->open_done() : Fd();
   Fd exceptions = side != nullptr ? side->open_exceptions() : Fd();
@@ -91,7 +105,9 @@ std::vector<std::string> guard_command(const GuardStart& options) {
       or_null(exceptions),
       of_side(&CollectorSide::requests),
       or_null(accounts),
-      all.accounts != nullptr ? all.accounts->guard_line() : null};
+      all.accounts != nullptr ? all.accounts->guard_line() : null,
+      of_side(&CollectorSide::releases),
+      all.answers >= 0 ? all.answers : null};
   std::array<int, wanted.size()> moved{};
   for (std::size_t n = 0; n < wanted.size(); ++n)  // out of each other's way first
     moved[n] = ::fcntl(wanted[n], F_DUPFD, fds::kGuardLast + 1);
@@ -100,7 +116,8 @@ std::vector<std::string> guard_command(const GuardStart& options) {
   ::syscall(SYS_close_range, fds::kGuardLast + 1, ~0u, 0);
   ::dup2(::open("/dev/null", O_RDONLY), 0);
   std::vector<char*> arguments;
-  for (const std::string& word : all.command) arguments.push_back(const_cast<char*>(word.c_str()));
+  const std::vector<std::string> command = command_of(all);
+  for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   ::execv(arguments[0], arguments.data());
   int cause = errno;
@@ -138,6 +155,7 @@ Result<GuardInputs> prepare_guard(const GuardStart& options, const CompiledPolic
   all.keep = checked->header->keep != 0;
   all.collector = options.collector;
   all.accounts = options.accounts;
+  all.answers = options.answers;
   if (all.collector != nullptr) all.keep = all.collector->keeps_on_exit().value_or(all.keep);
   return all;
 }

@@ -3,9 +3,12 @@
 #pragma once
 
 #include <csignal>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "agent/guard/compiled.h"
+#include "agent/guard/crashes.h"
 #include "agent/run/accounts_file.h"
 #include "agent/run/collector.h"
 #include "agent/run/policy_child.h"
@@ -29,6 +32,9 @@ struct GuardStart {
   bool chinese = false;
   const CollectorSide* collector = nullptr;  // outlives the guard; none: standalone
   AccountsFile* accounts = nullptr;          // likewise; none: what is spent is forgotten with it
+  int answers = -1;  // the guard's end of the line for persons' answers; -1: nobody serves them
+  std::string canary_cgroup = {};  // where the controls are tried; "": they are not
+  std::uint32_t try_every_s = 0;
 };
 
 // Everything that a guard is started with. Kept for the next one.
@@ -39,6 +45,10 @@ struct GuardInputs {
   bool keep = false;
   const CollectorSide* collector = nullptr;
   AccountsFile* accounts = nullptr;
+  int answers = -1;
+  std::optional<AfterCrashes> after_crashes{};  // none: it goes on as ever (`weir exec`)
+  bool by_before = false;                       // under STATE/policy.before
+  std::optional<KeptPolicy> crashed{};          // the policy that is not to be taken again
 };
 
 Result<GuardInputs> prepare_guard(const GuardStart& options, const CompiledPolicy& policy);

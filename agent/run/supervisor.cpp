@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include "agent/engine/seal.h"
 #include "agent/run/accounts_file.h"
 #include "agent/run/asked.h"
+#include "agent/run/cgroup.h"
 #include "agent/run/collector.h"
 #include "agent/run/exec_served.h"
 #include "agent/run/guard_process.h"
@@ -31,7 +33,8 @@ constexpr int kDone = 0, kFailed = 1, kUsage = 2, kNotAllowed = 4;
 constexpr std::uint64_t kFirstBackoffNs = 100'000'000;
 constexpr std::uint64_t kLongestBackoffNs = 30'000'000'000;
 constexpr std::uint64_t kSteadyNs = 60'000'000'000;  // a guard that ran that long starts afresh
-constexpr std::uint64_t kStopNs = 8'000'000'000;     // for the last revisions, then SIGKILL
+constexpr int kSignalled = 128;  // and the signal: status of one that a signal ended
+constexpr std::uint64_t kStopNs = 8'000'000'000;  // for the last revisions, then SIGKILL
 
 class Supervisor {
  public:
@@ -50,6 +53,11 @@ class Supervisor {
       watch(*guard, *ready);
       int status = guard->wait();
       if (stopping_) return status == 0 ? kDone : kFailed;
+      const bool crashed = is_crash_signal(status - kSignalled);
+      if (status == kCrashedStatus || (crashed && crashes_.add(boot_now_ns()))) {
+        fall_back();
+        if (restart_) continue;
+      }
       fmt::print(stderr, "weir run: the guard ended (status {}); {}\n", status,
                  all_.keep ? "what is pinned holds" : "nothing holds until it is back");
       if (!restart_ || !ever_ready_) return kFailed;
@@ -65,6 +73,13 @@ class Supervisor {
     return kFailed;
   }
 
+  void take_kept() {
+    const std::optional<bool> keeps = collector_->take_kept();
+    if (!keeps) return;
+    all_.keep = *keeps;
+    go_on_as_ever();
+  }
+
   void watch(Process& guard, Pipe& ready) {
     std::uint64_t stop_by = 0;
     for (;;) {
@@ -77,7 +92,7 @@ class Supervisor {
            {all_.accounts->line(), POLLIN, 0}}};
       ::poll(wanted.data(), wanted.size(), stopping_ ? 100 : watchdog_ms_);
       if (watchdog_ms_ > 0) notify_manager("WATCHDOG=1");
-      if (wanted[3].revents != 0) all_.keep = collector_->take_kept().value_or(all_.keep);
+      if (wanted[3].revents != 0) take_kept();
       if (wanted[4].revents != 0) collector_->take_addresses();
       if (wanted[5].revents != 0) all_.accounts->take();
       char byte = 0;
@@ -100,6 +115,30 @@ class Supervisor {
     }
   }
 
+  // By the policy before the newest, if that was pushed; then by none that refuses.
+  void fall_back() {
+    const bool first = all_.after_crashes == AfterCrashes::none && collector_ != nullptr &&
+                       collector_->kept_head() && collector_->open_before();
+    all_.after_crashes = first ? AfterCrashes::before : AfterCrashes::observes;
+    if (first) {
+      all_.by_before = true;
+      all_.crashed = collector_->kept_head();
+      collector_->note_crashed(true);
+    }
+    fmt::print(stderr, "weir run: three crashes within a minute: {}\n",
+               first
+                   ? "the policy before the newest is in force again, and the newest is refused"
+                   : "nothing is refused until a new policy comes or `weir run` is started again");
+  }
+
+  // The guard took a policy that was pushed since.
+  void go_on_as_ever() {
+    all_.after_crashes = AfterCrashes::none;
+    all_.by_before = false;
+    all_.crashed.reset();
+    if (collector_ != nullptr) collector_->note_crashed(false);
+  }
+
   void pause() {
     pollfd signal{signals_.fd(), POLLIN, 0};
     const std::uint64_t until = boot_now_ns() + backoff_ns_;
@@ -118,20 +157,51 @@ class Supervisor {
   bool stopping_ = false, ever_ready_ = false;
   std::uint64_t backoff_ns_ = kFirstBackoffNs;
   int watchdog_ms_ = watchdog_period_ms();
+  Crashes crashes_;  // of the guard itself
   SignalFd signals_;
 };
 
 // Without it the agent still bounds everybody; only `weir exec` is root's then.
 std::optional<Process> serve_others(const RunOptions& options, const std::string& pin_dir,
-                                    const CollectorSide* collector) {
+                                    const CollectorSide* collector, int answers) {
   if (options.exec_socket.empty()) return std::nullopt;
   Fd state(::open(options.state_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   Result<Process> server =
       serve_exec(options.exec_socket, options.cgroup,
-                 {state.get(), collector != nullptr ? collector->requests_out.get() : -1, pin_dir});
+                 {state.get(), collector != nullptr ? collector->requests_out.get() : -1, pin_dir,
+                  collector != nullptr ? collector->releases_out.get() : -1, answers});
   if (server) return std::move(*server);
   fmt::print(stderr, "weir run: `weir exec` is not served to other users: {}\n",
              server.error().sentence);
+  return std::nullopt;
+}
+
+// Where pins go; "": nowhere.
+std::string pins_of(const RunOptions& options) {
+  if (!options.pin_dir.empty()) return options.pin_dir;
+  if (is_bpffs(kHostBpffs)) return kHostBpffs;
+  fmt::print(stderr, "weir run: {} is no bpffs: nothing is pinned, the bound ends with the guard\n",
+             kHostBpffs);
+  return "";
+}
+
+// The folder, made and locked: one agent to each.
+Result<Fd> hold_pins(const std::string& pin_dir) {
+  std::error_code error;
+  std::filesystem::create_directories(pin_dir, error);
+  if (error) return fail(fmt::format("--pin {}: {}", pin_dir, error.message()));
+  return lock_folder(pin_dir);
+}
+
+// Nothing: the controls are not tried, or can't be.
+std::optional<ChildCgroup> make_canary_cgroup(const RunOptions& options,
+                                              const std::string& pin_dir) {
+  if (pin_dir.empty() || options.try_every_s == 0) return std::nullopt;
+  Result<std::string> root = options.cgroup.empty() ? cgroup2_root() : options.cgroup;
+  Result<ChildCgroup> made =
+      root ? agent_cgroup(*root, "weir-canary-") : tl::unexpected(root.error());
+  if (made) return std::move(*made);
+  fmt::print(stderr, "weir run: the controls are not tried: {}\n", made.error().sentence);
   return std::nullopt;
 }
 
@@ -161,19 +231,8 @@ int run_agent(const RunOptions& options) {
     fmt::print(stderr, "weir run: {}\n", policy.error().sentence);
     return kUsage;
   }
-  std::string pin_dir = options.pin_dir;
-  if (pin_dir.empty() && is_bpffs(kHostBpffs)) pin_dir = kHostBpffs;
-  if (pin_dir.empty())
-    fmt::print(stderr,
-               "weir run: {} is no bpffs: nothing is pinned, the bound ends with the guard\n",
-               kHostBpffs);
-  std::error_code error;
-  if (!pin_dir.empty()) std::filesystem::create_directories(pin_dir, error);
-  if (error) {
-    fmt::print(stderr, "weir run: --pin {}: {}\n", pin_dir, error.message());
-    return kFailed;
-  }
-  Result<Fd> pins = pin_dir.empty() ? Result<Fd>(Fd()) : lock_folder(pin_dir);
+  const std::string pin_dir = pins_of(options);
+  Result<Fd> pins = pin_dir.empty() ? Result<Fd>(Fd()) : hold_pins(pin_dir);
   if (!pins) {
     fmt::print(stderr, "weir run: {}\n", pins.error().sentence);
     return kFailed;
@@ -187,23 +246,39 @@ int run_agent(const RunOptions& options) {
     return kFailed;
   }
   std::optional<CollectorSide> collector = join_collector(options);
-  GuardStart start{options.cgroup,    pin_dir,
-                   options.state_dir, options.record,
-                   options.launchers, options.interfaces,
-                   options.user,      options.json,
-                   options.chinese,   collector ? &*collector : nullptr,
-                   &*accounts};
+  const std::optional<ChildCgroup> canary = make_canary_cgroup(options, pin_dir);
+  // Persons' answers to what waits: from the server of others to the guard.
+  std::array<Fd, 2> answers;
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0)
+    answers = {Fd(pair[0]), Fd(pair[1])};
+  GuardStart start{options.cgroup,
+                   pin_dir,
+                   options.state_dir,
+                   options.record,
+                   options.launchers,
+                   options.interfaces,
+                   options.user,
+                   options.json,
+                   options.chinese,
+                   collector ? &*collector : nullptr,
+                   &*accounts,
+                   answers[1].get(),
+                   canary ? canary->path() : "",
+                   options.try_every_s};
   Result<GuardInputs> all = prepare_guard(start, *policy);
   if (!all) {
     fmt::print(stderr, "weir run: {}\n", all.error().sentence);
     return kFailed;
   }
+  all->after_crashes = AfterCrashes::none;
   RunningAgent running{static_cast<std::uint32_t>(::getpid()),
                        static_cast<std::uint64_t>(wall_now_ns()), pin_dir, options.cgroup,
                        options.policy};
   if (auto written = write_running(options.state_dir, running); !written)
     fmt::print(stderr, "weir run: {}\n", written.error().sentence);
-  std::optional<Process> served = serve_others(options, pin_dir, collector ? &*collector : nullptr);
+  std::optional<Process> served =
+      serve_others(options, pin_dir, collector ? &*collector : nullptr, answers[0].get());
   int status = Supervisor(*all, collector ? &*collector : nullptr, options.restart).run();
   if (collector) collector->end();
   if (served) {

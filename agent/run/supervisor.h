@@ -19,6 +19,7 @@ struct RunOptions {
   std::vector<std::string> interfaces;  // of the floor; none: see Guard
   std::string exec_socket;              // where other users' `weir exec` asks; "": nobody is served
   std::uint32_t user = 0;               // 0: the fixed one
+  std::uint32_t try_every_s = 120;      // how often the controls are tried; 0: never
   bool restart = true;
   bool json = false;
   bool chinese = false;

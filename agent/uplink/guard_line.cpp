@@ -172,12 +172,16 @@ void to_proto(const wire::HostFactsMessage& facts, v1::HostHealth& out) {
     v1::Lease& lease = *out.add_leases();
     lease.set_id(text_of_command_id(held.id));
     lease.mutable_until()->set_seconds(held.until_wall_s);
-    if (held.isolates != 0) {
-      lease.set_action(v1::Action::isolate);
-      lease.mutable_decision()->set_action(v1::Action::isolate);
-      lease.mutable_decision()->set_rule("isolate");
+    if (held.kind != wire::HostFactsMessage::kExcepts) {
+      const bool isolates = held.kind == wire::HostFactsMessage::kIsolates;
+      const auto action = isolates ? v1::Action::isolate : v1::Action::log;
+      lease.set_action(action);
+      lease.mutable_decision()->set_action(action);
+      const bool crashed = held.kind == wire::HostFactsMessage::kCrashed;
+      lease.mutable_decision()->set_rule(isolates ? "isolate" : crashed ? "crashed" : "release");
       v1::Reason& why = *lease.mutable_decision()->add_because();
-      why.set_code("isolated");
+      why.set_code(isolates ? "isolated" : crashed ? "crashed_observes" : "released");
+      if (crashed) continue;
       why.add_args(text_of(held.to));
       continue;
     }

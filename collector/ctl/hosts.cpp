@@ -2,11 +2,13 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <ctime>
 #include <map>
 
 #include "collector/ctl/ask.h"
 #include "collector/ctl/order.h"
+#include "collector/ctl/release.h"
 #include "collector/ctl/session.h"
 #include "collector/ctl/sign.h"
 #include "proto/map/text.h"
@@ -66,8 +68,10 @@ constexpr std::uint32_t kLongestIsolation_s = 4 * 3'600;  // what a host takes
 
 struct Asked {
   OrderTerms terms;
-  std::string lease;  // of `undo`
-  bool yes = false;   // nothing is asked before it is signed
+  std::string lease;       // of `undo`
+  std::uint64_t tree = 0;  // of `kill` …
+  std::string report;      // … or the report that names it
+  bool yes = false;        // nothing is asked before it is signed
   CtlOptions options;
 };
 
@@ -82,6 +86,7 @@ bool send(CtlSession& session, const Asked& order, v1::CommandBody::Verb verb,
   status = kExitFailed;
   v1::CommandBody body = order_to(terms, verb, std::time(nullptr));
   body.set_lease_id(order.lease);
+  body.set_tree(order.tree);
   if (auto made = sign_command(std::move(body), unhex(session.admin().policy_secret_key),
                                *request.mutable_command());
       !made) {
@@ -115,6 +120,16 @@ void print_isolation(const v1::Lease& lease) {
              lease.id());
 }
 
+void print_release(const v1::Lease& lease) {
+  const v1::Decision& why = lease.decision();
+  fmt::print("RELEASED until {}: it only observes ({}); `weirctl hosts undo` ends it: {}\n",
+             time_text(lease.until()),
+             why.because_size() > 0 && why.because(0).args_size() > 0
+                 ? shown(why.because(0).args(0))
+                 : "-",
+             lease.id());
+}
+
 int print_health(const v1::GetHostResponse& host, Output output) {
   const v1::HostHealth& health = host.health();
   const int status = health.health().degraded_size() > 0 ? kExitDegraded : kExitDone;
@@ -138,6 +153,16 @@ int print_health(const v1::GetHostResponse& host, Output output) {
   for (const v1::Lease& lease : health.leases()) {
     if (lease.action() == v1::Action::isolate) {
       print_isolation(lease);
+      continue;
+    }
+    if (lease.decision().rule() == "crashed" && lease.action() == v1::Action::log) {
+      fmt::print(
+          "CRASHED three times within a minute: it only observes until a new policy comes or its "
+          "agent is started again\n");
+      continue;
+    }
+    if (lease.decision().rule() == "release" && lease.action() == v1::Action::log) {
+      print_release(lease);
       continue;
     }
     leases.add({lease.id(), person_text(lease.person()),
@@ -179,7 +204,7 @@ int renew(CtlSession& session, const Asked& order) {
 int undo(CtlSession& session, const Asked& order) {
   v1::CommandResult result;
   int status = kExitDone;
-  if (!agreed(fmt::format("Sign for host {}: end the exception or isolation {}?",
+  if (!agreed(fmt::format("Sign for host {}: end the exception, isolation or release {}?",
                           shown(order.terms.host), shown(order.lease)),
               order.yes))
     return kExitFailed;
@@ -205,6 +230,57 @@ int isolate(CtlSession& session, const Asked& order) {
   return kExitDone;
 }
 
+// Whose processes a report is about. False: the sentence was printed.
+bool find_tree(CtlSession& session, Asked& order, int& status) {
+  if (order.report.empty() && order.tree == 0) {
+    fmt::print(stderr, "weirctl hosts kill: --tree ID or --report ID\n");
+    status = kExitUsage;
+    return false;
+  }
+  if (order.report.empty()) return true;
+  v1::GetReportRequest request;
+  v1::GetReportResponse answer;
+  request.set_id(order.report);
+  if (!session.call("weir.v1.ReportAdminService/GetReport", request, answer, status)) return false;
+  order.tree = answer.explanation().report().actor().tree();
+  const std::string& host = answer.explanation().report().host().id();
+  status = kExitFailed;
+  if (host != order.terms.host)
+    fmt::print(stderr, "weirctl: report {} is of host {}\n", shown(order.report), shown(host));
+  else if (order.tree == 0)
+    fmt::print(stderr, "weirctl: report {} names no process tree\n", shown(order.report));
+  else
+    return true;
+  return false;
+}
+
+int kill_it(CtlSession& session, Asked order) {
+  v1::CommandResult result;
+  int status = kExitDone;
+  if (!find_tree(session, order, status)) return status;
+  if (!agreed(fmt::format("Sign for host {}: kill every process of the tree {}? Nothing undoes it",
+                          shown(order.terms.host), order.tree),
+              order.yes))
+    return kExitFailed;
+  if (!send(session, order, v1::CommandBody::kill_tree, result, status)) return status;
+  if (order.options.output != Output::table) print_message(result, order.options.output);
+  const bool left = std::any_of(result.why().begin(), result.why().end(),
+                                [](const auto& why) { return why.code() == "command_tree_left"; });
+  fmt::print(stderr, "tree {} of host {} {}. {}\n", order.tree, order.terms.host,
+             left ? "is not killed whole" : "is killed", reasons_of(result));
+  return left ? kExitFailed : kExitDone;
+}
+
+CLI::App* add_kill(CLI::App& hosts, Asked& order) {
+  CLI::App* verb =
+      hosts.add_subcommand("kill", "kill every process of a tree on one; nothing undoes it");
+  CLI::Option* tree = verb->add_option("--tree", order.tree, "as reports name it");
+  CLI::Option* report = verb->add_option("--report", order.report, "the tree of that report");
+  tree->excludes(report)->type_name("ID");
+  report->type_name("ID");
+  return verb;
+}
+
 }  // namespace
 
 int ctl_hosts(int argc, char** argv) {
@@ -223,11 +299,12 @@ int ctl_hosts(int argc, char** argv) {
   CLI::App* health =
       app.add_subcommand("health", "ask one how it is, now; exit 6 if it is degraded");
   CLI::App* renew_it = app.add_subcommand("renew", "have one renew its certificate, now");
-  CLI::App* undo_it =
-      app.add_subcommand("undo", "end an exception or the isolation on one; `health` lists them");
+  CLI::App* undo_it = app.add_subcommand(
+      "undo", "end an exception, the isolation or the release of one; `health` lists them");
   CLI::App* isolate_it =
       app.add_subcommand("isolate", "have nothing leave one, for at most 4 hours");
-  for (CLI::App* verb : {health, renew_it, undo_it, isolate_it}) {
+  CLI::App* kill_verb = add_kill(app, order);
+  for (CLI::App* verb : {health, renew_it, undo_it, isolate_it, kill_verb}) {
     verb->add_option("ID", order.terms.host)->required();
     verb->add_option("--reason", order.terms.reason, "for the record, on the host too");
     verb->add_option("--lifetime", order.terms.lifetime_s,
@@ -243,13 +320,17 @@ int ctl_hosts(int argc, char** argv) {
       ->transform(CLI::AsNumberWithUnit(
           std::map<std::string, std::uint32_t>{{"s", 1}, {"m", 60}, {"h", 3'600}}))
       ->type_name("4h");
-  for (CLI::App* verb : {renew_it, undo_it, isolate_it})  // `health` changes nothing there
+  for (CLI::App* verb :
+       {renew_it, undo_it, isolate_it, kill_verb})  // `health` changes nothing there
     verb->add_flag("--yes", order.yes, "sign it without a question at the terminal");
+  ReleaseWords release;
+  CLI::App* release_it = add_release(app, release);
   for (CLI::App* verb : {all, one, revoke}) add_ctl_options(*verb, options);
   app.require_subcommand(1);
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
-  const bool orders =
-      health->parsed() || renew_it->parsed() || undo_it->parsed() || isolate_it->parsed();
+  if (release_it->parsed()) return answer_challenge(release);
+  const bool orders = health->parsed() || renew_it->parsed() || undo_it->parsed() ||
+                      isolate_it->parsed() || kill_verb->parsed();
   if (isolate_it->parsed()) order.terms.lease_s = lease_s;
   std::optional<CtlSession> session = CtlSession::open(orders ? order.options : options);
   if (!session) return kExitUsage;
@@ -257,6 +338,7 @@ int ctl_hosts(int argc, char** argv) {
   if (renew_it->parsed()) return renew(*session, order);
   if (undo_it->parsed()) return undo(*session, order);
   if (isolate_it->parsed()) return isolate(*session, order);
+  if (kill_verb->parsed()) return kill_it(*session, order);
   if (all->parsed()) {
     filter.set_group(group);
     return list(*session, options, filter);

@@ -37,6 +37,8 @@ Result<std::string> read_config(const std::string& path) {
   return text;
 }
 
+}  // namespace
+
 Result<AdminFile> read_admin(const std::string& path) {
   Result<std::string> text = read_config(path);
   if (!text) return tl::unexpected(text.error());
@@ -48,8 +50,6 @@ Result<AdminFile> read_admin(const std::string& path) {
     return fail("its policySecretKey is no Ed25519 key");
   return admin;
 }
-
-}  // namespace
 
 void add_ctl_options(CLI::App& app, CtlOptions& options) {
   static const std::map<std::string, Output> kOutputs{

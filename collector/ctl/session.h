@@ -79,6 +79,7 @@ class CtlSession {
   ConnectClient client_;
 };
 
+Result<AdminFile> read_admin(const std::string& path);      // for what needs no collector
 std::vector<std::string> own_keys(const AdminFile& admin);  // the policy keys it has and had
 std::string unhex(std::string_view hex);  // "": no hexadecimal digits, or an odd number of them
 

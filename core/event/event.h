@@ -87,6 +87,33 @@ struct AccountSpent {
   std::uint64_t spent = 0;  // bytes charged to the account so far
 };
 
+// A flow under a rule that holds has sent its first flight, and waits.
+struct FlowHeld {
+  SocketRef socket;
+  FlowKey flow;
+  std::uint32_t limit = 0;  // row of Policy::limits
+  std::uint64_t destination = 0;
+  std::uint64_t bytes_out = 0, bytes_in = 0;  // so far
+};
+
+// It waits no more. Several that waited for one answer are told by the first of them.
+struct HoldEnded {
+  enum class How : std::uint8_t {
+    answered,  // somebody said why, and it went on
+    closed,    // nobody did in time, and the rule says block: its connection is gone, queue and all
+    let_go,    // nobody did in time, and the rule says allow
+    too_many   // as many of this person wait as may: closed at once
+  };
+  SocketRef socket;
+  FlowKey flow;
+  std::uint32_t limit = 0;
+  std::uint64_t destination = 0;
+  How how = How::closed;
+  std::uint32_t flows = 1;
+  PersonId by = kNoPerson;   // who answered
+  std::string_view because;  // what they said: text of a person, UTF-8
+};
+
 struct ProcessStarted {  // after exec, or found at start
   std::uint32_t pid = 0;
   std::uint32_t parent = 0;
@@ -127,6 +154,10 @@ struct PolicyChanged {
 
 struct ExceptionsChanged {  // all that hold from now on (core/policy/exceptions.h)
   std::shared_ptr<const std::vector<Exception>> exceptions;
+  std::int64_t released_until_boot_ns = 0;  // until then the host only observes; 0: it is not so
+  std::string_view released_by = {};        // in words
+  enum class AfterCrashes : std::uint8_t { none, before, observes };
+  AfterCrashes after_crashes = AfterCrashes::none;  // under an older policy, or under none
 };
 
 struct HostStarted {
@@ -151,7 +182,9 @@ struct HookRemoved {
     hook,     // a program was taken from its place
     program,  // another stood at its place
     pins,     // what keeps the programs when the guard dies; the bound held meanwhile
-    more      // that many more removals, of any kind: only so many are told in a minute
+    more,     // that many more removals, of any kind: only so many are told in a minute
+    silent    // it stands in its place, but a try showed that it does not work; `problem`: what was
+              // seen
   };
   What what = What::hook;
   std::string_view name;     // weir_egress, "weir_floor at eth0"; of the first of several pins
@@ -166,7 +199,7 @@ struct Tick {};  // at least once a second; closes windows
 
 using EventBody = std::variant<Packet, FlowUsage, AccountSpent, ProcessStarted, ProcessExited,
                                Session, PolicyChanged, ExceptionsChanged, HostStarted,
-                               InterfaceSeen, Gap, HookRemoved, Tick>;
+                               InterfaceSeen, Gap, HookRemoved, FlowHeld, HoldEnded, Tick>;
 
 struct Event {
   Stamp at;

@@ -17,8 +17,13 @@ Observation Line::State::enrich(const EventBody& body) {
       [this](const auto& event) -> Observation {
         using T = std::decay_t<decltype(event)>;
         Observation seen;
-        if constexpr (std::is_same_v<T, Packet> || std::is_same_v<T, FlowUsage>) {
-          seen = flows.on(event, at);
+        if constexpr (std::is_same_v<T, Packet> || std::is_same_v<T, FlowUsage> ||
+                      std::is_same_v<T, FlowHeld>) {
+          if constexpr (std::is_same_v<T, FlowHeld>)
+            seen =
+                flows.on(FlowUsage{event.socket, event.flow, event.bytes_out, event.bytes_in}, at);
+          else
+            seen = flows.on(event, at);
           if (seen.flow == nullptr) return seen;
           current = &known(seen);
           current->bytes = {seen.flow->record.bytes_out, seen.flow->record.bytes_in};
@@ -40,8 +45,8 @@ Observation Line::State::enrich(const EventBody& body) {
         } else if constexpr (std::is_same_v<T, Gap>) {
           counters.lost += event.lost;
         }
-        return seen;  // AccountSpent, HookRemoved: judge.cpp. Session: recorded by the log, judged
-                      // by nothing yet.
+        return seen;  // AccountSpent, HookRemoved, HoldEnded: judge.cpp. Session: recorded by the
+                      // log, judged by nothing yet.
       },
       body);
 }

@@ -38,6 +38,8 @@ const Exception* Line::State::exception_for(const Place& place, const Actor& act
 
 void Line::State::take(const ExceptionsChanged& changed) {
   if (changed.exceptions == nullptr) return;
+  take_release(changed);
+  take_crashes(changed.after_crashes);
   std::vector<HeldException> next;
   for (const Exception& exception : *changed.exceptions) {
     if (next.size() >= kMaxExceptions) break;

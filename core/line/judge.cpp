@@ -68,7 +68,8 @@ void Line::State::judge(const Event& event, const Observation& seen) {
     JudgedFlow& flow = *current;
     const FlowRecord& record = seen.flow->record;
     const bool settled = seen.named_now || seen.flow->named;
-    const bool hopeless = std::holds_alternative<FlowUsage>(event.body) || seen.closed ||
+    const bool hopeless = std::holds_alternative<FlowUsage>(event.body) ||
+                          std::holds_alternative<FlowHeld>(event.body) || seen.closed ||
                           record.bytes_out + record.bytes_in >= kHopelessBytes;
     if ((settled && !flow.named) || (hopeless && !flow.judged)) {
       flow.named = settled;
@@ -84,6 +85,8 @@ void Line::State::judge(const Event& event, const Observation& seen) {
   for (const Signal& signal : signals) judge_signal(signal, seen);
   signals.clear();
   if (const auto* spent = std::get_if<AccountSpent>(&event.body)) judge_spent(*spent);
+  if (const auto* held = std::get_if<FlowHeld>(&event.body)) judge_held(*held);
+  if (const auto* end = std::get_if<HoldEnded>(&event.body)) judge_hold_ended(*end);
   if (const auto* removed = std::get_if<HookRemoved>(&event.body)) judge_removed(*removed);
 }
 
@@ -104,6 +107,8 @@ void Line::State::judge_flow(JudgedFlow& flow, const Flow& told_flow, std::uint6
   for (std::uint32_t row = 0; row < kMaxLimits; ++row)
     if ((refused >> row & 1) != 0) tell_spent(flow, serial, row, flow.refused_spent);
   if (!acts(verdict.decision.action)) return;
+  // The kernel says when it has something to hold: most flows to such a place never wait.
+  if (verdict.decision.action == Action::hold && verdict.decision.enforced && enforces()) return;
   Told one;
   one.subject = verdict.decision.rule;
   one.about = about(flow.place);
@@ -241,7 +246,7 @@ void Line::State::judge_signal(const Signal& signal, const Observation& seen) {
 // Says whether the decision is enforced, and orders what the kernel does not do by itself.
 void Line::State::block(Decision& decision, const Actor& actor, std::string_view detector,
                         std::uint64_t destination) {
-  decision.enforced = decision.enforced && live && policy->mode == Mode::enforce;
+  decision.enforced = decision.enforced && enforces();
   if (!decision.enforced || decision.action < Action::block) return;
   const bool by_dns = detector == "dns_tunnel";
   if (actor.tree == 0 || (by_dns && resolver_trees.contains(actor.tree))) {
@@ -322,7 +327,7 @@ void Line::State::tell_spent(const JudgedFlow& flow, std::uint64_t serial, std::
   one.decision.action = Action::limit;
   one.decision.rule = limit.rule;
   one.decision.policy_number = policy->number;
-  one.decision.enforced = live && policy->mode == Mode::enforce;
+  one.decision.enforced = enforces();
   one.decision.because = one.finding.because;
   one.window_ns = window_of(*policy, limit.rule);
   one.bytes_out = flow.bytes.out;
@@ -353,7 +358,7 @@ void Line::State::tell_answers(const FlowKey& key, const SocketRef& socket, std:
   one.decision.action = Action::limit;
   one.decision.rule = limit.rule;
   one.decision.policy_number = policy->number;
-  one.decision.enforced = live && policy->mode == Mode::enforce;
+  one.decision.enforced = enforces();
   one.decision.because = one.finding.because;
   one.window_ns = limit.window_ns;
   one.flow = serial;

@@ -77,7 +77,7 @@ void Reports::tell(const Told& told, const Stamp& at) {
     followers_.emplace(told.flow, by_key_.at(key));
   const bool doubled = sum(entry, at);
   entry.moved = at;
-  if (first || stricter || doubled) send(entry);
+  if (first || stricter || doubled || told.at_once) send(entry);
 }
 
 void Reports::follow(std::uint64_t flow, const FlowBytes& bytes, bool ended, const Stamp& at) {

@@ -23,9 +23,10 @@ inline constexpr std::int64_t kQuietNs = 10'000'000'000;
 
 // What is to be told: a judged flow, a finding or a spent account.
 struct Told {
-  std::string subject;  // the rule that won, or the detector where none did
-  std::string about;    // zone, service, registered domain or network
-  bool spent = false;   // an account is empty: said rather than what led there
+  std::string subject;   // the rule that won, or the detector where none did
+  std::string about;     // zone, service, registered domain or network
+  bool at_once = false;  // a revision, whatever it changes
+  bool spent = false;    // an account is empty: said rather than what led there
   Finding finding;
   Destination destination;
   Actor actor;

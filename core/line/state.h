@@ -63,6 +63,10 @@ struct JudgedFlow {
   std::unique_ptr<Flow> copy;  // live flows: judged again when the policy changes
 };
 
+// Flows that wait, remembered beyond their close: as many as the kernel part lets wait
+// (WEIR_HOLDS). Of one that finds no room the last revision names its address alone.
+inline constexpr std::size_t kMaxHeldFlows = 2048;
+
 struct HeldException {
   Exception exception;
   bool over = false;  // spent, or near its end: ordinary rows count
@@ -94,7 +98,17 @@ struct Line::State {
   void judge_signal(const Signal& signal, const Observation& seen);
   Place place_of(const Signal& signal, const JudgedFlow* flow);
   void judge_spent(const AccountSpent& spent);
-  void judge_removed(const HookRemoved& removed);
+  void judge_removed(const HookRemoved& removed);       // tampering.cpp
+  void take_release(const ExceptionsChanged& changed);  // release.cpp
+  void take_crashes(ExceptionsChanged::AfterCrashes now);
+  void end_release();
+  bool enforces() const;
+
+  // holds.cpp
+  void judge_held(const FlowHeld& held);
+  void judge_hold_ended(const HoldEnded& ended);
+  void tell_hold(const JudgedFlow& flow, std::uint64_t serial, std::uint32_t row,
+                 const std::vector<Reason>& more);
   void judge_address(const IpAddress& address);
   void widen(const JudgedFlow& known);
   void judge_resolver(const Endpoint& resolver);
@@ -124,6 +138,8 @@ struct Line::State {
 
   Outlet& outlet;
   std::shared_ptr<const Policy> policy;
+  std::int64_t released_until_ns = 0;  // the kernel refuses nothing until then
+  ExceptionsChanged::AfterCrashes after_crashes = ExceptionsChanged::AfterCrashes::none;
   bool live = false;  // a host with the kernel's accounts; else they are simulated
   Stamp at;
   std::int64_t next_tick_ns = 0;
@@ -143,7 +159,8 @@ struct Line::State {
   std::unordered_map<IpAddress, std::int64_t, IpAddressHash> resolvers_told;  // when again, boot
   std::unordered_map<IpAddress, std::uint64_t, IpAddressHash> widened;        // rows
   std::unordered_map<std::string, Place> signal_places;
-  std::vector<HeldException> exceptions;  // at most kMaxExceptions
+  std::unordered_map<std::uint64_t, JudgedFlow> held_flows;  // by cookie
+  std::vector<HeldException> exceptions;                     // at most kMaxExceptions
 
   JudgedFlow* current = nullptr;  // of the call in progress, as are these:
   std::vector<Signal> signals;

@@ -24,6 +24,9 @@ Reason what_happened(const HookRemoved& removed) {
       return {"program_replaced", {name, seconds, sent}};
     case HookRemoved::What::pins:
       return {"pins_removed", {std::to_string(removed.count), name, seconds}};
+    case HookRemoved::What::silent:
+      if (removed.restored) return {"control_works_again", {name}};
+      return {"control_silent", {name, std::string(removed.problem)}};
     case HookRemoved::What::more:
       break;
   }
@@ -40,7 +43,7 @@ void Line::State::judge_removed(const HookRemoved& removed) {
   one.finding.confidence = 100;
   one.finding.attack = {"T1562.001"};  // Impair Defenses: Disable or Modify Tools
   one.finding.because = {what_happened(removed)};
-  if (removed.what != HookRemoved::What::more) {
+  if (removed.what != HookRemoved::What::more && removed.what != HookRemoved::What::silent) {
     Reason now{removed.restored ? "hook_restored" : "hook_not_restored", {}};
     if (!removed.restored) now.args.emplace_back(removed.problem);
     one.finding.because.push_back(std::move(now));

@@ -63,6 +63,7 @@ class Check {
       if (network.interface.empty() || network.interface.size() > kMaxInterfaceName)
         add("", fmt::format("network '{}' needs the name of an interface, at most {} characters",
                             network.id, kMaxInterfaceName));
+    gateways();
     limits();
     std::set<std::string_view> ids;
     for (const Rule& rule : policy_.rules) {
@@ -87,6 +88,13 @@ class Check {
     }
   }
 
+  void gateways() {
+    std::size_t all = 0;
+    for (const Network& network : policy_.networks) all += network.gateways.size();
+    if (all > kMaxGateways)
+      add("", fmt::format("networks have {} gateways; at most {} are allowed", all, kMaxGateways));
+  }
+
   void add(std::string_view rule, std::string sentence) {
     problems_.push_back({std::string(rule), std::move(sentence)});
   }
@@ -98,14 +106,19 @@ class Check {
                       kMaxLimits));
     // The kernel part refuses a packet that would touch more accounts than it can charge in one
     // step, in observe too: such a policy would stop what it is not about.
-    const int at_once = std::popcount(most_limits(policy_));
+    std::uint64_t held = 0;  // they charge nothing
+    for (std::size_t n = 0; n < policy_.limits.size() && n < kMaxLimits; ++n)
+      if (is_hold(policy_.limits[n])) held |= std::uint64_t{1} << n;
+    if (std::popcount(held) > static_cast<int>(kMaxHolds))
+      add("", fmt::format("{} rules hold; at most {} are allowed", std::popcount(held), kMaxHolds));
+    const int at_once = std::popcount(most_limits(policy_) & ~held);
     if (at_once > kMaxCharges)
       add("",
           fmt::format("{} limits could count for one and the same new flow, whose name and program "
                       "are not known yet; at most {} can be charged at once: merge some",
                       at_once, kMaxCharges));
     for (const Limit& limit : policy_.limits) {
-      if (!limit.bytes && !limit.customers)
+      if (is_hold(limit) && !is_of_hold(limit))
         add(limit.rule, "a limit needs bytes, customers or both");
       if (limit.per == Per::unspecified) add(limit.rule, "a limit needs per");
       const auto window = limit.window_ns;
@@ -124,11 +137,20 @@ class Check {
     }
   }
 
+  bool is_of_hold(const Limit& limit) const {
+    return limit.per == Per::process_tree_destination && limit.window_ns == 0 &&
+           std::any_of(policy_.rules.begin(), policy_.rules.end(), [&](const Rule& rule) {
+             return rule.id == limit.rule && rule.action == Action::hold;
+           });
+  }
+
   void one(const Rule& rule) {
     parts_ = 0;
     condition(rule, rule.when, 1);
     if (rule.action == Action::unspecified) add(rule.id, "does nothing: 'then' names no action");
-    if ((rule.action == Action::limit) != !rule.limits.empty())
+    // A hold without its row comes from a version that could not enforce it.
+    if (rule.action == Action::hold ? rule.limits.size() > 1
+                                    : (rule.action == Action::limit) != !rule.limits.empty())
       add(rule.id, "limits and the action limit belong together");
     for (std::uint32_t row : rule.limits)
       if (row >= policy_.limits.size() || policy_.limits[row].rule != rule.id)

@@ -89,10 +89,21 @@ class Missing {
     action(rule);
   }
 
+  void hold(const Rule& rule) {
+    if (about_finding(rule.when))
+      add(rule,
+          "hold: a finding comes when its bytes have left; say where it goes (upload_to, "
+          "destination, trust) or who sends, without a detector");
+    if (!rule.hold || rule.hold->for_ns < kShortestHold_ns || rule.hold->for_ns > kLongestHold_ns)
+      add(rule, "hold: for is from 1s to 45s: servers close what is silent for a minute");
+    if (rule.limits.empty())
+      add(rule, "hold: made by a version that could not hold; publish the policy again");
+  }
+
   void action(const Rule& rule) {
     switch (rule.action) {
       case Action::hold:
-        add(rule, "hold: this version can't let a flow wait for an answer");
+        hold(rule);
         break;
       case Action::isolate:
         add(rule, "isolate: this version can't cut a host off");

@@ -66,7 +66,7 @@ struct Named {
   Words what;
 };
 // What a finding says happened, before its numbers.
-constexpr std::array<Named, 11> kHappened = {{
+constexpr std::array<Named, 12> kHappened = {{
     {"dns_tunnel", {"Data left inside DNS questions", "数据夹带在 DNS 查询中发出"}},
     {"cloud_upload", {"A file was uploaded to a cloud service", "有文件上传到云服务"}},
     {"bulk_egress", {"An unusually large amount was sent", "发出了异常多的数据"}},
@@ -77,6 +77,7 @@ constexpr std::array<Named, 11> kHappened = {{
     {"name_mismatch", {"A server was not who its name said", "服务器与其名称不符"}},
     {"limit", {"A limit is spent", "额度已用完"}},
     {"tampering", {"What bounds this machine was tampered with", "本机的管控遭到破坏"}},
+    {"release", {"What bounds this machine has changed", "本机的管控发生变更"}},
     {"policy", {"Something that a rule speaks of was sent", "发出了某条规则所涉及的数据"}},
 }};
 
@@ -141,12 +142,16 @@ std::string where(const Destination& to) {
   return title.empty() ? host : fmt::format("{} ({})", title, host);
 }
 
+// Nobody is known, and nothing was sent.
+bool is_about_host(const Report& report) {
+  return report.finding.detector == "tampering" || report.finding.detector == "release";
+}
+
 std::string happened(const Report& report, Language language) {
   std::string_view what = Words{"Something was noticed", "发现异常"}.in(language);
   for (const Named& named : kHappened)
     if (named.id == report.finding.detector) what = named.what.in(language);
-  if (report.finding.detector == "tampering")  // nobody is known, and nothing was sent
-    return std::string(what) + Words{".", "。"}.in(language).data();
+  if (is_about_host(report)) return std::string(what) + Words{".", "。"}.in(language).data();
   constexpr Words kSentence = {"{}: {} sent {} to {}.", "{}：{} 发出 {}，去向 {}。"};
   std::string text =
       fmt::format(fmt::runtime(kSentence.in(language)), what, who(report, language),
@@ -259,7 +264,7 @@ std::string explain(const Report& report, Language language) {
     why += explain(reason, language);
   }
   if (!why.empty()) text += "\n" + why;
-  if (report.finding.detector == "tampering") {
+  if (is_about_host(report)) {
     constexpr Words kTell = {"If your administrator did not do this, tell them the number {}.",
                              "如非管理员所为，请将编号 {} 告诉管理员。"};
     return text + '\n' + fmt::format(fmt::runtime(kTell.in(language)), printable(report.id));

@@ -39,6 +39,11 @@ struct Limit {
   bool liftable = true;      // false: no verdict of the engine may take a socket off this row
 };
 
+// The row of a rule that holds (one for each process tree and destination): it counts nothing.
+inline bool is_hold(const Limit& limit) {
+  return !limit.bytes && !limit.customers;
+}
+
 // The condition tree. A leaf tests one field; the meaning of each field is in the surface table.
 struct Condition {
   enum class Kind : std::uint8_t { always, all, any, none /* not any */, leaf };
@@ -65,6 +70,18 @@ struct Condition {
   std::vector<std::string> values;  // leaf: any of them
   std::uint64_t number = 0;         // leaf: burst (bytes)
 };
+
+// Bounds of a hold in `enforce`. Below a second nobody can answer; servers close a connection that
+// is silent for 60 s (nginx's client_body_timeout), so that what is answered later has nowhere to
+// go.
+inline constexpr std::int64_t kShortestHold_ns = 1'000'000'000, kLongestHold_ns = 45'000'000'000;
+// Rules that hold: each is a row, and the kernel part asks all of a flow's for an answer.
+inline constexpr std::size_t kMaxHolds = 8;
+// How long an answer counts for the process tree and the destination that it was about: a day's
+// work, and no longer than an exception.
+inline constexpr std::int64_t kAnswerCounts_ns = 24 * 3600'000'000'000;
+// Flows of one person that wait at once; 75 KB of memory each, in their sockets' queues.
+inline constexpr std::size_t kMaxHeldOfPerson = 256;
 
 struct Hold {
   std::int64_t for_ns = 0;
@@ -132,6 +149,8 @@ struct Resolver {
 struct Network {
   std::string id;
   std::string interface;
+  // Where the tunnel behind the interface leads: what carries it there is charged nowhere.
+  std::vector<IpAddress> gateways = {};
 };
 
 struct Index {
@@ -157,6 +176,7 @@ struct Defaults {
 // What a policy may name under never_block: a provider's sign-in has ranges of /18 and shorter.
 inline constexpr std::uint8_t kShortestNeverBlockV4 = 12, kShortestNeverBlockV6 = 32;
 inline constexpr std::size_t kMaxNeverBlock = 48;
+inline constexpr std::size_t kMaxGateways = 16;  // of all networks: a provider's, in both families
 
 struct Policy {
   std::string name;
@@ -172,7 +192,7 @@ struct Policy {
   std::vector<Label> labels;
   std::vector<Selector> approved;
   std::vector<Rule> rules;
-  std::vector<Limit> limits;  // at most kMaxLimits, in rule order
+  std::vector<Limit> limits;  // at most kMaxLimits, in rule order; then those of holds
 };
 
 }  // namespace weir

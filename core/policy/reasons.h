@@ -44,11 +44,49 @@ inline constexpr ReasonText kReasonTexts[] = {
     {"limit_total_spent", 4,
      "Rule {0} lets {1:bytes} leave in all. That is used up: {3:bytes} went to {2}.",
      "规则 {0} 总共允许发出 {1:bytes}。已用完：已向 {2} 发出 {3:bytes}。"},
+    // line: holds
+    {"held_then_closed", 3,
+     "Rule {0} lets what goes to {1} wait for an answer. Without one it is closed after "
+     "{2:seconds}, and what waits does not leave.",
+     "规则 {0} 使发往 {1} 的数据等待答复。若无人答复，连接将在 "
+     "{2:seconds}后关闭，等待的数据不会发出"
+     "。"},
+    {"held_then_goes", 3,
+     "Rule {0} lets what goes to {1} wait for an answer. Without one it goes on after "
+     "{2:seconds}.",
+     "规则 {0} 使发往 {1} 的数据等待答复。若无人答复，将在 {2:seconds}后继续发送。"},
+    {"hold_answered", 2, "It was let go on. User {0} said why: \"{1}\".",
+     "已放行。用户 {0} 说明的理由：“{1}”。"},
+    {"hold_closed", 0,
+     "Nobody answered in time: the connection was closed, and what waited in it did not leave.",
+     "未在时限内得到答复：连接已关闭，等待的数据没有发出。"},
+    {"hold_let_go", 0, "Nobody answered in time: it went on, as the rule says.",
+     "未在时限内得到答复：已按规则继续发送。"},
+    {"hold_too_many", 1,
+     "As many connections of this person as may ({0}) waited already: this one was closed at once.",
+     "此人等待答复的连接已达上限（{0} 个）：该连接已立即关闭。"},
     {"kept_in", 1,
      "This host is isolated by an administrator: nothing leaves it, so what was meant for {0} was "
      "refused.",
      "管理员已隔离本机：任何数据都不得发出，因此发往 {0} 的数据已被拒绝。"},
     {"isolated", 1, "The host is isolated: {0}.", "本机已被隔离：{0}。"},
+    {"released", 1, "The host is released and only observes: {0}.",
+     "本机已解除限制，仅观察：{0}。"},
+    {"host_released", 2,
+     "This host was released by an answer to its challenge: for {0:seconds} its policy only "
+     "observes and stops nothing ({1}).",
+     "本机凭质询答复已解除限制：{0:seconds}内策略仅观察，不阻止任何操作（{1}）。"},
+    {"crashed_before", 0,
+     "The agent crashed three times within a minute: the policy before the newest is in force "
+     "again, and the newest is refused.",
+     "代理一分钟内崩溃三次：已恢复上一版策略，最新策略被拒绝。"},
+    {"crashed_observes", 0,
+     "The agent crashed three times within a minute: its policy only observes and stops nothing, "
+     "until a new policy comes or the agent is started again.",
+     "代理一分钟内崩溃三次：策略仅观察，不阻止任何操作，直到收到新策略或代理重新启动。"},
+    {"crashed_over", 0, "The agent goes on as before its crashes.", "代理已恢复崩溃前的状态。"},
+    {"host_release_over", 0, "The release of this host is over: its policy is enforced again.",
+     "本机的解除已结束：策略恢复执行。"},
     {"exception_spent", 3,
      "An exception let this person send {0:bytes} to {1}. {2:bytes} were sent by it, and what is "
      "left of it is too little for the next packet: it is over, and the ordinary limits hold "
@@ -143,6 +181,11 @@ inline constexpr ReasonText kReasonTexts[] = {
      "{1}。管控未中断；但若守护进程在此期间（最长 {2:seconds}）终止，管控将随之失效。"},
     {"more_removed", 1, "{0} more were removed within a minute, and are not told one by one.",
      "一分钟内另有 {0} 处被移除，不再逐一列出。"},
+    {"control_silent", 2,
+     "The kernel program {0} is in its place but does not work: a try of it saw \"{1}\". What it "
+     "holds does not hold until then.",
+     "内核程序 {0} 仍在原位但不起作用：自检结果为“{1}”。在其恢复之前，相应管控无效。"},
+    {"control_works_again", 1, "The kernel program {0} works again.", "内核程序 {0} 已恢复工作。"},
     {"hook_restored", 0, "It is back at its place.", "已恢复原位。"},
     {"hook_not_restored", 1, "It could not be put back: {0}. It is tried again each second.",
      "未能恢复：{0}。每秒重试一次。"},
@@ -177,6 +220,9 @@ inline constexpr ReasonText kReasonTexts[] = {
      "Its number is below {0}, the least that this host takes of its group; the policy before "
      "stays.",
      "其编号低于 {0}，即本机对所属主机组接受的最低编号；仍使用之前的策略。"},
+    {"policy_crashed", 0,
+     "Under it the agent crashed three times within a minute; the policy before is in force.",
+     "在该策略下代理一分钟内崩溃三次；已恢复上一版策略。"},
     // the uplink
     {"certificate_not_renewed", 1, "The certificate of this host was not renewed: {0}.",
      "本机证书未能续期：{0}。"},
@@ -221,6 +267,13 @@ inline constexpr ReasonText kReasonTexts[] = {
     {"command_name_unproven", 0,
      "It holds only where its name is proven, and where this was reported nothing had proven it.",
      "该例外仅在域名得到证实之处生效；而在上报此事时，该域名未得到证实。"},
+    {"command_no_tree", 0, "No process of that tree is there.", "该进程树已没有进程。"},
+    {"command_protected_tree", 1, "That tree is not to be killed: {0}. Nothing was done.",
+     "不得终止该进程树：{0}。未执行。"},
+    {"command_tree_left", 1,
+     "Some of its processes started others faster than they could be ended; what is left sends "
+     "nothing for an hour: {0}.",
+     "其部分进程不断派生新进程，未能全部终止；剩余进程一小时内不能发送数据：{0}。"},
     {"command_failed", 1, "This host could not: {0}.", "本机未能执行：{0}。"},
     {"command_done_before", 0, "It was taken before, and is not done a second time.",
      "该命令此前已被接受，不会重复执行。"},

@@ -30,6 +30,7 @@ inline constexpr std::size_t kMaxTrustSetBytes = 4u << 10;  // 8 keys of 60 byte
 inline constexpr std::string_view kPolicyPurpose = "weir policy v1";
 inline constexpr std::string_view kCommandPurpose = "weir command v1";
 inline constexpr std::string_view kTrustPurpose = "weir trust v1";
+inline constexpr std::string_view kReleasePurpose = "weir release v1";
 
 // A signature is over these bytes and no others: the purpose, a zero byte, what is signed.
 inline std::vector<std::uint8_t> signed_bytes_of(std::string_view purpose, Bytes bytes) {

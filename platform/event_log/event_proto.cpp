@@ -72,6 +72,26 @@ struct Putter {
     to->set_destination(e.destination);
     to->set_bytes_spent(e.spent);
   }
+  void operator()(const FlowHeld& e) const {
+    v1::FlowHeld* to = out.mutable_flow_held();
+    put(e.socket, to->mutable_socket());
+    put(e.flow, to->mutable_flow());
+    to->set_limit(e.limit);
+    to->set_destination(e.destination);
+    to->set_bytes_out(e.bytes_out);
+    to->set_bytes_in(e.bytes_in);
+  }
+  void operator()(const HoldEnded& e) const {
+    v1::HoldEnded* to = out.mutable_hold_ended();
+    put(e.socket, to->mutable_socket());
+    put(e.flow, to->mutable_flow());
+    to->set_limit(e.limit);
+    to->set_destination(e.destination);
+    to->set_how(wire_of(map::kHoldEnds, e.how));
+    to->set_flows(e.flows);
+    to->set_by_plus_one(person_plus_one(e.by));
+    to->set_because(shown(e.because));
+  }
   void operator()(const ProcessStarted& e) const {
     v1::ProcessStarted* to = out.mutable_process_started();
     to->mutable_process()->set_pid(e.pid);
@@ -111,6 +131,9 @@ struct Putter {
       one->set_bytes(exception.bytes);
       one->set_until_boot_ns(exception.until_boot_ns);
     }
+    to->set_released_until_boot_ns(e.released_until_boot_ns);
+    to->set_released_by(shown(e.released_by));
+    to->set_after_crashes(static_cast<std::uint32_t>(e.after_crashes));
   }
   void operator()(const HostStarted& e) const {
     v1::HostStarted* to = out.mutable_host_started();
@@ -174,6 +197,7 @@ class Taker {
   EventBody policy(const v1::PolicyChanged& in);
   EventBody exceptions(const v1::ExceptionsChanged& in);
   EventBody removed(const v1::HookRemoved& in);
+  EventBody hold_ended(const v1::HoldEnded& in);
 
   std::string wrong_;
 };
@@ -248,6 +272,8 @@ EventBody Taker::exceptions(const v1::ExceptionsChanged& in) {
   std::vector<Exception> all;
   if (static_cast<std::size_t>(in.exceptions_size()) > kMaxExceptions)
     refuse(fmt::format("{} exceptions hold at once", in.exceptions_size()));
+  if (in.after_crashes() > static_cast<std::uint32_t>(ExceptionsChanged::AfterCrashes::observes))
+    refuse(fmt::format("after crashes is {}", in.after_crashes()));
   for (const v1::ExceptionsChanged::Held& held : in.exceptions()) {
     if (!wrong_.empty()) break;
     Exception one;
@@ -266,7 +292,9 @@ EventBody Taker::exceptions(const v1::ExceptionsChanged& in) {
       one.sets_aside.assign(held.sets_aside().begin(), held.sets_aside().end());
     all.push_back(std::move(one));
   }
-  return ExceptionsChanged{std::make_shared<const std::vector<Exception>>(std::move(all))};
+  return ExceptionsChanged{std::make_shared<const std::vector<Exception>>(std::move(all)),
+                           in.released_until_boot_ns(), in.released_by(),
+                           static_cast<ExceptionsChanged::AfterCrashes>(in.after_crashes())};
 }
 
 EventBody Taker::removed(const v1::HookRemoved& in) {
@@ -285,6 +313,23 @@ EventBody Taker::removed(const v1::HookRemoved& in) {
   return out;
 }
 
+EventBody Taker::hold_ended(const v1::HoldEnded& in) {
+  HoldEnded out;
+  out.socket = socket(in.socket());
+  out.flow = flow(in.flow());
+  out.limit = in.limit();
+  out.destination = in.destination();
+  if (auto how = core_of(map::kHoldEnds, in.how())) {
+    out.how = *how;
+  } else {
+    refuse(fmt::format("a hold ended in the unknown way {}", static_cast<int>(in.how())));
+  }
+  out.flows = in.flows();
+  out.by = person(in.by_plus_one());
+  out.because = in.because();
+  return out;
+}
+
 EventBody Taker::body(const v1::Event& in) {
   switch (in.body_case()) {
     case v1::Event::kPacket:
@@ -299,6 +344,13 @@ EventBody Taker::body(const v1::Event& in) {
       return AccountSpent{socket(s.socket()), flow(s.flow()), s.limit(), s.destination(),
                           s.bytes_spent()};
     }
+    case v1::Event::kFlowHeld: {
+      const v1::FlowHeld& h = in.flow_held();
+      return FlowHeld{socket(h.socket()), flow(h.flow()), h.limit(),
+                      h.destination(),    h.bytes_out(),  h.bytes_in()};
+    }
+    case v1::Event::kHoldEnded:
+      return hold_ended(in.hold_ended());
     case v1::Event::kProcessStarted:
       return started(in.process_started());
     case v1::Event::kProcessExited:

@@ -22,6 +22,8 @@ class EventRing {
   EventRing& operator=(EventRing&&) noexcept;
   ~EventRing();
 
+  // Readable once a record has come that can't wait (platform/linux/bpf/records.h says which), or
+  // read() has left some. The others are there for who looks now and then.
   int poll_fd() const;
   // Hands each record (it starts with weir_record) to `on`, at most `most`; returns how many. Bytes
   // live until the callback returns.

@@ -43,7 +43,7 @@ constexpr char kFloor[] = "weir_floor", kFloorOfIp[] = "weir_floor_ip";
 
 struct Found {
   Device device;
-  bool up = false, inside = false;
+  bool up = false;
 };
 
 std::optional<Found> look_at(int socket, const struct if_nameindex& named) {
@@ -51,14 +51,14 @@ std::optional<Found> look_at(int socket, const struct if_nameindex& named) {
   std::strncpy(ask.ifr_name, named.if_name, sizeof ask.ifr_name - 1);
   if (ioctl(socket, SIOCGIFFLAGS, &ask) != 0 || (ask.ifr_flags & IFF_LOOPBACK) != 0)
     return std::nullopt;
-  Found found{{named.if_index, named.if_name, false}, (ask.ifr_flags & IFF_UP) != 0, false};
+  Found found{{named.if_index, named.if_name, false, false}, (ask.ifr_flags & IFF_UP) != 0};
   if (ioctl(socket, SIOCGIFHWADDR, &ask) != 0) return std::nullopt;
   found.device.ethernet = ask.ifr_hwaddr.sa_family == ARPHRD_ETHER;
   ethtool_drvinfo driver{};
   driver.cmd = ETHTOOL_GDRVINFO;
   ask.ifr_data = reinterpret_cast<char*>(&driver);
   // A device that has no driver to name is one of the kernel's own tunnels.
-  found.inside =
+  found.device.inside =
       ioctl(socket, SIOCETHTOOL, &ask) != 0 ||
       std::find(kInside.begin(), kInside.end(), std::string_view(driver.driver)) != kInside.end();
   return found;
@@ -76,13 +76,16 @@ std::vector<Device> devices_to_the_world(std::span<const std::string> named) {
   }
   if (socket >= 0) ::close(socket);
   const bool any_real =
-      std::any_of(all.begin(), all.end(), [](const Found& f) { return !f.inside; });
+      std::any_of(all.begin(), all.end(), [](const Found& f) { return !f.device.inside; });
   std::vector<Device> devices;
   for (Found& found : all) {
-    const bool wanted =
-        named.empty() ? !found.inside || !any_real
-                      : std::find(named.begin(), named.end(), found.device.name) != named.end();
-    if (wanted) devices.push_back(std::move(found.device));
+    Device& device = found.device;
+    const bool wanted = named.empty()
+                            ? !device.inside || !any_real || !device.ethernet
+                            : std::find(named.begin(), named.end(), device.name) != named.end();
+    // Where nothing is hardware, as in a container, its end of a pair leads out.
+    if (named.empty() ? !any_real && device.ethernet : wanted) device.inside = false;
+    if (wanted) devices.push_back(std::move(device));
   }
   return devices;
 }
@@ -138,7 +141,25 @@ void tell_attached(KernelState& state, std::span<const Device> devices) {
 
 }  // namespace
 
+// Which devices are a wire's own (bpf/tunnel.h). A device that comes is written before what leaves
+// by it is looked at; an index that is used again is never that of a device here.
+static void note_plain(const KernelState& state, std::span<const Device> devices) {
+  const int map = state.map("plain");
+  for (const std::uint32_t index : keys_of<std::uint32_t>(map)) {
+    const auto is_it = [&](const Device& d) { return d.index == index && !d.inside; };
+    if (std::none_of(devices.begin(), devices.end(), is_it)) bpf_map_delete_elem(map, &index);
+  }
+  const std::uint32_t yes = 1, first = 0;
+  for (const Device& device : devices)
+    if (!device.inside) bpf_map_update_elem(map, &device.index, &yes, BPF_ANY);
+  weir_tunnels now{};
+  if (bpf_map_lookup_elem(state.map("tunnels"), &first, &now) != 0 || now.laid == 1) return;
+  now.laid = 1;
+  bpf_map_update_elem(state.map("tunnels"), &first, &now, BPF_ANY);
+}
+
 Result<void> KernelPart::set_floor(std::span<const Device> devices) {
+  note_plain(*state_, devices);
   Result<void> all;
   std::map<std::uint32_t, FloorLink> links;
   for (const Device& device : devices) {

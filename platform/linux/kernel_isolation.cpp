@@ -14,6 +14,11 @@ Result<void> KernelPart::isolate(std::uint64_t until_boot_ns) {
   return state_->write_state();
 }
 
+Result<void> KernelPart::observe(std::uint64_t until_boot_ns) {
+  state_->values.observed_until = until_boot_ns;
+  return state_->write_state();
+}
+
 Result<void> KernelPart::set_refuges(std::span<const std::pair<Prefix, std::uint32_t>> refuges) {
   // The longest prefix decides: each says what those around it say too.
   std::map<Prefix, std::uint32_t> wanted;
@@ -37,7 +42,11 @@ Result<void> KernelPart::set_refuges(std::span<const std::pair<Prefix, std::uint
     if (!wanted.contains(prefix) && bpf_map_delete_elem(map, &key) && errno != ENOENT)
       return fail_with("cannot remove refuge " + prefix.text(), errno);
   }
-  return {};
+  const bool any = std::any_of(wanted.begin(), wanted.end(), [](const auto& one) {
+    return (one.second & WEIR_REFUGE_GATEWAY) != 0;
+  });
+  state_->values.gateways = any ? 1 : 0;
+  return state_->write_state();
 }
 
 }  // namespace weir

@@ -24,6 +24,14 @@
 namespace weir {
 namespace {
 
+static_assert((WEIR_SOCKET_CLASSIFIED | WEIR_SOCKET_SEQ | WEIR_SOCKET_LOOKED_UP | WEIR_SOCKET_MANY |
+               WEIR_SOCKET_PROVISIONAL | WEIR_SOCKET_WAITED | WEIR_SOCKET_TOLD |
+               WEIR_SOCKET_TOLD_SETTLED | WEIR_SOCKET_CLAIMED | WEIR_SOCKET_UNNAMED |
+               WEIR_SOCKET_SETTLING | WEIR_SOCKET_HOME | WEIR_SOCKET_ELSEWHERE | WEIR_SOCKET_BEGUN |
+               WEIR_SOCKET_INNER | WEIR_SOCKET_ROOTS | WEIR_SOCKET_CARRIER | WEIR_SOCKET_EARLY |
+               WEIR_SOCKET_HELD | WEIR_SOCKET_CLOSED) == (1u << WEIR_SOCKET_FLAGS) - 1,
+              "a bit of its own for each");
+
 constexpr long kCgroup2Magic = 0x63677270;  // linux/magic.h
 constexpr long kBpfMagic = 0xcafe4a11;
 
@@ -111,10 +119,12 @@ Result<void> open_told(KernelState& state) {
 }
 
 // A sanitized build is for tests, and a test that forgot its own cgroup must not bound the machine
-// it runs on. See platform/linux/CMakeLists.txt for the way around.
-Result<void> may_attach([[maybe_unused]] const CgroupPlace& place) {
+// it runs on. An emulated machine is the test's own, and says so. See platform/linux/CMakeLists.txt
+// for another way around.
+Result<void> may_attach([[maybe_unused]] const CgroupPlace& place,
+                        [[maybe_unused]] const KernelOptions& options) {
 #ifdef WEIR_NOT_THE_ROOT_CGROUP
-  if (place.level == 0)
+  if (place.level == 0 && !options.own_machine)
     return fail(place.path +
                 " is the root of cgroup2, and this is a build for tests: give it a --cgroup");
 #endif
@@ -195,7 +205,7 @@ Result<KernelPart> KernelPart::load(const KernelOptions& options) {
   state->options = options;
   auto place = find_cgroup(options.cgroup);
   if (!place) return tl::unexpected(place.error());
-  if (auto may = may_attach(*place); !may) return tl::unexpected(may.error());
+  if (auto may = may_attach(*place, options); !may) return tl::unexpected(may.error());
   state->place = *place;
   std::string maps, links;
   bool tables = false;  // of a former guard
@@ -241,6 +251,7 @@ std::vector<KernelProgram> KernelPart::probe() {
 Result<void> KernelPart::release(const std::string& pin_dir) {
   // Links first: when the last map pin goes, nothing uses the maps any more. Nothing of ours is
   // nested deeper than weir/<layout>/<kind>/<pin>.
+  (void)end_pinned_holds(pin_dir);
   remove_classic_filters();
   std::error_code e;
   std::filesystem::path root(pin_dir + "/weir");

@@ -38,6 +38,7 @@ struct KernelOptions {
   bool bind_sockets = true;  // and give their open sockets to their trees
   // Isolated from the first packet on; only where nothing is adopted, which says it itself.
   std::uint64_t isolated_until_boot_ns = 0;
+  bool own_machine = false;  // a test in an emulator: it may attach to the root of all cgroups
   std::uint32_t max_accounts = WEIR_ACCOUNTS;  // smaller ones are for tests
   std::uint32_t max_tasks = WEIR_TASKS;
 };
@@ -47,11 +48,12 @@ struct Device {
   std::uint32_t index = 0;
   std::string name;
   bool ethernet = false;  // its frames have a link header
+  bool inside = false;    // what leaves by it has not reached a wire: a tunnel
 };
 
 // Those through which bytes leave the machine: with a driver of hardware, or, in a namespace that
-// has none (a container), all but the loopback. With `named`: these alone, as far as they are
-// there.
+// has none (a container), all but the loopback. And the ways into tunnels, where what is forwarded
+// can still be read. With `named`: these alone, as far as they are there.
 std::vector<Device> devices_to_the_world(std::span<const std::string> named);
 
 struct KernelProgram {  // one line of `weir doctor`
@@ -151,6 +153,17 @@ struct KernelException {
   std::uint64_t bytes = 0;  // at most WEIR_MOST_GRANTED
   std::uint64_t until_boot_ns = 0;
 };
+// A flow that waits for an answer.
+struct KernelHold {
+  std::uint64_t cookie = 0;
+  weir_hold flow{};
+};
+// The row of a rule that holds.
+weir_limit hold_row();
+// Closes the streams that wait by the tables that are pinned there: what they hold must not leave
+// when the pins go. How many.
+std::size_t end_pinned_holds(const std::string& pin_dir);
+
 // The row that every table has after the policy's.
 weir_limit exceptions_row();
 // How much of a granted account is left.
@@ -230,9 +243,22 @@ class KernelPart {
 
   // Until then nothing leaves but to the refuges, and what the home cgroup sends; 0: ends that.
   Result<void> isolate(std::uint64_t until_boot_ns);
+  // Until then accounts and blocks count and tell, and refuse nothing; 0: ends that. The kernel's
+  // own time ends it, whoever lives.
+  Result<void> observe(std::uint64_t until_boot_ns);
   // Where an isolated host may still send, instead of where it could before. A prefix within
   // another that may take all may take all too. An Error: more than WEIR_REFUGES, or no memory.
   Result<void> set_refuges(std::span<const std::pair<Prefix, std::uint32_t>> refuges);
+
+  // Flows that wait for an answer. `account`: the row's number in account keys.
+  std::vector<KernelHold> holds() const;
+  // Until then nothing of that tree waits for this row there. Those that do go on once they are
+  // forgotten, and wake() was called.
+  Result<void> answer_hold(std::uint32_t account, std::uint64_t tree, std::uint64_t destination,
+                           std::uint64_t until_boot_ns);
+  bool forget_hold(std::uint64_t cookie);             // false: it was not there
+  std::uint32_t row_of(std::uint32_t account) const;  // WEIR_LIMITS: no row's any more
+  std::uint32_t account_of(std::uint32_t row) const;
 
   // Opens the account of an exception: `bytes` of row WEIR_EXCEPTIONS for that person's flows whose
   // verdict names it. An Error if it is there already: what was spent stays spent.
@@ -286,7 +312,8 @@ class KernelPart {
   Result<int> events_fd() const;
   Result<int> told_fd() const;
   int told_poll_fd() const;  // readable when poll_told() has something
-  // Calls back for every refusal in the ring `told`, without waiting. How many there were.
+  // Calls back for every refusal in the ring `told`, and every flow that begins to wait for an
+  // answer (WEIR_REC_HELD), without waiting. How many there were.
   std::size_t poll_told(const std::function<void(const weir_refused&)>& told);
 
  private:

@@ -188,6 +188,7 @@ void bind_socket(int sockets, int pidfd, int number, std::uint32_t pid, const we
   value.person = task.person;
   value.pid = pid;
   if (task.flags & WEIR_TASK_LAUNCHER) value.flags = WEIR_SOCKET_PROVISIONAL;
+  if (task.uid == 0) value.flags |= WEIR_SOCKET_ROOTS;
   int key = fd.get();
   (void)bpf_map_update_elem(sockets, &key, &value, BPF_NOEXIST);
 }

@@ -12,6 +12,7 @@
 #include <set>
 #include <utility>
 
+#include "platform/linux/canary.h"
 #include "platform/linux/kernel_state.h"
 
 namespace weir {
@@ -102,11 +103,13 @@ Result<void> KernelState::write_limits(std::span<const weir_limit> rows) {
   std::array<weir_limit, WEIR_LIMITS> all{};
   std::copy(rows.begin(), rows.end(), all.begin());
   all[WEIR_EXCEPTIONS] = exceptions_row();
-  values.fixed = 0;
+  values.fixed = values.holds = 0;
   for (std::uint32_t i = 0; i < WEIR_LIMITS; i++) {
     keys[i] = i;
     if (all[i].per != WEIR_PER_NONE && all[i].flags & WEIR_LIMIT_FIXED)
       values.fixed |= std::uint64_t{1} << i;
+    if ((all[i].flags & (WEIR_LIMIT_HOLD | WEIR_LIMIT_OBSERVE)) == WEIR_LIMIT_HOLD)
+      values.holds |= std::uint64_t{1} << i;
   }
   // One call: whoever is killed has written all rows or none.
   std::uint32_t count = WEIR_LIMITS;
@@ -171,6 +174,7 @@ Result<void> KernelPart::put_verdict(std::uint64_t cookie, std::uint64_t limits,
   weir_verdict v{limits, destination, state_->values.generation, via, exception, 0};
   if (bpf_map_update_elem(state_->map("verdicts"), &cookie, &v, BPF_ANY))
     return fail_with(fmt::format("cannot write the verdict of socket {}", cookie), errno);
+  if (state_->values.holds != 0 && (limits & state_->values.holds) == 0) (void)forget_hold(cookie);
   state_->values.verdicts++;
   if (state_->walk >= 0 && !bpf_map_delete_elem(state_->map("held"), &cookie))
     state_->to_wake = true;
@@ -253,6 +257,11 @@ std::size_t KernelPart::forget_idle_accounts(std::uint64_t now, std::uint64_t id
     const std::uint32_t row = row_of_account(*rows, a.key.limit);
     if (row == WEIR_LIMITS || (a.key.per & WEIR_PER_OVERFLOW) != 0)
       continue;  // a lease, or made once
+    // Of a canary that was killed before it took its account away (canary.h).
+    if (row == WEIR_EXCEPTIONS && a.key.dest >= kFirstCanary && a.value.until_ns <= now) {
+      (void)bpf_map_delete_elem(state_->map("accounts"), &a.key);
+      continue;
+    }
     auto name = std::tuple(a.key.limit, a.key.per, a.key.who, a.key.dest);
     auto known = state_->idle.find(name);
     bool same = known != state_->idle.end() && known->second.charged == a.value.charged;

@@ -48,14 +48,29 @@ Result<PinnedTables> read_pinned(const std::string& pin_dir) {
   }
   weir_state now{};
   const std::uint32_t zero = 0;
-  if (state && !bpf_map_lookup_elem(state.get(), &zero, &now))
+  if (state && !bpf_map_lookup_elem(state.get(), &zero, &now)) {
     tables.isolated_until_boot_ns = now.isolated_until;
+    tables.observed_until_boot_ns = now.observed_until;
+  }
   std::vector<std::uint64_t> each(
       static_cast<std::size_t>(std::max(libbpf_num_possible_cpus(), 1)));
   for (std::uint32_t n = 0; n < WEIR_COUNTERS; n++)
     if (!bpf_map_lookup_elem(counters.get(), &n, each.data()))
       for (std::uint64_t part : each) tables.counters[n] += part;
   return tables;
+}
+
+Result<std::vector<KernelTask>> read_tasks(const std::string& pin_dir) {
+  const Fd map = open_map(fmt::format("{}/weir/{}", pin_dir, WEIR_LAYOUT), "tasks");
+  if (!map) return fail(fmt::format("nothing of Weir is pinned in {}", pin_dir));
+  std::vector<KernelTask> tasks;
+  KernelTask one;
+  const std::uint32_t* before = nullptr;
+  while (tasks.size() < WEIR_TASKS && !bpf_map_get_next_key(map.get(), before, &one.pid)) {
+    if (!bpf_map_lookup_elem(map.get(), &one.pid, &one.value)) tasks.push_back(one);
+    before = &one.pid;
+  }
+  return tasks;
 }
 
 std::uint64_t spent_now(const weir_limit& row, const weir_account& account,

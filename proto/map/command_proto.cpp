@@ -38,6 +38,8 @@ constexpr VerbRow kVerbs[] = {
     {Body::forget_person, {Body::kPersonFieldNumber, 0, 0}},
     {Body::deny_request, {Body::kExceptionFieldNumber, 0, 0}},
     {Body::join_group, {Body::kJoinFieldNumber, 0, 0}},
+    {Body::release, {0, 0, 0}},
+    {Body::kill_tree, {Body::kTreeFieldNumber, 0, 0}},
 };
 constexpr int kOfEvery[] = {Body::kVerbFieldNumber,           Body::kHostIdFieldNumber,
                             Body::kNotBeforeWallSFieldNumber, Body::kExpiresWallSFieldNumber,
@@ -175,6 +177,10 @@ std::string take_own(const Body& body, CommandTerms& out) {
                ? ""
                : "the id of its lease is not 32 hexadecimal digits";
   }
+  if (body.verb() == Body::kill_tree) {
+    out.tree = body.tree();
+    return out.tree == 0 ? "it names no tree" : "";
+  }
   if (body.verb() == Body::isolate) return body.lease_s() == 0 ? "it has no end" : "";
   if (body.verb() == Body::join_group) return take_join(body, out.join.emplace());
   if (body.verb() != Body::except && body.verb() != Body::deny_request) return "";
@@ -224,7 +230,7 @@ tl::expected<CommandTerms, CommandFault> command_from_bytes(Bytes bytes) {
 }
 
 std::string_view verb_name(std::uint32_t verb) {
-  constexpr std::array<std::string_view, 10> kNames{"",
+  constexpr std::array<std::string_view, 12> kNames{"",
                                                     "block_destination",
                                                     "isolate",
                                                     "undo",
@@ -233,7 +239,9 @@ std::string_view verb_name(std::uint32_t verb) {
                                                     "renew_certificate",
                                                     "forget_person",
                                                     "deny_request",
-                                                    "join_group"};
+                                                    "join_group",
+                                                    "release",
+                                                    "kill_tree"};
   return verb < kNames.size() ? kNames[verb] : "";
 }
 

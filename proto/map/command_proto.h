@@ -41,6 +41,7 @@ struct CommandTerms {
   std::optional<ExceptionTerms> exception;  // of except; of deny_request its request_id alone
   std::optional<CommandIdBytes> lease;      // of undo
   std::optional<JoinTerms> join;            // of join_group
+  std::uint64_t tree = 0;                   // of kill_tree
 };
 
 struct CommandFault {

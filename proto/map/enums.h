@@ -175,11 +175,20 @@ inline constexpr Pairs<Session::Kind, v1::Session::Kind, 8> kSessions{{
 }};
 static_assert(kSessions.size() + 1 == v1::Session::Kind_ARRAYSIZE);
 
-inline constexpr Pairs<HookRemoved::What, v1::HookRemoved::What, 4> kRemovals{{
+inline constexpr Pairs<HoldEnded::How, v1::HoldEnded::How, 4> kHoldEnds{{
+    {HoldEnded::How::answered, v1::HoldEnded::answered},
+    {HoldEnded::How::closed, v1::HoldEnded::closed},
+    {HoldEnded::How::let_go, v1::HoldEnded::let_go},
+    {HoldEnded::How::too_many, v1::HoldEnded::too_many},
+}};
+static_assert(kHoldEnds.size() + 1 == v1::HoldEnded::How_ARRAYSIZE);
+
+inline constexpr Pairs<HookRemoved::What, v1::HookRemoved::What, 5> kRemovals{{
     {HookRemoved::What::hook, v1::HookRemoved::hook},
     {HookRemoved::What::program, v1::HookRemoved::program},
     {HookRemoved::What::pins, v1::HookRemoved::pins},
     {HookRemoved::What::more, v1::HookRemoved::more},
+    {HookRemoved::What::silent, v1::HookRemoved::silent},
 }};
 static_assert(kRemovals.size() + 1 == v1::HookRemoved::What_ARRAYSIZE);
 

@@ -310,7 +310,10 @@ Defaults defaults_from(const v1::Defaults& in, Taker& take) {
 
 void take_lists(const v1::Policy& in, Taker& take, Policy& out) {
   for (const auto& n : take.bounded(in.networks(), "networks")) {
-    out.networks.push_back({n.id(), n.interface()});
+    Network network{n.id(), n.interface()};
+    for (const auto& gateway : take.bounded(n.gateways(), "networks.gateways"))
+      network.gateways.push_back(take.address(gateway, "networks.gateways"));
+    out.networks.push_back(std::move(network));
   }
   for (const auto& r : take.bounded(in.resolvers(), "resolvers")) {
     out.resolvers.push_back({take.address(r.address(), "resolvers.address"), r.via()});
@@ -352,6 +355,7 @@ void to_proto(const Policy& policy, v1::Policy& out) {
     v1::Network* to = out.add_networks();
     to->set_id(network.id);
     to->set_interface(network.interface);
+    for (const IpAddress& gateway : network.gateways) put(gateway, to->add_gateways());
   }
   for (const Resolver& resolver : policy.resolvers) {
     v1::Resolver* to = out.add_resolvers();

@@ -127,10 +127,15 @@ class GuardedHost : public testing::Test {
           ::open((base_ / "errors").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
       ::dup2(errors, STDERR_FILENO);
       ::dup2(::open("/dev/null", O_WRONLY), STDOUT_FILENO);
-      ::execl((base_ / "weir").c_str(), "weir", "run", "--collector", "127.0.0.1:9", "--state",
-              state().c_str(), "--pin", (base_ / "bpf").c_str(), "--cgroup", cgroup_.c_str(),
-              "--exec-socket", socket().c_str(), interface_.empty() ? nullptr : "--interface",
-              interface_.c_str(), nullptr);
+      std::vector<std::string> words = {"weir",        "run",     "--collector",   "127.0.0.1:9",
+                                        "--state",     state(),   "--pin",         base_ / "bpf",
+                                        "--cgroup",    cgroup_,   "--exec-socket", socket(),
+                                        "--try-every", try_every_};
+      if (!interface_.empty()) words.insert(words.end(), {"--interface", interface_});
+      std::vector<char*> arguments;
+      for (std::string& word : words) arguments.push_back(word.data());
+      arguments.push_back(nullptr);
+      ::execv((base_ / "weir").c_str(), arguments.data());
       ::_exit(127);
     }
   }
@@ -189,9 +194,11 @@ class GuardedHost : public testing::Test {
   }
   static bool await(const std::function<bool()>& holds) {
     auto until = std::chrono::steady_clock::now() + kPatience;
-    while (!holds() && std::chrono::steady_clock::now() < until)
+    while (!holds()) {
+      if (std::chrono::steady_clock::now() >= until) return false;
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    return holds();
+    }
+    return true;
   }
   void await_kept() {  // `weir run` writes it beside the guard
     auto until = std::chrono::steady_clock::now() + kPatience;
@@ -235,6 +242,7 @@ class GuardedHost : public testing::Test {
   fs::path base_;
   std::string cgroup_;
   std::string interface_;  // where the floor is; "": nowhere
+  std::string try_every_ = "0";
   pid_t agent_ = -1;
   std::size_t seen_ = 0;
 };

@@ -37,7 +37,7 @@ TEST_F(Push, a_good_policy_comes_into_force_and_each_bad_one_is_refused_by_its_r
   EXPECT_TRUE(next_state().starts_with("2 3 policy_damaged "));
   offer({.number = 4, .padding = kMaxEnvelopeBytes});
   EXPECT_EQ(next_state(), "2 3 policy_too_large 0");
-  offer({.number = 4, .then = "{hold: {for: 45s, ask: justification, otherwise: block}}"});
+  offer({.number = 4, .then = "warn"});
   EXPECT_EQ(next_state(), "2 3 policy_unenforceable 4");
   EXPECT_EQ(kernel_bytes(), 1u << 20) << "the last good one stays";
 

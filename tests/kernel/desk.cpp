@@ -282,6 +282,10 @@ std::string Desk::pin_dir() const {
   return world().bpffs;
 }
 
+std::string Desk::at_peer() const {
+  return fmt::format("nsenter --net=/proc/{}/ns/net ", world().peer);
+}
+
 std::uint64_t Desk::received(int port) const {
   return world().counted->bytes[index_of(port)];
 }

@@ -52,6 +52,7 @@ class Desk {
   const std::string& cgroup() const { return cgroup_; }  // programs attach here
   std::string place(const std::string& name) const { return cgroup_ + "/" + name; }  // "a", "b"
   std::string pin_dir() const;                                                       // in a bpffs
+  std::string at_peer() const;        // what a command begins with that is run where the peer is
   int port() const { return port_; }  // of this test; the peer counts per port
 
   std::uint64_t received(int port) const;  // payload bytes that reached the peer, TCP and UDP

@@ -2,6 +2,8 @@
 // after a reboot, after pins were released, after an upgrade to another layout.
 #include "tests/kernel/kept.h"
 
+#include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 
@@ -130,6 +132,52 @@ TEST_F(Kept, a_window_is_not_refilled_by_a_boot) {
   fmt::print("4 boots, one window: received {} of 300000 and what refilled\n", most);
   EXPECT_GT(most, 150'000u);
   EXPECT_LE(most, 300'000u + 20ull * 75 * static_cast<unsigned>(scale())) << "75 bytes a second";
+}
+
+// The wall clock of a machine that is ours alone, put right again at the end.
+class WallClock {
+ public:
+  WallClock() { clock_gettime(CLOCK_REALTIME, &was_); }
+  ~WallClock() { move_years(0); }
+  bool move_years(int years) {
+    timespec wanted{}, since = boot_;
+    clock_gettime(CLOCK_BOOTTIME, &wanted);
+    wanted.tv_sec = was_.tv_sec + (wanted.tv_sec - since.tv_sec) + years * 31'556'952L;
+    return clock_settime(CLOCK_REALTIME, &wanted) == 0;
+  }
+
+ private:
+  static timespec boot_time() {
+    timespec now{};
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return now;
+  }
+  timespec was_{}, boot_ = boot_time();
+};
+
+TEST_F(Kept, a_clock_that_is_set_refills_nothing) {
+  if (std::getenv("WEIR_KERNEL_MUST_RUN") == nullptr)
+    GTEST_SKIP() << "the clock of this machine is not a test's to set: kernel.qemu_6_1 does";
+  const weir_limit row = named(limit_row(600'000, 4000 * kSecond, WEIR_PER_PERSON), 1);
+  WallClock clock;
+  std::uint64_t wanted = 0;
+  for (const int years : {0, 10, -10, 10}) {  // from 2026 on: 2036, 2016, 2036
+    boot({row});
+    flood();
+    loop_->tend(*k->part, within(1500), [&] { return k->desk.received() >= wanted + 60'000; });
+    ASSERT_TRUE(clock.move_years(years));
+    wanted += 80'000;
+    loop_->tend(*k->part, within(1500), [&] { return k->desk.received() >= wanted; });
+    k->desk.end_all();
+    k->desk.settled(milliseconds(100), milliseconds(500));
+  }
+  boot({row});
+  flood();
+  loop_->tend(*k->part, within(3000), [] { return false; });
+  fmt::print("a clock set by ten years: received {} of 300000 and what refilled\n",
+             k->desk.received());
+  EXPECT_GT(k->desk.received(), 150'000u);
+  EXPECT_LE(k->desk.received(), 300'000u + 30ull * 75 * static_cast<unsigned>(scale()));
 }
 
 TEST_F(Kept, a_window_that_the_disk_does_not_list_has_an_eighth_at_once) {

@@ -27,7 +27,7 @@ inline std::uint64_t boot_now() {
 class KernelDesk {
  public:
   void load(std::vector<weir_limit> rows, KernelOptions options = {}, weir_state state = {}) {
-    options.cgroup = desk.cgroup();
+    if (options.cgroup.empty()) options.cgroup = desk.cgroup();
     options.max_accounts = std::min<std::uint32_t>(options.max_accounts, 4096);  // loads faster
     options.max_tasks = 4096;
     auto loaded = KernelPart::load(options);

@@ -399,6 +399,40 @@ int by_frames_of_the_link(const Target& to) {
   return 0;
 }
 
+// One association of SCTP; its peer is `sink_sctp` below.
+int by_sctp(const Target& to) {
+  int fd = socket(to.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_SCTP);
+  if (fd < 0) return kNotHere;
+  timeval patience{0, 200'000};
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+  while (connect(fd, address_of(to), to.size) != 0 && errno != EISCONN)
+    if (is_over(to)) return 4;
+  while (!is_over(to))
+    if (send(fd, bytes, kDatagram, MSG_NOSIGNAL) <= 0) usleep(500);
+  return 0;
+}
+
+// Takes what comes by SCTP until the time is over, and prints how much it was. "ready": it listens.
+int sink_sctp(const Target& at) {
+  int listener = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_SCTP);
+  if (listener < 0) return kNotHere;
+  sockaddr_in6 any{};
+  any.sin6_family = AF_INET6;
+  any.sin6_port = reinterpret_cast<const sockaddr_in*>(&at.address)->sin_port;
+  if (bind(listener, reinterpret_cast<sockaddr*>(&any), sizeof any) || listen(listener, 8))
+    return 4;
+  std::puts("ready");
+  std::fflush(stdout);
+  long total = 0;
+  int fd = -1;
+  for (; !is_over(at); usleep(1000)) {
+    if (fd < 0) fd = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK);
+    for (ssize_t n; fd >= 0 && (n = recv(fd, bytes, sizeof bytes, 0)) > 0;) total += n;
+  }
+  std::printf("received %ld\n", total);
+  return 0;
+}
+
 // Joins groups until the socket's own memory is used up, so that nothing can be stored with it.
 // "ready" tells that it is; a line on standard input starts the sending.
 int without_memory(const Target& to) {
@@ -443,6 +477,8 @@ int send_by(const std::string& way, const Target& to) {
   if (way == "one_hop") return by_one_hop(to);
   if (way == "frames_tagged") return by_tagged_frames(to);
   if (way == "frames_of_the_link") return by_frames_of_the_link(to);
+  if (way == "sctp") return by_sctp(to);
+  if (way == "sink_sctp") return sink_sctp(to);
   if (way == "without_memory") return without_memory(to);
   return 2;
 }

@@ -71,6 +71,7 @@ class Builder {
     if (const Node* node = get(root, "destinations"))
       for (const Node* one : each(get(*node, "approved"))) selector(*one);
     for (const Node* node : each(get(root, "rules"))) rule(*node);
+    add_rows_of_holds();
     derive(policy_);
     if (!errors_.empty()) return std::move(policy_);
     for (const Problem& problem : check_policy(policy_)) place(root, problem);
@@ -79,6 +80,17 @@ class Builder {
   }
 
  private:
+  // After the limits, so that their numbers are those of the text.
+  void add_rows_of_holds() {
+    for (Rule& rule : policy_.rules) {
+      if (!rule.hold) continue;
+      rule.limits.push_back(static_cast<std::uint32_t>(policy_.limits.size()));
+      Limit& row = policy_.limits.emplace_back();
+      row.rule = rule.id;
+      row.per = Per::process_tree_destination;
+    }
+  }
+
   void place(const Node& root, const Problem& problem) {
     const auto at = rules_.find(problem.rule);
     if (at == rules_.end())
@@ -134,8 +146,12 @@ class Builder {
   }
 
   void networks(const Node& node) {
-    for (std::size_t i = 0; i < node.keys.size(); ++i)
-      policy_.networks.push_back({node.keys[i].text, text(get(node.items[i], "interface"))});
+    for (std::size_t i = 0; i < node.keys.size(); ++i) {
+      Network out{node.keys[i].text, text(get(node.items[i], "interface"))};
+      for (const std::string& gateway : texts(get(node.items[i], "gateway")))
+        out.gateways.push_back(*IpAddress::parse(gateway));
+      policy_.networks.push_back(std::move(out));
+    }
   }
 
   void resolver(const Node& node) {

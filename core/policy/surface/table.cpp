@@ -160,6 +160,7 @@ const Shape kPerWord{.words = +[] {
 
 const Shape kDomains{.kind = Kind::one_or_list, .item = &kDomain};
 const Shape kHosts{.kind = Kind::one_or_list, .item = &kHost};
+const Shape kAddresses{.kind = Kind::one_or_list, .item = &kAddress};
 const Shape kPrefixes{.kind = Kind::one_or_list, .item = &kPrefix};
 const Shape kIds{.kind = Kind::one_or_list, .item = &kId};
 const Shape kCategories{.kind = Kind::one_or_list, .item = &kCategory};
@@ -188,6 +189,8 @@ const Shape kDefaults{.kind = Kind::object, .fields = kDefaultsFields};
 
 const Field kNetworkFields[] = {
     {"interface", &kInterface, Need::required, "the interface that proves this network"},
+    {"gateway", &kAddresses, Need::optional,
+     "where the tunnel behind the interface leads: what carries it there is not charged"},
 };
 const Shape kNetwork{.kind = Kind::object, .fields = kNetworkFields};
 const Shape kNetworks{.kind = Kind::map, .item = &kNetwork};
@@ -306,7 +309,7 @@ const Shape kLimit{.kind = Kind::object, .fields = kLimitFields, .name = "limit"
 const Shape kLimits{.kind = Kind::one_or_list, .item = &kLimit};
 
 const Field kHoldFields[] = {
-    {"for", &kDuration, Need::required, "how long a flow waits, at most 5m"},
+    {"for", &kDuration, Need::required, "how long a flow waits: 1s to 45s in enforce"},
     {"ask", &kAsk, Need::optional, "what the person is asked for"},
     {"otherwise", &kOtherwise, Need::optional,
      "what happens when nobody answered; block if not given"},

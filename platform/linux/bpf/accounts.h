@@ -29,6 +29,7 @@ struct trail { /* what a charge has done so far; in memory, where the verifier f
 };
 
 static __always_inline int applies(const struct weir_limit* limit, u32 labels) {
+  if (limit->flags & WEIR_LIMIT_HOLD) return 0; /* charges nothing: hold.h */
   return limit->per != WEIR_PER_NONE && (!limit->labels || (limit->labels & labels));
 }
 
@@ -248,6 +249,43 @@ static __always_inline u32 lowest_bit(u64 rows) {
   return bit_places[((rows & -rows) * 0x03f79d71b4cb0a89ull) >> 58];
 }
 
+/* 1: an administrator had this host released (weir_state.observed_until). */
+static __always_inline int is_observing(const struct weir_state* now) {
+  return now->observed_until && bpf_ktime_get_boot_ns() < now->observed_until;
+}
+
+/* A row that has just refused, of a host that was released: it counts, and lets pass. A window is
+ * spent after that, and not ahead of itself by what it let pass. Of that there is no exact undo:
+ * its bit of `done` stays clear. A function of its own: charge_row() has no stack left. */
+__attribute__((noinline)) int observe_row(struct charge* c, u32 row, struct trail* t, u32 slot) {
+  if (!c || !t) return 0;
+  const struct weir_limit* limit = bpf_map_lookup_elem(&limits, &row);
+  if (!limit) return 0;
+  struct weir_account_key key = {};
+  make_key(&key, row, limit, c);
+  struct weir_account* account = t->spilled >> (slot & (WEIR_CHARGES - 1)) & 1
+                                     ? overflow_account(&key)
+                                     : bpf_map_lookup_elem(&accounts, &key);
+  int early = t->refused & WEIR_EARLY;
+  t->refused = 0;
+  t->over = 1 + row;
+  if (!account) return 0;
+  u64 q4 = q4_of(limit, c);
+  u64 now = q4 ? c->now * WEIR_Q4 : 0;
+  u64 cost = q4 ? cost_of(limit, c) : c->bytes;
+  u64 most = now + bytes_of(limit, c) * q4;
+  for (int i = 0; i < WEIR_CAS_TRIES; i++) {
+    u64 before = *(volatile u64*)&account->word;
+    u64 after = moved(before, now, cost);
+    if (q4 && after > most) after = moved(before, most, 0);
+    if (__sync_val_compare_and_swap(&account->word, before, after) == before) break;
+  }
+  __sync_fetch_and_add(&account->charged, c->bytes);
+  if (!early && account->refused >= c->bytes)
+    __sync_fetch_and_sub(&account->refused, c->bytes); /* charge_row() counted it */
+  return 0;
+}
+
 /* All rows or none. 0: charged. n > 0: row n - 1 refused, early with WEIR_EARLY. n < 0: charged,
  * though the observing row -n - 1 has no room. */
 __attribute__((noinline)) int charge_rows(struct charge* c, u64 rows) {
@@ -261,7 +299,14 @@ __attribute__((noinline)) int charge_rows(struct charge* c, u64 rows) {
       asm volatile("" : "+r"(left));
       charge_row(c, lowest_bit(left), &t, slot);
     }
-    if (t.refused) break;
+    if (t.refused) {
+      u32 zero = 0;
+      const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
+      if (!now || !is_observing(now)) break;
+      asm volatile("" : "+r"(left));
+      observe_row(c, lowest_bit(left), &t, slot);
+      asm volatile("" : "+r"(left));
+    }
     left &= left - 1;
   }
   if (t.asks) ask();

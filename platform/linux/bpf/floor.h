@@ -9,6 +9,7 @@
 #include "carried.h"
 #include "flow.h"
 #include "isolation.h"
+#include "tunnel.h"
 
 #define WEIR_NEXT (-1) /* TCX_NEXT, TC_ACT_UNSPEC: other programs of the device have their say */
 #define WEIR_DROP 2    /* TCX_DROP, TC_ACT_SHOT */
@@ -27,13 +28,36 @@ static __always_inline int is_in_scope(struct __sk_buff* skb) {
   return !scope_level || bpf_skb_ancestor_cgroup_id(skb, scope_level) == scope_cgroup;
 }
 
-/* 1: not ours to charge, or charged already where its socket sent it. */
-static __always_inline int is_paid(struct __sk_buff* skb) {
+/* 1: not ours to charge, or charged already where its socket sent it. `inner`: what it carries was
+ * charged there, if anything. */
+static __always_inline int is_paid(struct __sk_buff* skb, struct weir_socket** inner) {
   struct bpf_sock* sk = skb->sk;
+  u32 zero = 0;
   if (!sk) return 0;
   sk = bpf_sk_fullsock(sk);
   if (!sk) return 1; /* a connection that is not one yet or no more: carries no payload */
-  return sk->family == WEIR_AF_INET || sk->family == WEIR_AF_INET6 || !is_in_scope(skb);
+  if (sk->family != WEIR_AF_INET && sk->family != WEIR_AF_INET6) return !is_in_scope(skb);
+  const struct weir_tunnels* t = bpf_map_lookup_elem(&tunnels, &zero);
+  if (!t || !t->inner) return 1;
+  *inner = bpf_sk_storage_get(&sockets, sk, 0, 0);
+  if (!*inner || !((*inner)->flags & WEIR_SOCKET_INNER)) return 1;
+  u32 via = skb->ifindex; /* into the tunnel it goes as it is */
+  return !bpf_map_lookup_elem(&plain, &via);
+}
+
+/* 1: a packet with a socket that goes where this says, and was charged so. */
+static __always_inline int is_what_it_was(struct __sk_buff* skb, const struct packet* p) {
+  struct bpf_sock* sk = skb->sk;
+  if (sk) sk = bpf_sk_fullsock(sk);
+  return sk && left_as_it_was(sk, p);
+}
+
+/* 1: the far end of a declared tunnel gets what its contents have paid for, or what the kernel says
+ * to it itself: not what is only forwarded. */
+static __always_inline int is_declared(struct __sk_buff* skb, struct packet* p, int inner,
+                                       const struct weir_state* now) {
+  if (!now->gateways || (!inner && (skb->sk || skb->ingress_ifindex))) return 0;
+  return is_for_gateway(p);
 }
 
 /* 1: an IP packet begins at p->start, behind the tags if any. What a frame is says its type in the
@@ -94,16 +118,18 @@ static __always_inline int is_for_the_link(struct __sk_buff* skb, const struct p
 static __always_inline int pay_at_device(struct __sk_buff* skb, u32 start) {
   u32 zero = 0;
   const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
-  if (!now || is_paid(skb)) return WEIR_NEXT;
+  struct weir_socket* inner = 0;
+  if (!now || is_paid(skb, &inner)) return WEIR_NEXT;
   struct packet p = {.start = start};
   read_frame(skb, &p);
+  if (inner && is_what_it_was(skb, &p)) return WEIR_NEXT;
   if (now->isolated_until && is_isolated(now) && !is_spared(&p, skb->sk != 0) &&
       !is_upkeep(skb, &p) &&
       !(skb->sk && p.protocol != WEIR_UDP && is_for_the_link(skb, &p))) { /* DHCP: is_spared */
     count(WEIR_COUNT_ISOLATED);
     return WEIR_DROP;
   }
-  if (was_carried(skb, &p)) return WEIR_NEXT;
+  if (was_carried(skb, &p) || is_declared(skb, &p, inner != 0, now)) return WEIR_NEXT;
   if (is_upkeep(skb, &p)) {
     count(WEIR_COUNT_UPKEEP);
     return WEIR_NEXT;
@@ -114,16 +140,21 @@ static __always_inline int pay_at_device(struct __sk_buff* skb, u32 start) {
   }
   struct weir_socket* nobody = bpf_map_lookup_elem(&nobodies, &zero);
   if (!nobody) return WEIR_DROP;
-  nobody->person = skb->sk ? bpf_get_socket_uid(skb) : WEIR_FORWARDED;
+  nobody->person = inner ? inner->person : skb->sk ? bpf_get_socket_uid(skb) : WEIR_FORWARDED;
   nobody->flags = WEIR_SOCKET_TOLD | WEIR_SOCKET_TOLD_SETTLED; /* once a second for an account */
   struct route r = {};
   route_by_address(&r, p.remote, now);
   struct charge c = {
       .person = nobody->person, .dest = r.dest, .bytes = p.length, .now = bpf_ktime_get_boot_ns()};
+  if (inner) {
+    c.tree = inner->tree;
+    c.labels = inner->labels;
+  }
   if (now->answers && is_for_the_link(skb, &p) && charge_rows(&c, now->answers) <= 0) {
     count(WEIR_COUNT_UPKEEP);
     return WEIR_NEXT;
   }
+  r.limits &= ~now->holds; /* no queue would keep what waits */
   int result = r.limits ? charge_rows(&c, r.limits) : 0;
   if (result > 0 && (result & WEIR_EARLY)) {
     count(WEIR_COUNT_EARLY);

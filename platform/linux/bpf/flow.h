@@ -37,6 +37,30 @@ static __always_inline void route_by_address(struct route* r, const u8* address,
   r->unnamed = 0;
 }
 
+/* 1: it goes to the far end of a tunnel that the policy declares. */
+__attribute__((noinline)) int is_for_gateway(struct packet* p) {
+  if (!p) return 0;
+  struct weir_prefix_key key = {.length = 128};
+  __builtin_memcpy(key.address, p->remote, 16);
+  const struct weir_refuge* gateway = bpf_map_lookup_elem(&refuges, &key);
+  return gateway && (gateway->what & WEIR_REFUGE_GATEWAY);
+}
+
+/* By the address alone; what root's own programs (a VPN's daemon) send to a gateway is free, since
+ * its contents were charged where they went in. 1: so it is. */
+static __always_inline int route_of(struct route* r, const struct weir_socket* s, struct packet* p,
+                                    const struct weir_state* now) {
+  if (now->gateways && (s->flags & WEIR_SOCKET_ROOTS) && is_for_gateway(p)) {
+    r->limits = 0;
+    r->dest = default_dest(p->remote);
+    r->classified = 1;
+    r->unnamed = 0;
+    return 1;
+  }
+  route_by_address(r, p->remote, now);
+  return 0;
+}
+
 /* Refunds the first flight of `s` in these rows. */
 __attribute__((noinline)) int leave_rows(struct weir_socket* s, struct charge* c, u64 rows) {
   if (!s || !c) return 0;
@@ -69,7 +93,12 @@ __attribute__((noinline)) int settle(struct weir_socket* s, u64 rows, u64 dest) 
                      .exception = s->exception,
                      .now = bpf_ktime_get_boot_ns()};
   c.bytes = __sync_lock_test_and_set(&s->first_flight, 0);
-  u64 old = s->limits, enters = rows & ~old, leaves = old & ~rows, left = old & rows;
+  u32 zero = 0;
+  const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
+  if (!now) return 0;
+  u64 charging = ~now->holds; /* the others have nothing to move */
+  u64 old = s->limits, enters = rows & ~old & charging;
+  u64 leaves = old & ~rows & charging, left = old & rows & charging;
   int elsewhere = s->dest != dest || (s->flags & WEIR_SOCKET_UNNAMED);
   for (u32 i = 0; i < WEIR_CHARGES && left; i++) {
     u32 row = lowest_bit(left);
@@ -83,7 +112,7 @@ __attribute__((noinline)) int settle(struct weir_socket* s, u64 rows, u64 dest) 
   int refused = c.bytes ? charge_rows(&c, enters) : 0;
   if (refused > 0) {
     u64 stays = rows_without_room(old, rows);
-    leaves = old & ~stays;
+    leaves = old & ~stays & charging;
     s->stopped = refused;
     s->stopped_dest = dest;
     s->limits = stays;
@@ -122,9 +151,9 @@ static __always_inline int take_verdict(struct weir_socket* s, u32 via,
 
 /* First packet of a socket, or a new policy. Charges under rows of an older policy stay where they
  * are. */
-static __always_inline void look_up(struct weir_socket* s, const struct packet* p,
+static __always_inline void look_up(struct weir_socket* s, struct packet* p,
                                     const struct weir_state* now, struct route* r) {
-  route_by_address(r, p->remote, now);
+  int carrier = route_of(r, s, p, now);
   s->first_flight = 0;
   s->wait_ns = 0;
   s->stopped = 0;
@@ -134,11 +163,12 @@ static __always_inline void look_up(struct weir_socket* s, const struct packet* 
   s->via = 0;
   s->generation = now->generation;
   s->verdicts = now->verdicts - 1; /* so that the next look finds a verdict that is there already */
-  __sync_fetch_and_and(&s->flags,
-                       ~(WEIR_SOCKET_CLASSIFIED | WEIR_SOCKET_WAITED | WEIR_SOCKET_UNNAMED));
+  __sync_fetch_and_and(&s->flags, ~(WEIR_SOCKET_CLASSIFIED | WEIR_SOCKET_WAITED |
+                                    WEIR_SOCKET_UNNAMED | WEIR_SOCKET_CARRIER));
   r->unnamed = !r->classified && now->unclassified && now->first_flight && now->verdict_wait_ns;
   if (r->classified) __sync_fetch_and_or(&s->flags, WEIR_SOCKET_CLASSIFIED);
   if (r->unnamed) __sync_fetch_and_or(&s->flags, WEIR_SOCKET_UNNAMED);
+  if (carrier) __sync_fetch_and_or(&s->flags, WEIR_SOCKET_CARRIER);
 }
 
 /* Which rows are for this socket, whose copy of its route is used. */
@@ -179,17 +209,13 @@ __attribute__((noinline)) int find_route(struct weir_socket* s, struct packet* p
     flags |= WEIR_SOCKET_MANY;
     __sync_fetch_and_or(&s->flags, WEIR_SOCKET_MANY);
   }
-  if (!(flags & WEIR_SOCKET_LOOKED_UP) || (flags & WEIR_SOCKET_MANY)) {
-    route_by_address(r, p->remote, now);
-    return 0;
-  }
-  if (strayed(s, p, now)) {
-    route_by_address(r, p->remote, now);
+  if (!(flags & WEIR_SOCKET_LOOKED_UP) || (flags & WEIR_SOCKET_MANY) || strayed(s, p, now)) {
+    route_of(r, s, p, now);
     return 0;
   }
   if (s->generation != now->generation) look_up(s, p, now, r);
   copy_route(s, r);
-  return s->verdicts != now->verdicts || s->stopped;
+  return (s->verdicts != now->verdicts || s->stopped) && !(s->flags & WEIR_SOCKET_CARRIER);
 }
 
 /* Begins the wait for a verdict. A stream is remembered, so that its verdict wakes it. */
@@ -258,12 +284,13 @@ __attribute__((noinline)) int is_free_question(struct weir_socket* s, struct pac
   u32 zero = 0;
   const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
   if (!s || !p || !now) return 0;
-  if (p->stream || p->remote_port != 53 || s->limits || s->stopped) return 0;
+  if (p->stream || p->remote_port != 53 || (s->limits & ~now->holds) || s->stopped) return 0;
   struct weir_prefix_key key = {.length = 128};
   __builtin_memcpy(key.address, p->remote, 16);
   struct weir_prefix* known = bpf_map_lookup_elem(&prefixes, &key);
-  if (!known || known->limits) return 0;
-  return !now->blocks || !is_blocked(s->tree, 53, known->dest, 0, bpf_ktime_get_boot_ns());
+  if (!known || (known->limits & ~now->holds)) return 0;
+  return !now->blocks || is_observing(now) ||
+         !is_blocked(s->tree, 53, known->dest, 0, bpf_ktime_get_boot_ns());
 }
 
 #endif

@@ -8,14 +8,6 @@
 
 #define WEIR_DHCP_BYTES 600 /* RFC 2131: a server takes 576 */
 
-struct {
-  __uint(type, BPF_MAP_TYPE_LPM_TRIE);
-  __uint(map_flags, BPF_F_NO_PREALLOC);
-  __uint(max_entries, WEIR_REFUGES);
-  __type(key, struct weir_prefix_key);
-  __type(value, struct weir_refuge);
-} refuges SEC(".maps");
-
 u64 isolation_told_ns = 0; /* when it was last told that somebody tried */
 
 static __always_inline int is_isolated(const struct weir_state* now) {

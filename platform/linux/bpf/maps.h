@@ -71,6 +71,14 @@ struct {
   __type(value, u64);
 } held SEC(".maps");
 
+/* Never LRU: one that is forgotten would wait for ever. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, WEIR_HOLDS);
+  __type(key, u64);
+  __type(value, struct weir_hold);
+} holds SEC(".maps");
+
 struct {
   __uint(type, BPF_MAP_TYPE_LPM_TRIE);
   __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -85,6 +93,28 @@ struct {
   __uint(key_size, 16);
   __type(value, struct weir_carried);
 } carried SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, WEIR_REFUGES);
+  __type(key, struct weir_prefix_key);
+  __type(value, struct weir_refuge);
+} refuges SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, WEIR_PLAIN);
+  __type(key, u32);
+  __type(value, u32);
+} plain SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, u32);
+  __type(value, struct weir_tunnels);
+} tunnels SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);

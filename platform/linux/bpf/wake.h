@@ -18,7 +18,8 @@ static __always_inline void push(struct sock_common* sk) {
 }
 
 /* Walks the TCP sockets of the network namespace of who reads it. A stream whose verdict came while
- * it waited sends again at once, and one that the disk vouches for by now. */
+ * it waited sends again at once, one that the disk vouches for by now, and one whose hold is over:
+ * its entry is gone. */
 SEC("iter/tcp")
 int weir_wake(struct bpf_iter__tcp* ctx) {
   struct sock_common* sk = ctx->sk_common;
@@ -29,6 +30,13 @@ int weir_wake(struct bpf_iter__tcp* ctx) {
   if (!s || !now) return 0;
   if (s->flags & WEIR_SOCKET_EARLY) {
     __sync_fetch_and_and(&s->flags, ~WEIR_SOCKET_EARLY);
+    push(sk);
+    return 0;
+  }
+  if (s->flags & WEIR_SOCKET_HELD) {
+    u64 held_cookie = s->cookie;
+    if (bpf_map_lookup_elem(&holds, &held_cookie)) return 0;
+    __sync_fetch_and_and(&s->flags, ~WEIR_SOCKET_HELD);
     push(sk);
     return 0;
   }

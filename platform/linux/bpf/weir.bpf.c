@@ -12,6 +12,7 @@
 #include "carried.h"
 #include "floor.h"
 #include "flow.h"
+#include "hold.h"
 #include "identity.h"
 #include "isolation.h"
 #include "keep.h"
@@ -20,6 +21,7 @@
 #include "packet.h"
 #include "records.h"
 #include "segment.h"
+#include "tunnel.h"
 #include "wake.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -89,7 +91,7 @@ int BPF_PROG(weir_exec, struct task_struct* task, int old_pid, struct linux_binp
   e->uid = t->uid;
   if (bpf_probe_read_kernel_str(e->program, sizeof(e->program), BPF_CORE_READ(bprm, filename)) < 0)
     e->program[0] = 0;
-  bpf_ringbuf_submit(e, 0);
+  bpf_ringbuf_submit(e, when_looked());
   return 0;
 }
 
@@ -106,7 +108,7 @@ int BPF_PROG(weir_exit, struct task_struct* task) {
   r.person = t->person;
   r.pid = tgid;
   if (bpf_map_delete_elem(&tasks, &tgid)) return 0;
-  if (bpf_ringbuf_output(&events, &r, sizeof(r), 0)) count(WEIR_COUNT_RING_LOST);
+  if (bpf_ringbuf_output(&events, &r, sizeof(r), when_looked())) count(WEIR_COUNT_RING_LOST);
   return 0;
 }
 
@@ -121,6 +123,10 @@ static __always_inline void own(struct weir_socket* s, const struct weir_task* t
     s->flags |= WEIR_SOCKET_PROVISIONAL; /* it may pass the socket to what it starts */
   else
     __sync_fetch_and_and(&s->flags, ~WEIR_SOCKET_PROVISIONAL);
+  if (t->uid)
+    __sync_fetch_and_and(&s->flags, ~WEIR_SOCKET_ROOTS);
+  else
+    __sync_fetch_and_or(&s->flags, WEIR_SOCKET_ROOTS);
 }
 
 /* In process context, on a socket that the current task makes or uses; `network`: the cookie of its
@@ -175,7 +181,7 @@ static __always_inline int may_address(struct bpf_sock_addr* ctx, const u8* addr
   struct packet p = {.protocol = ctx->protocol, .remote_port = bpf_ntohs(ctx->user_port)};
   __builtin_memcpy(p.remote, address, 16);
   if (now->isolated_until && !may_reach(ctx, s, address, &p, now)) return WEIR_REFUSE;
-  if (!now->blocks) return WEIR_PASS;
+  if (!now->blocks || is_observing(now)) return WEIR_PASS;
   int blocked = is_cut_off(s->tree, &p, 0, (u32)is_loopback_address(address));
   if (blocked) count(WEIR_COUNT_BLOCKED);
   return blocked ? WEIR_REFUSE : WEIR_PASS;
@@ -235,7 +241,8 @@ static __always_inline void start_socket(struct weir_socket* s, u64 cookie) {
   fresh.person = s->person;
   fresh.labels = s->labels;
   fresh.pid = s->pid;
-  fresh.flags = s->flags & (WEIR_SOCKET_PROVISIONAL | WEIR_SOCKET_HOME | WEIR_SOCKET_ELSEWHERE);
+  fresh.flags = s->flags & (WEIR_SOCKET_PROVISIONAL | WEIR_SOCKET_HOME | WEIR_SOCKET_ELSEWHERE |
+                            WEIR_SOCKET_ROOTS);
   *s = fresh;
 }
 
@@ -250,6 +257,7 @@ static __always_inline void own_unseen(struct __sk_buff* skb, struct weir_socket
   }
   count(WEIR_COUNT_UNATTRIBUTED);
   s->person = bpf_get_socket_uid(skb);
+  if (!s->person) s->flags |= WEIR_SOCKET_ROOTS;
 }
 
 /* Is this socket of that cgroup (see weir_state.home_cgroup)? */
@@ -367,7 +375,7 @@ static __always_inline int leave(struct __sk_buff* skb, struct weir_socket* s, s
     classified = take_verdict(s, p->via, now);
     find_route(s, p, &r, family); /* again: the verdict may rest on another network */
   }
-  if (now->blocks && is_cut_off(s->tree, p, r.dest, 0) &&
+  if (now->blocks && !is_observing(now) && is_cut_off(s->tree, p, r.dest, 0) &&
       (p->payload || (p->tcp_flags & WEIR_TCP_SYN))) {
     count(WEIR_COUNT_BLOCKED);
     __sync_fetch_and_add(&s->refused, p->payload);
@@ -383,6 +391,10 @@ static __always_inline int leave(struct __sk_buff* skb, struct weir_socket* s, s
         return WEIR_LOSE;
       }
       stop_waiting(s, &r, now, time);
+      if (r.limits & now->holds) {
+        if (must_hold(s, p, &r, bytes)) return WEIR_REFUSE;
+        r.limits &= ~now->holds; /* they charge nothing */
+      }
       answer = pay(s, p, &r, now, bytes, time, family);
     }
   }
@@ -415,6 +427,10 @@ int weir_egress(struct __sk_buff* skb) {
   }
   struct packet p = {};
   read_packet(skb, sk, &p);
+  if (!loopback) {
+    note_device(s, &p);
+    if ((s->flags & WEIR_SOCKET_INNER) && is_around(sk, &p)) return WEIR_PASS; /* the floor's */
+  }
   /* Nobody's: the kernel itself sends it. A program's socket has a tree. */
   if (!s->tree && sk->type == WEIR_SOCK_RAW && p.length <= WEIR_UPKEEP_BYTES &&
       keeps_the_link(skb, &p)) {
@@ -430,7 +446,7 @@ int weir_egress(struct __sk_buff* skb) {
   if (!loopback) return leave(skb, s, &p, now, time, sk->family);
 
   if (!is_dns_port(p.remote_port) || !p.payload) return WEIR_PASS;
-  if (now->blocks && is_blocked(s->tree, p.remote_port, 0, 1, time)) {
+  if (now->blocks && !is_observing(now) && is_blocked(s->tree, p.remote_port, 0, 1, time)) {
     count(WEIR_COUNT_BLOCKED);
     return WEIR_REFUSE;
   }
@@ -477,6 +493,7 @@ int weir_sock_release(struct bpf_sock* sk) {
     take_verdict(s, s->first_via, now);
     bpf_map_delete_elem(&verdicts, &cookie);
   }
+  if (flags & WEIR_SOCKET_HELD) close_hold(s);
   put_usage(s, &s->tuple); /* of its first packet: this hook may not read the local address */
   return WEIR_PASS;
 }

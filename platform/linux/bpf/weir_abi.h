@@ -18,7 +18,7 @@ typedef unsigned int w_u32;
 typedef unsigned long long w_u64;
 #endif
 
-#define WEIR_LAYOUT 8u
+#define WEIR_LAYOUT 10u
 
 #define WEIR_LIMITS 64u        /* rows of the limit table: one bit each in a u64 (kMaxLimits) */
 #define WEIR_POLICY_LIMITS 63u /* a policy's; the one after them is WEIR_EXCEPTIONS */
@@ -29,8 +29,9 @@ typedef unsigned long long w_u64;
 #define WEIR_ACCOUNTS 65536u
 #define WEIR_PREFIXES 65536u
 #define WEIR_INODES 65536u
+#define WEIR_PLAIN 256u /* devices of hardware; what leaves by one more is charged twice */
 #define WEIR_REFUGES \
-  256u /* a policy's 64 and its and the host's resolvers, twice while they change */
+  256u /* a policy's 80 and its and the host's resolvers, twice while they change */
 #define WEIR_HEAD_MAX \
   2048u /* bytes of one packet that the ring carries: a post-quantum hello is about 1.8 kB */
 #define WEIR_HEAD_FLOW \
@@ -61,6 +62,10 @@ enum weir_per {
 /* What an account of a window that the disk does not list may take: this part of its burst. Of a
  * total: nothing. */
 #define WEIR_UNLISTED_SHARE 8u
+/* It charges nothing. A flow under it sends its first flight and no more, until somebody answers
+ * for its tree and place: then an account of the row says until when it goes on (until_ns). `per`
+ * is WEIR_PER_TREE_DEST. */
+#define WEIR_LIMIT_HOLD 16u
 #define WEIR_MOST_GRANTED (1ull << 40) /* 1 TiB: far above what the guard lets pass */
 
 struct weir_limit {
@@ -159,7 +164,7 @@ struct weir_socket {
   w_u32 via;       /* its verdict holds over this interface alone; 0: over any */
   w_u32 first_via; /* interface of its first flight; WEIR_SEVERAL: it left by more than one */
   w_u32 exception; /* whose account its row WEIR_EXCEPTIONS charges; 0: none */
-  w_u32 pad;
+  w_u32 plain_via; /* a device of `plain` that it left by last; 0: none */
 };
 #define WEIR_SOCKET_CLASSIFIED 1u
 #define WEIR_SOCKET_SEQ 2u       /* max_seq is valid */
@@ -176,8 +181,13 @@ struct weir_socket {
 #define WEIR_SOCKET_HOME 4096u        /* made in the network namespace that the policy speaks of */
 #define WEIR_SOCKET_ELSEWHERE 8192u   /* made in another: a container's */
 #define WEIR_SOCKET_BEGUN 32768u      /* tuple is valid: it has sent a segment without bytes */
+#define WEIR_SOCKET_INNER 65536u      /* it has sent by a device that is not in `plain` */
+#define WEIR_SOCKET_ROOTS 131072u     /* made by root, or by the kernel itself */
+#define WEIR_SOCKET_CARRIER 262144u   /* root's, to a gateway: no verdict is for it */
 #define WEIR_SOCKET_EARLY 16384u      /* a packet of it was lost early: see WEIR_COUNT_EARLY */
+#define WEIR_SOCKET_HELD 524288u      /* it waits, or waited, for an answer: see WEIR_LIMIT_HOLD */
 #define WEIR_SOCKET_CLOSED 128u /* closed by its last holder; TCP may still send what is queued */
+#define WEIR_SOCKET_FLAGS 20    /* of these: each a bit of its own, from the lowest on */
 
 /* ---- verdict: HASH cookie → limits, written by the guard for the engine --------------------- */
 struct weir_verdict {
@@ -186,6 +196,16 @@ struct weir_verdict {
   w_u32 via;       /* index of the interface that the verdict rests on; 0: it holds over any */
   w_u32 exception; /* with row WEIR_EXCEPTIONS; else 0 */
   w_u32 pad;
+};
+
+/* ---- holds: HASH cookie → a flow that waits for an answer. The guard ends it. ---------------- */
+#define WEIR_HOLDS 2048u /* 256 for each of eight persons; one that finds no room is ended */
+struct weir_hold {
+  w_u64 since_ns, tree, dest;
+  struct weir_tuple tuple;
+  w_u32 limit; /* as in account keys */
+  w_u32 person, pid;
+  w_u32 closed; /* nobody holds the socket any more; TCP may still keep its queue */
 };
 
 /* ---- prefix: LPM over the 128-bit form ------------------------------------------------------ */
@@ -201,6 +221,8 @@ struct weir_prefix {
 /* ---- refuge: LPM over the 128-bit form: where an isolated host may still send ---------------- */
 #define WEIR_REFUGE_ALL 1u /* whatever goes there */
 #define WEIR_REFUGE_DNS 2u /* questions to a resolver */
+/* No refuge: the far end of a tunnel that the policy declares (networks: gateway). */
+#define WEIR_REFUGE_GATEWAY 4u
 struct weir_refuge {
   w_u32 what, pad;
 };
@@ -209,6 +231,14 @@ struct weir_refuge {
  *      charged or free, and no device of this one has seen yet --------------------------------- */
 struct weir_carried {
   w_u64 payload, packets;
+};
+
+/* ---- plain: HASH index of a device → 1: what leaves by it has reached the wire as it is.
+ *      tunnels: ARRAY[1] ------------------------------------------------------------------------
+ */
+struct weir_tunnels {
+  w_u32 laid;  /* 1: `plain` says which devices those are */
+  w_u32 inner; /* 1: some socket carries WEIR_SOCKET_INNER, so that the floor must look */
 };
 
 /* ---- inode: HASH → labels (written from the issue on that watches files) -------------------- */
@@ -229,7 +259,9 @@ enum weir_record_kind {
   WEIR_REC_EXIT,
   WEIR_REC_FORK,
   WEIR_REC_LOST,
-  WEIR_REC_ASK /* in `told`, a weir_record without who: some account is beyond its mark */
+  WEIR_REC_ASK, /* in `told`, a weir_record without who: some account is beyond its mark */
+  WEIR_REC_HELD /* a weir_refused: the flow waits for an answer to row account.limit, for tree
+                   account.who at account.dest. `charged`, `length`: bytes out and in so far */
 };
 
 struct weir_record { /* starts every record */
@@ -293,6 +325,8 @@ enum weir_counter {
   WEIR_COUNT_FLOOR_REFUSED,
   WEIR_COUNT_EARLY,    /* lost because the disk does not vouch for it yet */
   WEIR_COUNT_ISOLATED, /* packets and connections that were kept in */
+  WEIR_COUNT_HELD,     /* packets that wait for an answer */
+  WEIR_COUNT_HOLDS_FULL,
   WEIR_COUNTERS
 };
 
@@ -305,6 +339,7 @@ struct weir_state {
   w_u64 first_flight;     /* bytes a flow may send before its verdict */
   w_u64 verdict_wait_ns;  /* after that an unclassified flow goes on, charged to `unclassified` */
   w_u64 fixed;            /* rows with WEIR_LIMIT_FIXED; the loader fills it in */
+  w_u64 holds;            /* rows with WEIR_LIMIT_HOLD; likewise */
   w_u32 generation;       /* of the policy: sockets look themselves up again */
   w_u32 verdicts;         /* changes with every verdict; the loader fills it in */
   w_u64 home_cgroup;      /* known trees only: a socket of this cgroup that no task was seen to make
@@ -319,8 +354,10 @@ struct weir_state {
   w_u32 blocks;         /* number of lease rows: 0 saves the look-up; the loader fills it in */
   w_u32 swapping;       /* 1: the rows are being replaced, nothing may be charged; the loader's */
   w_u32 unlisted_spent; /* 1: what the disk said was lost: an account that is opened is spent */
-  w_u32 pad;
+  w_u32 gateways;       /* 1: some refuge carries WEIR_REFUGE_GATEWAY */
   w_u64 isolated_until; /* boot time; before it nothing leaves but to the refuges. 0: none */
+  w_u64 observed_until; /* boot time; before it accounts and lease rows count and tell, and refuse
+                           nothing: the host was released (decision 0032). 0: none */
 };
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <cstring>
 #include <memory>
 
@@ -352,7 +353,7 @@ TEST_F(ExceptionCommands, a_table_that_is_lost_ends_no_isolation_and_an_older_on
   EXPECT_EQ(isolated_until(lost.isolation, kNow, {}), 0u);
   ASSERT_EQ(next(except()), CommandRefusal::none);
   table->magic = kFirstExceptionMagic;
-  const Bytes first = table->bytes().first(sizeof(ExceptionTable) - sizeof(HostIsolation));
+  const Bytes first = table->bytes().first(offsetof(ExceptionTable, isolation));
   const Result<ExceptionTable> read = ExceptionTable::read(first);
   ASSERT_TRUE(read) << "of a version that isolated nobody";
   EXPECT_EQ(read->leases, 1u);

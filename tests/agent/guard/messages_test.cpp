@@ -158,7 +158,7 @@ TEST(guard_messages, a_removed_hook_has_a_kind_a_count_and_words_that_end) {
   right.name = {'w'};
   EXPECT_TRUE(parse_from_guard(bytes_of_message(right, 0)));
   HookRemoved wrong = right;
-  wrong.what = 4;
+  wrong.what = kSilent + 1;
   EXPECT_FALSE(parse_from_guard(bytes_of_message(wrong, 0)));
   wrong = right;
   wrong.count = 0;
@@ -172,6 +172,23 @@ TEST(guard_messages, a_removed_hook_has_a_kind_a_count_and_words_that_end) {
   wrong = right;
   wrong.problem.fill('a');
   EXPECT_FALSE(parse_from_guard(bytes_of_message(wrong, 0)));
+}
+
+TEST(guard_messages, the_end_of_a_hold_names_a_socket_a_row_and_how) {
+  HoldEnded right;
+  right.cookie = 7;
+  EXPECT_TRUE(parse_from_guard(bytes_of_message(right, 0)));
+  const auto refused = [&](auto change) {
+    HoldEnded wrong = right;
+    change(wrong);
+    return !parse_from_guard(bytes_of_message(wrong, 0)).has_value();
+  };
+  EXPECT_TRUE(refused([](HoldEnded& m) { m.cookie = 0; }));
+  EXPECT_TRUE(refused([](HoldEnded& m) { m.limit = WEIR_LIMITS; }));
+  EXPECT_TRUE(refused([](HoldEnded& m) { m.how = kHoldEnds; }));
+  EXPECT_TRUE(refused([](HoldEnded& m) { m.flows = 0; }));
+  EXPECT_TRUE(refused([](HoldEnded& m) { m.size = kMaxAnswerBytes + 1; }));
+  EXPECT_TRUE(refused([](HoldEnded& m) { m.pad = 1; }));
 }
 
 TEST(guard_messages, an_interface_has_a_name_that_ends) {

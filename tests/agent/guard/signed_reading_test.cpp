@@ -81,7 +81,7 @@ TEST(commands, an_answer_of_the_reader_that_is_none_is_refused) {
   CommandReading reading = command();
   for (std::size_t size : {std::size_t{0}, sizeof reading - 1})
     EXPECT_FALSE(read_command_reading(bytes_of_block(reading).first(size)));
-  reading.verb = 10;
+  reading.verb = 12;
   EXPECT_FALSE(read_command_reading(bytes_of_block(reading)));
   reading = command();
   reading.host_id.fill('x');

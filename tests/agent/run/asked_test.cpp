@@ -277,6 +277,41 @@ TEST(asked_table, of_an_earlier_build_is_read) {
             0u);
 }
 
+TEST_F(Asked, what_waits_is_listed_once_a_place_and_not_where_its_program_closed_it) {
+  AskMessage list;
+  list.kind = AskKind::holds;
+  EXPECT_NE(answer(list).text.find("nothing waits"), std::string::npos);
+  KernelHold one;
+  one.cookie = 1;
+  one.flow.tree = 7;
+  one.flow.dest = 4711;
+  one.flow.limit = 3;
+  one.flow.pid = 11;
+  one.flow.since_ns = 5'000'000'000;
+  const IpAddress to = *IpAddress::parse("192.0.2.1");
+  std::copy(to.bytes.begin(), to.bytes.end(), one.flow.tuple.remote);
+  one.flow.tuple.remote_port = 443;
+  KernelHold more = one, closed = one;
+  more.cookie = 2;
+  more.flow.since_ns = 6'000'000'000;
+  closed.cookie = 3;
+  closed.flow.tree = 8;
+  closed.flow.closed = 1;
+  facts.holds = {more, one, closed};
+  facts.now_boot_ns = 17'000'000'000;
+  const std::string text = answer(list).text;
+  EXPECT_NE(text.find(" to 192.0.2.1:443 waits for an answer, for 12 seconds by now"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("(2 connections)"), std::string::npos) << text;
+  EXPECT_NE(text.find("weir answer " + grouped(facts.holds)[0].id), std::string::npos) << text;
+  EXPECT_EQ(grouped(facts.holds).size(), 1u);
+  list.flags = kAskJson;
+  const std::string json = answer(list).text;
+  EXPECT_NE(json.find("\"action\":\"hold\""), std::string::npos) << json;
+  EXPECT_EQ(std::count(json.begin(), json.end(), '\n'), 1);
+}
+
 TEST(asked_message, each_field_out_of_its_bounds_is_named) {
   const AskMessage good = request("aa", "why");
   const auto damage = [&](auto change) {
@@ -287,8 +322,19 @@ TEST(asked_message, each_field_out_of_its_bounds_is_named) {
   EXPECT_EQ(damage([](AskMessage&) {}), "");
   EXPECT_STRNE(damage_of(good, sizeof good - 1), "");
   EXPECT_NE(damage([](AskMessage& m) { m.flags = 4; }), "");
-  EXPECT_NE(damage([](AskMessage& m) { m.kind = static_cast<AskKind>(3); }), "");
+  EXPECT_NE(damage([](AskMessage& m) { m.kind = static_cast<AskKind>(7); }), "");
   EXPECT_NE(damage([](AskMessage& m) { m.kind = AskKind::events; }), "") << "of no day";
+  EXPECT_EQ(damage([](AskMessage& m) { m.kind = AskKind::answer; }), "");
+  EXPECT_NE(damage([](AskMessage& m) {
+              m.kind = AskKind::answer;
+              m.report.fill(0);
+            }),
+            "");
+  EXPECT_NE(damage([](AskMessage& m) {
+              m.kind = AskKind::answer;
+              m.reason_size = 0;
+            }),
+            "");
   EXPECT_NE(damage([](AskMessage& m) { m.report.fill('a'); }), "");
   EXPECT_NE(damage([](AskMessage& m) { m.reason_size = 0; }), "");
   EXPECT_NE(damage([](AskMessage& m) { m.reason_size = 5000; }), "");

@@ -35,6 +35,46 @@ TEST(flatten, a_limit_becomes_a_row_that_unclassified_flows_are_charged_to) {
   EXPECT_EQ(flat->header->keep, 1u);
 }
 
+TEST(flatten, a_hold_becomes_a_row_that_charges_nothing_and_says_how_it_ends) {
+  Result<Policy> policy = parse_policy(R"(apiVersion: weir/v1
+name: t
+mode: enforce
+rules:
+  - id: ask-first
+    when: {upload_to: [cloud_storage]}
+    then: {hold: {for: 30s, ask: justification, otherwise: allow}}
+  - id: uploads
+    when: {upload_to: [cloud_storage]}
+    then: {limit: {bytes: 256KiB, window: 24h, per: person}}
+)",
+                                       "t");
+  ASSERT_TRUE(policy) << policy.error().sentence;
+  std::vector<std::uint8_t> bytes = flatten(*policy, {});
+  Result<FlatPolicy> flat = read_flat_policy(bytes);
+  ASSERT_TRUE(flat) << flat.error().sentence;
+  EXPECT_EQ(flat->hold_of(0), nullptr);
+  const FlatHold* hold = flat->hold_of(1);
+  ASSERT_NE(hold, nullptr);
+  EXPECT_EQ(hold->for_ns, 30'000'000'000u);
+  EXPECT_EQ(hold->allows, 1u);
+  EXPECT_EQ(hold->asks, 1u);
+  EXPECT_EQ(flat->header->table[1].per, static_cast<std::uint32_t>(WEIR_PER_TREE_DEST));
+  EXPECT_EQ(flat->header->table[1].bytes, 0u);
+  EXPECT_EQ(flat->header->no_hold_rows, 1u);
+  EXPECT_EQ(flat->header->state.unclassified, 3u);
+
+  auto* header = reinterpret_cast<FlatHeader*>(bytes.data());
+  for (const std::uint64_t wrong :
+       {std::uint64_t{0}, std::uint64_t{46'000'000'000}, ~std::uint64_t{0}}) {
+    header->hold[1].for_ns = wrong;
+    EXPECT_FALSE(read_flat_policy(bytes)) << wrong;
+  }
+  header->hold[1].for_ns = 45'000'000'000;
+  EXPECT_TRUE(read_flat_policy(bytes));
+  header->hold[0].for_ns = 1;
+  EXPECT_FALSE(read_flat_policy(bytes)) << "a row that charges";
+}
+
 TEST(flatten, in_observe_every_row_only_counts) {
   std::string text = kUploads;
   text.replace(text.find("enforce"), 7, "observe");
@@ -67,6 +107,10 @@ TEST(flatten, an_isolated_host_may_send_to_its_resolvers_and_what_never_block_na
   ASSERT_EQ(all.size(), 4u);
   EXPECT_EQ(all[0].first.text(), "198.51.100.0/24");
   EXPECT_EQ(all[0].second, WEIR_REFUGE_ALL);
+  all = refuges("networks: {o: {interface: wg0, gateway: 198.51.100.7}}\n");
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_EQ(all[2].second, WEIR_REFUGE_GATEWAY) << "an isolated host has no way there by it";
+  EXPECT_EQ(all[2].first.address.text(), "198.51.100.7");
   for (const char* wide : {"0.0.0.0/0", "16.0.0.0/11", "2001::/31", "::/0"})
     EXPECT_FALSE(parse_policy("apiVersion: weir/v1\nname: t\nnever_block: " + std::string(wide) +
                                   "\nrules:\n  - id: all\n    then: log\n",

@@ -60,8 +60,8 @@ TEST_F(OrdersOfPrograms, undo_is_signed_for_that_exception_and_tells_what_the_ho
 TEST_F(OrdersOfPrograms, what_changes_a_host_is_asked_about_at_a_terminal) {
   const Ran undo = ctl_at_a_terminal({"hosts", "undo", host.id, kLease}, "n\n");
   EXPECT_EQ(undo.status, 1);
-  EXPECT_NE(undo.out.find("Sign for host " + host.id + ": end the exception or isolation " +
-                          kLease + "? [y/N]"),
+  EXPECT_NE(undo.out.find("Sign for host " + host.id +
+                          ": end the exception, isolation or release " + kLease + "? [y/N]"),
             std::string::npos)
       << undo.out;
   const Ran renew = ctl_at_a_terminal({"hosts", "renew", host.id}, "n\n");

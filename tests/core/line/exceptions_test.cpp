@@ -45,10 +45,10 @@ class Exceptions : public testing::Test {
     host->interface("tun0", kOffice);
     host->via = kOffice;
   }
-  void prove(const char* name = kName, const Endpoint& at = kServer) {
+  void prove(const char* whose = kName, const Endpoint& at = kServer) {
     const SocketRef socket{1, 7, 1000, 11};
-    host->packet(traffic::udp(kAsker, kResolver, traffic::dns_query(7, name)), socket);
-    host->packet(traffic::udp(kResolver, kAsker, traffic::dns_answer(7, name, at.address)), socket,
+    host->packet(traffic::udp(kAsker, kResolver, traffic::dns_query(7, whose)), socket);
+    host->packet(traffic::udp(kResolver, kAsker, traffic::dns_answer(7, whose, at.address)), socket,
                  false);
   }
   Exception one() {

@@ -3,6 +3,7 @@
 
 #include <random>
 
+#include "core/policy/compile.h"
 #include "core/policy/default_policy.h"
 #include "tests/core/policy/sample.h"
 
@@ -143,11 +144,12 @@ TEST(evaluate, the_strictest_of_all_matching_rules_wins_and_every_limit_counts) 
     std::uint64_t limits;
     Severity severity;
     std::size_t matched;
-  } cases[] = {{0, Action::allow, "", 0, Severity::unspecified, 0},
-               {1, Action::log, "log", 0, Severity::low, 1},
-               {2, Action::limit, "limit", 0b1, Severity::low, 2},
-               {3, Action::hold, "hold", 0b1, Severity::high, 3},
-               {4, Action::block, "block", 0b111, Severity::high, 5}};
+  } cases[] = {
+      {0, Action::allow, "", 0, Severity::unspecified, 0},
+      {1, Action::log, "log", 0, Severity::low, 1},
+      {2, Action::limit, "limit", 0b1, Severity::low, 2},
+      {3, Action::hold, "hold", 0b1001, Severity::high, 3},
+      {4, Action::block, "block", 0b1111, Severity::high, 5}};  // the last row is the hold's
   for (const auto& expected : cases) {
     Facts f;
     f.actor.person = expected.person;
@@ -219,7 +221,7 @@ TEST(evaluate, observe_decides_the_same_and_enforces_nothing) {
   f.actor.person = 4;
   const Verdict v = evaluate(p, f);
   EXPECT_EQ(v.decision.action, Action::block);
-  EXPECT_EQ(v.limits, 0b111u);
+  EXPECT_EQ(v.limits, 0b1111u);
   EXPECT_FALSE(v.decision.enforced);
 }
 
@@ -311,10 +313,10 @@ TEST(unenforceable, names_rule_and_part) {
   const Policy sample = must_parse(read_tree_file("data/policies/support-desk.yaml"));
   std::string all;
   for (const auto& sentence : unenforceable(sample)) all += sentence + "\n";
-  for (const char* part : {"rule customer-list-stays: label:", "rule customer-list-stays: weight:",
-                           "rule known-web-after-a-read: label:", "rule no-personal-cloud: hold:",
-                           "rule no-personal-cloud: burst:", "rule tunnels: detector tunnel:",
-                           "labels: customer-data:", "indexes: crm:"})
+  for (const char* part :
+       {"rule customer-list-stays: label:", "rule customer-list-stays: weight:",
+        "rule known-web-after-a-read: label:", "rule no-personal-cloud: burst:",
+        "rule tunnels: detector tunnel:", "labels: customer-data:", "indexes: crm:"})
     EXPECT_NE(all.find(part), std::string::npos) << part << "\n" << all;
   for (const char* part : {"unknown-places", "courier-claims", "destinations:", "resolvers:"})
     EXPECT_EQ(all.find(part), std::string::npos) << part << "\n" << all;
@@ -346,10 +348,25 @@ TEST(unenforceable, what_this_version_enforces_is_accepted) {
   - {id: d, when: {detector: cloud_upload, burst: 64KiB}, then: {limit: {bytes: 1MiB, per: [host, destination]}}}
   - {id: e, when: {program: backup}, then: {allow: {excepts: a}}}
   - {id: f, then: log}
+  - {id: g, when: {upload_to: cloud_storage}, then: {hold: {for: 45s, ask: justification}}}
+  - {id: h, when: {program: curl}, then: {hold: {for: 1s, otherwise: allow}}}
 )");
   Policy without_labels = p;
   without_labels.labels.clear();
   EXPECT_EQ(unenforceable(without_labels), std::vector<std::string>{});
+}
+
+TEST(unenforceable, a_hold_of_a_version_that_could_not_hold_is_refused) {
+  Policy p = rules("  - {id: g, when: {trust: unknown}, then: {hold: {for: 45s}}}\n");
+  ASSERT_EQ(p.rules[0].limits.size(), 1u);
+  EXPECT_TRUE(check_policy(p).empty());
+  p.rules[0].limits.clear();
+  p.limits.clear();
+  EXPECT_TRUE(check_policy(p).empty()) << "it observes as it did";
+  const std::vector<std::string> missing = unenforceable(p);
+  EXPECT_TRUE(std::any_of(missing.begin(), missing.end(), [](const std::string& sentence) {
+    return sentence.find("publish the policy again") != std::string::npos;
+  }));
 }
 
 TEST(unenforceable, every_other_action_and_field_is_refused) {
@@ -359,7 +376,9 @@ TEST(unenforceable, every_other_action_and_field_is_refused) {
   } cases[] = {
       {"{id: a, when: {trust: unknown}, then: isolate}", "rule a: isolate:"},
       {"{id: a, when: {trust: unknown}, then: warn}", "rule a: warn:"},
-      {"{id: a, when: {trust: unknown}, then: {hold: {for: 45s}}}", "rule a: hold:"},
+      {"{id: a, when: {trust: unknown}, then: {hold: {for: 46s}}}", "rule a: hold: for is from"},
+      {"{id: a, when: {detector: bulk_egress}, then: {hold: {for: 45s}}}",
+       "rule a: hold: a finding comes when"},
       {"{id: a, when: {trust: unknown}, then: block}", "rule a: block:"},
       {"{id: a, then: {limit: {customers: 5, per: host}}}", "rule a: limit customers:"},
       {"{id: a, when: {burst: 1MiB}, then: {limit: {bytes: 1MiB, per: host}}}", "rule a: burst:"},

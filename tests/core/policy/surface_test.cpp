@@ -11,6 +11,17 @@ namespace {
 using Kind = Condition::Kind;
 using Field = Condition::Field;
 
+TEST(surface, a_network_may_say_where_its_tunnel_leads) {
+  const std::string head =
+      "apiVersion: weir/v1\nname: p\nnetworks: {office: {interface: wg0, gateway: ";
+  const std::string rest = "}}\nrules: [{id: r, then: log}]\n";
+  const Policy one = must_parse(head + "198.51.100.7" + rest);
+  ASSERT_EQ(one.networks.at(0).gateways.size(), 1u);
+  EXPECT_EQ(one.networks[0].gateways[0].text(), "198.51.100.7");
+  EXPECT_EQ(must_parse(head + "[198.51.100.7, 2001:db8::7]" + rest).networks[0].gateways.size(),
+            2u);
+}
+
 TEST(surface, the_sample_of_the_contract_compiles_whole) {
   const Policy p = must_parse(read_tree_file("data/policies/support-desk.yaml"));
   EXPECT_EQ(p.name, "support-desk");
@@ -65,7 +76,9 @@ TEST(surface, the_sample_of_the_contract_compiles_whole) {
   EXPECT_EQ(p.rules[2].hold->otherwise, Action::block);
   EXPECT_EQ(p.rules[4].excepts, std::vector<std::string>{"unknown-places"});
   EXPECT_EQ(p.rules[5].action, Action::block);
-  EXPECT_EQ(p.limits.size(), 5u);
+  ASSERT_EQ(p.limits.size(), 6u) << "the hold has a row of its own, after the limits";
+  EXPECT_TRUE(is_hold(p.limits[5]));
+  EXPECT_EQ(p.rules[2].limits, std::vector<std::uint32_t>{5});
 }
 
 TEST(surface, every_action_and_every_form_of_a_limit_compiles) {
@@ -82,7 +95,7 @@ TEST(surface, every_action_and_every_form_of_a_limit_compiles) {
   - {id: j, when: {detector: dns_tunnel}, then: isolate}
   - {id: k, then: {allow: {excepts: [d, e]}}}
 )"));
-  ASSERT_EQ(p.limits.size(), 7u);
+  ASSERT_EQ(p.limits.size(), 8u);
   EXPECT_EQ(p.limits[0].bytes, 1000000u);
   EXPECT_EQ(p.limits[0].window_ns, 0);
   EXPECT_EQ(p.limits[0].per, Per::process_tree);

@@ -147,5 +147,41 @@ TEST_F(TamperedDesk, what_was_detached_under_a_dead_agent_is_back_with_the_next_
   EXPECT_EQ(open_for().count(), 0) << "the account that was spent is spent still";
 }
 
+class WatchedDesk : public TamperedDesk {
+ protected:
+  WatchedDesk() { try_every_ = "2"; }
+  // The row by which a canary is charged; with it goes nothing that anybody else is charged by.
+  void write_row(const weir_limit& row) {
+    const fs::path pin = base_ / "bpf/weir" / std::to_string(WEIR_LAYOUT) / "maps/limits";
+    const Fd limits(::bpf_obj_get(pin.c_str()));
+    const std::uint32_t key = WEIR_EXCEPTIONS;
+    ASSERT_EQ(::bpf_map_update_elem(limits.get(), &key, &row, BPF_ANY), 0);
+  }
+  std::pair<int, std::string> doctor() { return weir("doctor --state " + state().string()); }
+};
+
+TEST_F(WatchedDesk, a_control_that_is_in_its_place_and_does_nothing_is_found_by_its_canary) {
+  EXPECT_EQ(doctor().first, 0) << doctor().second;
+  const auto since = Clock::now();
+  write_row({});
+  const auto args = told("control_silent");
+  const auto after = std::chrono::duration_cast<milliseconds>(Clock::now() - since);
+  ASSERT_EQ(args.size(), 2u);
+  EXPECT_EQ(args[0], "weir_egress");
+  EXPECT_NE(args[1].find("of 3 by IPv4 3 arrived"), std::string::npos) << args[1];
+  const auto [red, text] = doctor();
+  EXPECT_EQ(red, 6) << text;
+  EXPECT_NE(text.find("no   weir_egress"), std::string::npos) << text;
+  EXPECT_NE(text.find("yes  weir_ingress"), std::string::npos) << text;
+  write_row(exceptions_row());
+  const auto again = told("control_works_again");
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(again[0], "weir_egress");
+  EXPECT_EQ(reports("control_silent").size(), 1u) << "once, and of no other";
+  const auto [green, healthy] = doctor();
+  EXPECT_EQ(green, 0) << healthy;
+  fmt::print("tried every 2 s: told after {} ms\n", after.count());
+}
+
 }  // namespace
 }  // namespace weir

@@ -14,12 +14,35 @@ readonly EMULATOR=(qemu-system-x86_64 -accel tcg,thread=single -cpu max -smp 2 -
 readonly KERNEL_WORDS="console=ttyS0 loglevel=5 softlockup_panic=1 softlockup_all_cpu_backtrace=1 panic=-1 \
 mitigations=off no_timer_check"
 
+# What tests of tunnels and mounts want: the guest's kernel loads them when it is asked for them, with those that they need.
+readonly ASKED="wireguard sit ip_gre ip6_gre sctp xfrm_user xfrm_interface esp4 esp6 authenc echainiv seqiv drbg jitterentropy_rng cbc aes_generic hmac
+sha256_generic crc32c_generic nfs nfsv4 nfsd"
+
 skip() { echo "skipped: $*" >&2; exit 77; }
+
+# keep_modules FOLDER: leaves those above and what they need of lib/modules, unpacked, with an index of their own.
+keep_modules() {
+  local root=$1 release all kept module file
+  release=$(basename "$root"/lib/modules/*)
+  all=$root/lib/modules/$release kept=$root/kept/lib/modules/$release
+  depmod -b "$root" "$release" 2>/dev/null
+  for module in $NET $DISK $ASKED; do
+    modprobe -d "$root" -S "$release" --show-depends "$module" 2>/dev/null | awk '$1 == "insmod" {print $2}'
+  done | sort -u | while read -r file; do
+    mkdir -p "$kept/kernel"
+    cp "$file" "$kept/kernel/"
+  done
+  find "$kept" -name '*.ko.xz' -exec xz -d {} +
+  cp "$all"/modules.builtin* "$all/modules.order" "$kept/"
+  rm -rf "$root/lib"
+  mv "$root/kept/lib" "$root/lib"
+  depmod -b "$root" "$release"
+}
 
 # find_kernel 6.1|6.12 CACHE: `kernel` becomes a folder in CACHE with boot/vmlinuz-* and the modules above, unpacked.
 find_kernel() {
   local version=$1 cache=$2 meta package tool
-  for tool in qemu-system-x86_64 apt-get dpkg-deb xz; do
+  for tool in qemu-system-x86_64 apt-get dpkg-deb xz depmod; do
     command -v $tool >/dev/null || skip "$tool is not installed"
   done
   [[ $(uname -m) == x86_64 ]] || skip "these kernels are for x86_64"
@@ -35,18 +58,36 @@ find_kernel() {
   mkdir -p "$cache"
   (
     flock 9
-    if ! cmp -s "$kernel/done" <(echo $NET $DISK); then
+    if ! cmp -s "$kernel/done" <(echo $NET $DISK $ASKED); then
       cd "$cache"
       timeout 300 apt-get -qq download "$package" 2>/dev/null || exit 9
+      rm -rf "$kernel"
       mkdir -p "$kernel"
-      wanted=()
-      for module in $NET $DISK; do wanted+=("*/$module.ko*"); done
-      dpkg-deb --fsys-tarfile "$package"_*.deb | tar -x -C "$kernel" --wildcards './boot/vmlinuz*' "${wanted[@]}" 2>/dev/null || true
+      dpkg-deb --fsys-tarfile "$package"_*.deb | tar -x -C "$kernel" --wildcards './boot/vmlinuz*' './lib/modules/*' 2>/dev/null || true
+      keep_modules "$kernel"
       # 6.12 has some of them built in.
       [[ -n $(find "$kernel" -name 'vmlinuz*') && -n $(find "$kernel" -name 'udp_diag.ko*') ]] || exit 9
-      find "$kernel" -name '*.ko.xz' -exec xz -d {} +
       rm -f "$package"_*.deb
-      echo $NET $DISK >"$kernel/done"
+      echo $NET $DISK $ASKED >"$kernel/done"
     fi
   ) 9>"$cache/lock" || skip "cannot download $package"
+}
+
+# find_servers CACHE: `servers` becomes a folder in CACHE with Debian's programs of the kernel's NFS server, which is
+# not installed here: that would start it.
+find_servers() {
+  local cache=$1
+  servers=$cache/servers
+  (
+    flock 9
+    [[ -e $servers/done ]] && exit 0
+    mkdir -p "$servers"
+    cd "$cache"
+    timeout 300 apt-get -qq download nfs-kernel-server libtirpc3 libwrap0 libnsl2 2>/dev/null || exit 9
+    for package in nfs-kernel-server libtirpc3 libwrap0 libnsl2; do
+      dpkg-deb -x "$package"_*.deb "$servers"
+      rm -f "$package"_*.deb
+    done
+    touch "$servers/done"
+  ) 9>"$cache/lock" || skip "cannot download the NFS server"
 }

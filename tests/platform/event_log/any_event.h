@@ -92,6 +92,17 @@ inline EventBody body(AnyEvent& a) {
                          u64(),
                          number<bool>(),
                          a.keep(word())};
+    case 12:
+      return FlowHeld{socket(), flow(), u32(), u64(), u64(), u64()};
+    case 13:
+      return HoldEnded{socket(),
+                       flow(),
+                       u32(),
+                       u64(),
+                       one_of(HoldEnded::How::answered, HoldEnded::How::too_many),
+                       u32(),
+                       u32(),
+                       a.keep(word())};
     default:
       return Tick{};
   }
@@ -167,6 +178,17 @@ inline bool same(const HookRemoved& a, const HookRemoved& b) {
   const auto& [what, name, count, open_ns, sent, restored, problem] = a;
   return what == b.what && name == b.name && count == b.count && open_ns == b.open_ns &&
          sent == b.sent && restored == b.restored && problem == b.problem;
+}
+inline bool same(const FlowHeld& a, const FlowHeld& b) {
+  const auto& [socket, flow, limit, destination, out, in] = a;
+  return tied(socket) == tied(b.socket) && flow == b.flow && limit == b.limit &&
+         destination == b.destination && out == b.bytes_out && in == b.bytes_in;
+}
+inline bool same(const HoldEnded& a, const HoldEnded& b) {
+  const auto& [socket, flow, limit, destination, how, flows, by, because] = a;
+  return tied(socket) == tied(b.socket) && flow == b.flow && limit == b.limit &&
+         destination == b.destination && how == b.how && flows == b.flows && by == b.by &&
+         because == b.because;
 }
 inline bool same(const Tick&, const Tick&) {
   return true;

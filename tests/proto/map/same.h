@@ -82,8 +82,8 @@ inline bool same(const Defaults& a, const Defaults& b) {
 }
 
 inline bool same(const Network& a, const Network& b) {
-  const auto& [id, interface] = a;
-  return id == b.id && interface == b.interface;
+  const auto& [id, interface, gateways] = a;
+  return id == b.id && interface == b.interface && gateways == b.gateways;
 }
 
 inline bool same(const Resolver& a, const Resolver& b) {

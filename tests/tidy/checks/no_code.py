@@ -34,6 +34,7 @@ KNOWN_BYTES = {
     "Command.body": "CommandBody",
     "SignedTrust.trust": "TrustSet",
     "Resolver.address": "16 bytes",
+    "Network.gateways": "16 bytes each",
     "Prefix.address": "16 bytes",
     "Certificate.chain": "DER certificates",
     "EnrolResponse.agent_ca": "DER certificates",

@@ -1,0 +1,253 @@
+// A rule that holds, with the real programs: an upload waits, whoever owns it says why, and it goes
+// on; or nobody does, and it is gone with its queue. Also where the engine or the guard is killed.
+#include "core/base/command_id.h"
+#include "tests/e2e/guarded_host.h"
+#include "tests/kernel/desk.h"
+#include "weir/v1/agent.pb.h"
+
+namespace weir {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::uint64_t kFlight = 16 << 10;
+constexpr std::uint64_t kUpload = 500'000;
+constexpr std::uint64_t kEndless = 200'000'000;  // more than a socket's queue takes
+
+class HoldOnADesk : public GuardedHost {
+ protected:
+  void SetUp() override {
+    WEIR_NEEDS_KERNEL();
+    desk_.emplace();
+    GuardedHost::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    fs::remove(cgroup_);
+    cgroup_ = desk_->cgroup();
+    start();
+    ASSERT_EQ(next_state(), "4 0  0") << errors();
+  }
+  void hold(const std::string& what) {
+    offer({.number = ++number_, .then = "{hold: {" + what + "}}"});
+    ASSERT_EQ(next_state(), "1 " + std::to_string(number_) + "  0") << errors();
+  }
+  // One that stays when it has written all of it; or several, or an endless one, that says when it
+  // is refused.
+  pid_t upload(std::uint64_t bytes = kUpload, int count = 1) {
+    const bool stays = count == 1 && bytes <= kUpload;
+    return desk_->start({"--to", test::kPeer4, "--shape", stays ? "stay" : "flows", "--bytes",
+                         std::to_string(bytes), "--count", std::to_string(count), "--ms",
+                         "120000"});
+  }
+  std::uint64_t settled() { return desk_->settled(milliseconds(900), milliseconds(8000)); }
+  std::pair<int, std::string> ask(const std::string& words) {
+    return weir(words + " --socket " + socket().string());
+  }
+  std::vector<KernelHold> holds() { return read_holds((base_ / "bpf").string()); }
+  bool await_holds(std::size_t count) {
+    return await([&] { return holds().size() >= count; });
+  }
+  // The id that `weir status` shows of the first that waits.
+  std::string id() {
+    std::string found;
+    await([&] {
+      const std::string text = status();
+      const std::size_t at = text.find("waits ");
+      if (at != std::string::npos) found = text.substr(at + 6, 8);
+      return !found.empty();
+    });
+    return found;
+  }
+  std::string last_report(const std::string& words) {
+    std::string found;
+    await([&] {
+      std::ifstream file(state() / "reports.jsonl");
+      for (std::string line; std::getline(file, line);)
+        if (line.find(words) != std::string::npos) found = line;
+      return !found.empty();
+    });
+    return found;
+  }
+  // An administrator's signed word: this person may send there although the rule holds.
+  std::string grant() {
+    using Body = v1::CommandBody;
+    std::uint32_t person = 0xffffffff;
+    std::ifstream("/proc/self/loginuid") >> person;
+    const std::int64_t now = std::time(nullptr);
+    CommandIdBytes id{};
+    id.fill(1);
+    Body body;
+    body.set_verb(Body::except);
+    body.set_host_id(kHostId);
+    body.set_not_before_wall_s(now - 60);
+    body.set_expires_wall_s(now + 3600);
+    body.set_id(text_of_command_id(id));
+    body.mutable_reason()->set_code("asked");
+    body.mutable_reason()->add_args("ops");
+    v1::Exception& exception = *body.mutable_exception();
+    exception.set_request_id("request-1");
+    exception.add_sets_aside("pushed");
+    exception.mutable_person()->mutable_user()->set_uid(person != 0xffffffff ? person : ::getuid());
+    exception.mutable_destination()->set_address(test::kPeer4);
+    exception.set_bytes(2'000'000);
+    exception.mutable_until()->set_seconds(now + 3600);
+    const std::string bytes = body.SerializeAsString();
+    wire::OfferCommand message;
+    message.id = id;
+    message.body_size = bytes.size();
+    message.signatures = 1;
+    Signer signer(1);
+    message.signature[0].key = policy_key_id(signer.key);
+    const std::vector<std::uint8_t> covered = signed_bytes_of(kCommandPurpose, bytes_of(bytes));
+    ::crypto_sign_detached(message.signature[0].signature.data(), nullptr, covered.data(),
+                           covered.size(), signer.secret.data());
+    hand_over("command", message, bytes);
+    return next_state();
+  }
+  pid_t engine() const {
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+      const std::string pid = entry.path().filename();
+      if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
+      std::error_code gone;
+      if (fs::read_symlink(entry.path() / "exe", gone) == base_ / "weir-engine")
+        return static_cast<pid_t>(std::stol(pid));
+    }
+    return 0;
+  }
+
+  std::optional<test::Desk> desk_;
+  std::uint32_t number_ = 0;
+};
+
+TEST_F(HoldOnADesk, waits_until_the_person_says_why_and_then_all_of_it_leaves_once) {
+  hold("for: 45s, ask: justification");
+  upload();
+  ASSERT_TRUE(await_holds(1)) << errors();
+  const std::uint64_t flight = settled();
+  EXPECT_GT(flight, 0u);
+  EXPECT_LE(flight, kFlight);
+  const std::string waits = id();
+  ASSERT_EQ(waits.size(), 8u) << status();
+  EXPECT_NE(status().find("rule pushed: ends in "), std::string::npos) << status();
+  EXPECT_NE(last_report("\"hold\"").find("\"action\":\"hold\""), std::string::npos);
+
+  EXPECT_EQ(ask("answer 00000000 --because x").first, 1) << "nobody's";
+  EXPECT_EQ(ask("answer " + waits + "0 --because x").first, 1);
+  EXPECT_EQ(ask("answer " + waits + " --because ''").first, 2);
+  EXPECT_EQ(ask("answer " + waits + " --because " + std::string(4001, 'x')).first, 2);
+  EXPECT_LE(desk_->received(), kFlight) << "none of these is an answer";
+
+  const auto [status, text] = ask("answer " + waits + " --because 'for the auditor'");
+  EXPECT_EQ(status, 0) << text << errors();
+  EXPECT_TRUE(await([&] { return desk_->received() == kUpload; })) << desk_->received();
+  const std::string report = last_report("hold_answered");
+  EXPECT_NE(report.find("for the auditor"), std::string::npos) << report;
+  EXPECT_EQ(settled(), kUpload) << "each byte once";
+  EXPECT_EQ(ask("answer " + waits + " --because again").first, 1) << "it has ended";
+}
+
+TEST_F(HoldOnADesk, that_nobody_answers_is_closed_with_its_queue) {
+  hold("for: 3s, ask: justification, otherwise: block");
+  const pid_t pid = upload(kEndless);
+  ASSERT_TRUE(await_holds(1)) << errors();
+  const std::string waits = id();
+  const test::Outcome outcome = desk_->finish(pid);
+  EXPECT_NE(outcome.output.find("send: "), std::string::npos) << outcome.output;
+  EXPECT_LE(settled(), kFlight);
+  EXPECT_TRUE(holds().empty());
+  EXPECT_NE(last_report("hold_closed").find("\"action\":\"hold\""), std::string::npos) << errors();
+  EXPECT_EQ(ask("answer " + waits + " --because late").first, 1);
+  EXPECT_LE(settled(), kFlight) << "what was refused does not come back";
+}
+
+TEST_F(HoldOnADesk, that_nobody_answers_goes_on_where_the_rule_says_so) {
+  hold("for: 2s, otherwise: allow");
+  upload();
+  ASSERT_TRUE(await_holds(1)) << errors();
+  EXPECT_TRUE(await([&] { return desk_->received() == kUpload; })) << desk_->received();
+  EXPECT_FALSE(last_report("hold_let_go").empty());
+}
+
+TEST_F(HoldOnADesk, that_asks_for_approval_goes_on_with_an_exception_for_the_place) {
+  hold("for: 45s, ask: approval");
+  upload();
+  ASSERT_TRUE(await_holds(1)) << errors();
+  EXPECT_LE(settled(), kFlight);
+  EXPECT_EQ(grant(), "command 1  ") << errors();
+  EXPECT_TRUE(await([&] { return desk_->received() == kUpload; })) << desk_->received();
+  EXPECT_TRUE(holds().empty());
+}
+
+TEST_F(HoldOnADesk, the_257th_of_a_person_is_closed_at_once_and_said) {
+  hold("for: 45s, ask: justification");
+  const pid_t pid = upload(40'000, 260);
+  ASSERT_TRUE(await_holds(256)) << holds().size() << errors();
+  EXPECT_FALSE(last_report("hold_too_many").empty()) << errors();
+  EXPECT_LE(settled(), 260 * kFlight);
+  EXPECT_EQ(holds().size(), 256u);
+  const std::uint64_t before = desk_->received();
+  EXPECT_EQ(ask("answer " + id() + " --because 'all of them'").first, 0);
+  EXPECT_TRUE(await([&] { return desk_->received() >= 256 * 40'000u; })) << desk_->received();
+  EXPECT_GT(desk_->received(), before);
+  EXPECT_LE(settled(), 256 * 40'000u + 4 * kFlight);
+  desk_->end(pid);
+}
+
+TEST_F(HoldOnADesk, ends_in_its_otherwise_also_where_the_engine_is_dead) {
+  hold("for: 6s, ask: justification, otherwise: block");
+  const pid_t pid = upload(kEndless);
+  ASSERT_TRUE(await_holds(1)) << errors();
+  const pid_t stopped = engine();
+  ASSERT_GT(stopped, 0);
+  ::kill(stopped, SIGSTOP);  // it hangs: the guard notices after five seconds, the hold ends before
+  const test::Outcome outcome = desk_->finish(pid);
+  EXPECT_NE(outcome.output.find("send: "), std::string::npos) << outcome.output;
+  EXPECT_LE(settled(), kFlight);
+  ::kill(stopped, SIGKILL);
+}
+
+TEST_F(HoldOnADesk, answered_while_no_engine_runs_goes_on_and_is_told_to_the_next_one) {
+  hold("for: 45s, ask: justification");
+  upload();
+  ASSERT_TRUE(await_holds(1)) << errors();
+  settled();
+  const std::string waits = id();
+  ::kill(engine(), SIGKILL);
+  EXPECT_EQ(ask("answer " + waits + " --because 'for the auditor'").first, 0) << errors();
+  EXPECT_TRUE(await([&] { return desk_->received() == kUpload; })) << desk_->received();
+  EXPECT_NE(last_report("hold_answered").find("for the auditor"), std::string::npos);
+}
+
+TEST_F(HoldOnADesk, stays_held_while_the_guard_is_dead_and_ends_with_the_next_one) {
+  hold("for: 4s, ask: justification, otherwise: block");
+  const pid_t pid = upload(kEndless);
+  ASSERT_TRUE(await_holds(1)) << errors();
+  const std::uint64_t flight = settled();
+  const pid_t first = guard();
+  ASSERT_GT(first, 0);
+  ::kill(first, SIGKILL);
+  const test::Outcome outcome = desk_->finish(pid);  // `weir run` starts another
+  EXPECT_NE(outcome.output.find("send: "), std::string::npos) << outcome.output;
+  EXPECT_LE(settled(), kFlight) << "at its death it had sent " << flight;
+}
+
+TEST_F(HoldOnADesk, that_a_change_of_policy_takes_away_goes_on_under_what_is_left) {
+  hold("for: 45s, ask: justification");
+  upload();
+  ASSERT_TRUE(await_holds(1)) << errors();
+  EXPECT_LE(settled(), kFlight);
+  offer({.number = ++number_, .limit = "1MiB"});
+  ASSERT_EQ(next_state(), "1 2  0") << errors();
+  EXPECT_TRUE(await([&] { return desk_->received() == kUpload; })) << desk_->received();
+}
+
+TEST_F(HoldOnADesk, does_not_leave_when_the_agent_is_stopped_and_releases_its_bound) {
+  hold("for: 45s, ask: justification");
+  upload(kEndless);
+  ASSERT_TRUE(await_holds(1)) << errors();
+  EXPECT_LE(settled(), kFlight);
+  stop();
+  EXPECT_LE(settled(), kFlight);
+}
+
+}  // namespace
+}  // namespace weir

@@ -1,0 +1,259 @@
+// Flows that wait for an answer: nothing beyond the first flight leaves, an answer lets all of it
+// go once, and what is refused dies with its queue.
+#include <algorithm>
+#include <set>
+
+#include "tests/kernel/kernel_test.h"
+
+namespace weir::test {
+namespace {
+
+constexpr std::uint64_t kRoomy = std::uint64_t{1} << 40;
+constexpr std::uint64_t kFlight = 16 << 10;
+constexpr std::uint64_t kPlace = 4711;  // a destination key
+constexpr std::uint64_t kBoth = 3;      // row 0 charges, row 1 holds
+
+class HoldTest : public KernelTest {
+ protected:
+  void load(std::uint64_t wait_ns = 60 * kSecond, KernelOptions options = {}) {
+    weir_state state{};
+    state.first_flight = kFlight;
+    state.verdict_wait_ns = wait_ns;
+    k->load({limit_row(kRoomy, 0, WEIR_PER_PERSON), hold_row()}, options, state);
+  }
+  // Gives every flow that shows itself for the first time this verdict, until `wanted` have it.
+  std::set<std::uint64_t> name_all(std::size_t wanted, std::uint64_t rows = kBoth,
+                                   std::uint64_t place = kPlace) {
+    std::set<std::uint64_t> named;
+    await(
+        [&] {
+          for (const auto& head : k->records<weir_head>(WEIR_REC_HEAD))
+            if (seen.insert(head.record.cookie).second && named.insert(head.record.cookie).second)
+              EXPECT_TRUE(k->part->put_verdict(head.record.cookie, rows, place));
+          k->kept.clear();
+          k->part->wake();
+          return named.size() >= wanted;
+        },
+        within(10'000));
+    return named;
+  }
+  std::vector<KernelHold> held(std::size_t wanted) {
+    await([&] { return k->part->holds().size() >= wanted; }, within(15'000));
+    return k->part->holds();
+  }
+  void answer(const std::vector<KernelHold>& holds) {
+    for (const KernelHold& one : holds) {
+      ASSERT_TRUE(k->part->answer_hold(one.flow.limit, one.flow.tree, one.flow.dest,
+                                       boot_now() + 3600 * kSecond));
+      EXPECT_TRUE(k->part->forget_hold(one.cookie));
+    }
+    k->part->wake();
+  }
+  std::set<std::uint64_t> seen;
+  std::uint64_t settled() { return k->desk.settled(milliseconds(900), milliseconds(5000)); }
+};
+
+TEST_F(HoldTest, lets_a_first_flight_leave_and_nothing_more_until_it_is_answered) {
+  load();
+  k->desk.start(tcp({"--shape", "stay", "--bytes", "300000", "--ms", "60000"}));
+  ASSERT_EQ(name_all(1).size(), 1u);
+  const std::vector<KernelHold> holds = held(1);
+  ASSERT_EQ(holds.size(), 1u);
+  EXPECT_EQ(holds[0].flow.dest, kPlace);
+  EXPECT_EQ(holds[0].flow.tuple.remote_port, k->desk.port());
+  EXPECT_NE(holds[0].flow.tree, 0u);
+  const std::uint64_t flight = settled();
+  EXPECT_GT(flight, 0u);
+  EXPECT_LE(flight, kFlight);
+  EXPECT_EQ(k->charged(0), flight);
+  EXPECT_GT(k->count(WEIR_COUNT_HELD), 0u);
+
+  std::vector<weir_refused> told;
+  k->part->poll_told([&](const weir_refused& one) { told.push_back(one); });
+  ASSERT_EQ(told.size(), 1u) << "once, however often TCP tries";
+  EXPECT_EQ(told[0].record.kind, WEIR_REC_HELD + 0u);
+  EXPECT_EQ(told[0].record.cookie, holds[0].cookie);
+  EXPECT_EQ(told[0].account.limit, 1u);
+  EXPECT_EQ(k->records<weir_refused>(WEIR_REC_HELD).size(), 1u);
+
+  answer(holds);
+  EXPECT_TRUE(await([&] { return k->desk.received() == 300'000; }, within(6000)))
+      << k->desk.received();
+  EXPECT_EQ(k->charged(0), 300'000u) << "each byte once";
+  EXPECT_EQ(settled(), 300'000u);
+}
+
+TEST_F(HoldTest, outlasts_what_tcp_gives_a_full_queue) {
+  load();
+  const pid_t pid = k->desk.start(tcp({"--bytes", "300000", "--ms", "120000"}));
+  name_all(1);
+  const std::vector<KernelHold> holds = held(1);
+  ASSERT_EQ(holds.size(), 1u);
+  usleep(12'000'000);  // 15 tries of half a second would be over
+  EXPECT_LE(k->desk.received(), kFlight);
+  const std::uint64_t begin = boot_now();
+  answer(holds);
+  EXPECT_TRUE(await([&] { return k->desk.received() == 300'000; }, within(5000)));
+  fmt::print("held for 12 s, answered, all of it received after {:.1f} ms\n",
+             static_cast<double>(boot_now() - begin) / 1e6);
+  EXPECT_EQ(k->desk.finish(pid).status, 0);
+}
+
+TEST_F(HoldTest, by_ipv6_as_well) {
+  load();
+  k->desk.start({"--to", kPeer6, "--shape", "stay", "--bytes", "100000", "--ms", "60000"});
+  name_all(1);
+  const std::vector<KernelHold> holds = held(1);
+  ASSERT_EQ(holds.size(), 1u);
+  EXPECT_LE(settled(), kFlight);
+  answer(holds);
+  EXPECT_TRUE(await([&] { return k->desk.received() == 100'000; }, within(6000)));
+}
+
+TEST_F(HoldTest, that_is_refused_dies_with_its_queue) {
+  load();
+  pid_t pid = k->desk.start(tcp({"--ms", "60000"}));
+  name_all(1);
+  const std::vector<KernelHold> holds = held(1);
+  ASSERT_EQ(holds.size(), 1u);
+  const std::uint64_t flight = settled();
+  EXPECT_LE(flight, kFlight);
+  const std::uint64_t begin = boot_now();
+  ASSERT_TRUE(destroy_socket(holds[0].flow.tuple, holds[0].cookie));
+  const Outcome outcome = k->desk.finish(pid);
+  EXPECT_LT((boot_now() - begin) / 1'000'000, 500u * static_cast<unsigned>(scale()));
+  EXPECT_NE(outcome.output.find("send: "), std::string::npos) << outcome.output;
+  k->part.reset();  // nothing holds anything any more
+  usleep(500'000);
+  EXPECT_EQ(k->desk.received(), flight);
+}
+
+TEST_F(HoldTest, of_two_hundred_flows_lets_all_of_them_go_by_one_answer) {
+  load();
+  constexpr std::size_t kFlows = 200;
+  constexpr std::uint64_t kEach = 40'000;
+  k->desk.start(tcp({"--count", "200", "--bytes", "40000", "--ms", "120000"}));
+  ASSERT_EQ(name_all(kFlows).size(), kFlows);
+  const std::vector<KernelHold> holds = held(kFlows);
+  ASSERT_EQ(holds.size(), kFlows);
+  EXPECT_LE(settled(), kFlows * kFlight);
+  const std::uint64_t begin = boot_now();
+  answer(holds);
+  EXPECT_TRUE(await([&] { return k->desk.received() == kFlows * kEach; }, within(5000)))
+      << k->desk.received();
+  fmt::print("200 flows, answered and all of it received after {:.1f} ms\n",
+             static_cast<double>(boot_now() - begin) / 1e6);
+  EXPECT_EQ(k->charged(0), kFlows * kEach) << "each byte once";
+  EXPECT_TRUE(k->part->holds().empty());
+}
+
+TEST_F(HoldTest, answer_is_for_that_tree_and_that_place) {
+  load();
+  k->desk.start(tcp({"--shape", "stay", "--bytes", "50000", "--ms", "60000"}));
+  name_all(1);
+  std::vector<KernelHold> holds = held(1);
+  ASSERT_EQ(holds.size(), 1u);
+  answer(holds);
+  ASSERT_TRUE(await([&] { return k->desk.received() == 50'000; }, within(5000)));
+  // The desk's launches are of the test's own tree here: the same place does not wait again …
+  k->desk.start(tcp({"--shape", "stay", "--bytes", "50000", "--ms", "60000"}));
+  name_all(1);
+  const bool same_tree = await([&] { return k->desk.received() == 100'000; }, within(3000));
+  // … and another one does.
+  k->desk.start(tcp({"--shape", "stay", "--bytes", "50000", "--ms", "60000"}));
+  name_all(1, kBoth, kPlace + 1);
+  holds = held(same_tree ? 1 : 2);
+  ASSERT_FALSE(holds.empty());
+  EXPECT_EQ(holds.size(), same_tree ? 1u : 2u);
+  EXPECT_LE(settled(), (same_tree ? 100'000u : 50'000u) + 2 * kFlight);
+}
+
+TEST_F(HoldTest, ends_where_the_verdict_takes_the_flow_off_the_row) {
+  load();
+  k->desk.start(tcp({"--shape", "stay", "--bytes", "300000", "--ms", "60000"}));
+  name_all(1);
+  const std::vector<KernelHold> holds = held(1);
+  ASSERT_EQ(holds.size(), 1u);
+  EXPECT_LE(settled(), kFlight);
+  ASSERT_TRUE(k->part->put_verdict(holds[0].cookie, 1, kPlace));
+  k->part->wake();
+  EXPECT_TRUE(await([&] { return k->desk.received() == 300'000; }, within(5000)));
+  EXPECT_TRUE(k->part->holds().empty());
+}
+
+TEST_F(HoldTest, of_a_flow_whose_verdict_does_not_come_begins_after_the_wait) {
+  load(kSecond / 5);
+  k->desk.start(tcp({"--shape", "stay", "--bytes", "300000", "--ms", "60000"}));
+  const std::vector<KernelHold> holds = held(1);
+  ASSERT_EQ(holds.size(), 1u) << "it could be under the row, and nobody says that it isn't";
+  EXPECT_EQ(holds[0].flow.dest, default_destination(*IpAddress::parse(kPeer4)));
+  EXPECT_LE(settled(), kFlight);
+}
+
+TEST_F(HoldTest, refuses_datagrams_until_it_is_answered) {
+  load();
+  k->desk.start(udp({"--ms", "60000"}));
+  name_all(1);
+  const std::vector<KernelHold> holds = held(1);
+  ASSERT_EQ(holds.size(), 1u);
+  const std::uint64_t flight = settled();
+  EXPECT_LE(flight, kFlight);
+  EXPECT_GT(flight, 0u);
+  answer(holds);
+  EXPECT_TRUE(await([&] { return k->desk.received() > 100'000; }, within(3000)));
+}
+
+TEST_F(HoldTest, that_only_observes_holds_nothing) {
+  weir_state state{};
+  state.first_flight = kFlight;
+  state.verdict_wait_ns = 60 * kSecond;
+  weir_limit row = hold_row();
+  row.flags |= WEIR_LIMIT_OBSERVE;
+  k->load({limit_row(kRoomy, 0, WEIR_PER_PERSON), row}, {}, state);
+  k->desk.start(tcp({"--shape", "stay", "--bytes", "300000", "--ms", "60000"}));
+  name_all(1);
+  EXPECT_TRUE(await([&] { return k->desk.received() == 300'000; }, within(5000)));
+  EXPECT_TRUE(k->part->holds().empty());
+}
+
+TEST_F(HoldTest, outlives_its_loader_and_is_known_to_the_next) {
+  KernelOptions options;
+  options.pin_dir = k->desk.pin_dir();
+  load(60 * kSecond, options);
+  k->desk.start(tcp({"--shape", "stay", "--bytes", "300000", "--ms", "60000"}));
+  name_all(1);
+  ASSERT_EQ(held(1).size(), 1u);
+  const std::uint64_t flight = settled();
+  k->part.reset();  // the guard is dead
+  usleep(1'500'000);
+  EXPECT_EQ(k->desk.received(), flight);
+  options.cgroup = k->desk.cgroup();
+  options.max_accounts = options.max_tasks = 4096;
+  auto next = KernelPart::load(options);
+  ASSERT_TRUE(next) << next.error().sentence;
+  k->part = std::make_unique<KernelPart>(std::move(*next));
+  const std::vector<KernelHold> holds = k->part->holds();
+  ASSERT_EQ(holds.size(), 1u);
+  answer(holds);
+  EXPECT_TRUE(await([&] { return k->desk.received() == 300'000; }, within(5000)))
+      << k->desk.received();
+  ASSERT_TRUE(KernelPart::release(options.pin_dir));
+}
+
+TEST_F(HoldTest, does_not_leave_when_the_pins_are_released) {
+  KernelOptions options;
+  options.pin_dir = k->desk.pin_dir();
+  load(60 * kSecond, options);
+  k->desk.start(tcp({"--ms", "60000"}));
+  name_all(1);
+  ASSERT_EQ(held(1).size(), 1u);
+  const std::uint64_t flight = settled();
+  EXPECT_LE(flight, kFlight);
+  ASSERT_TRUE(KernelPart::release(options.pin_dir));
+  k->part.reset();
+  usleep(700'000);
+  EXPECT_EQ(k->desk.received(), flight);
+}
+
+}  // namespace
+}  // namespace weir::test
