@@ -7,6 +7,8 @@ TITLES = {
     "replay": "Reading a capture: CPU time a packet",
     "limit": "Bytes that the receiver got under a limit of 1 MiB (60 hasty processes)",
     "overhead": "The cost of weir run, three accounts a packet",
+    "levels": "CPU time of a packet where it is charged, by the number of its accounts",
+    "hold": "What waits for an answer: from the answer to the next byte at the receiver",
     "idle": "The programs of weir run at rest",
     "ingest": "Committed records of 100 hosts",
     "agents": "Agents with own certificates, each with its stream",

@@ -8,9 +8,10 @@ readonly OVERHEAD_ROUNDS=3 LOAD_S=2 LOADS="tcp udp connect dial"
 readonly LOAD_PORT=9001
 
 start_bench_weir() {
+  rm -f "$LAB/log/weir-bench" # "ready" of the one before
   # shellcheck disable=SC2016
   lab_spawn desk weir-bench bash -c 'out=$1; shift; exec "$@" >"$out"' start "$LAB/bench.jsonl" \
-    "$WEIR" run --policy "$bench_here/bench.yaml" --cgroup "$LAB_DESK_CG" --pin "$LAB/bpf/bench" \
+    "$WEIR" run --policy "${BENCH_POLICY:-$bench_here/bench.yaml}" --cgroup "$LAB_DESK_CG" --pin "$LAB/bpf/bench" \
     --state "$LAB/state/bench" --format json
   weir_pid=$LAB_PID
   lab_wait_for 30 grep -qw ready "$LAB/log/weir-bench"
