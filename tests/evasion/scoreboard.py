@@ -26,6 +26,8 @@ def page(path):
 
 def judge(state, row):
     """What is wrong with this line, or nothing."""
+    if row["fault"]:
+        return row["fault"]
     if row["bare"] <= row["limit"]:
         return f"proves nothing: only {row['bare']:,} bytes without Weir"
     if state == "PREVENT" and row["received"] > row["limit"]:

@@ -1,10 +1,12 @@
 """Ways to send that no ordinary client takes: ways.py WAY ADDRESS [PORT]. Sends a MiB or as much as goes,
 then ends. Each is what an attacker would write in an afternoon; python's own modules alone."""
 import array
+import ctypes
 import fcntl
 import ipaddress
 import os
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -150,6 +152,22 @@ def frames_past_queue(target, port):
     frames(target, port, bypass=True)
 
 
+def corked(target, port):
+    """Datagrams that leave when their socket has neither port nor peer any more."""
+    UDP_CORK = 1
+
+    def send():
+        with socket.socket(family_of(target), socket.SOCK_DGRAM) as s:
+            s.connect((target, port))
+            s.send(b"x" * DATAGRAM)  # marks the socket, if anything does
+            s.setsockopt(socket.IPPROTO_UDP, UDP_CORK, 1)
+            sent = s.send(b"x" * 16384)
+            ctypes.CDLL(None).connect(s.fileno(), struct.pack("H", socket.AF_UNSPEC) + bytes(26), 28)
+            s.setsockopt(socket.IPPROTO_UDP, UDP_CORK, 0)
+            return sent
+    push(send)
+
+
 def passed(target, port):
     """Sockets that are connected here and used by a child that got them by SCM_RIGHTS."""
     ours, theirs = socket.socketpair()
@@ -182,24 +200,107 @@ def tunnel(target, port):
     push(send)
 
 
+def question(number):
+    """A DNS message that asks for a name with data in it, a new one for each number."""
+    labels = [f"{number:06x}".encode() + b"x" * 50, b"y" * 55, b"z" * 55, b"lab-tunnel", b"net"]
+    name = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+    return struct.pack(">6H", number & 0xFFFF, 0x100, 1, 0, 0, 0) + name + struct.pack(">2H", 16, 1)
+
+
 def names(target, port):
-    """Data in the names of questions to the resolver, each a new one."""
+    """Data in the names of questions to the resolver."""
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     count = [0]
 
     def send():
         count[0] += 1
-        labels = [f"{count[0]:06x}".encode() + b"x" * 50, b"y" * 55, b"z" * 55, b"lab-tunnel", b"net"]
-        name = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
-        return s.sendto(struct.pack(">6H", count[0] & 0xFFFF, 0x100, 1, 0, 0, 0) + name + struct.pack(">2H", 16, 1),
-                        ("10.0.0.53", 53))
+        return s.sendto(question(count[0]), ("10.0.0.53", 53))
     push(send)
+
+
+def over_tls(target, port, wrap):
+    """Questions with data in their names, each in what `wrap` makes of it, over one connection."""
+    context = ssl._create_unverified_context()
+    s = context.wrap_socket(socket.create_connection((target, port), PATIENCE_S), server_hostname="dns.example.org")
+    s.settimeout(PATIENCE_S)
+    count = [0]
+
+    def send():
+        count[0] += 1
+        message = wrap(question(count[0]))
+        s.sendall(message)
+        return len(message)
+    push(send)
+
+
+def names_in_tls(target, port):
+    over_tls(target, port, lambda q: struct.pack("!H", len(q)) + q)
+
+
+def names_in_https(target, port):
+    over_tls(target, port, lambda q: b"POST /dns-query HTTP/1.1\r\nHost: dns.example.org\r\nContent-Type: application/dns-message\r\n"
+             + f"Content-Length: {len(q)}\r\n\r\n".encode() + q)
+
+
+def events(target, port):
+    """What the kernel tells the engine of and no account is charged for: questions on loopback, programs."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    end, n = time.monotonic() + PATIENCE_S + 1, 0
+    while time.monotonic() < end:
+        n += 1
+        s.sendto(question(n), (target, port))
+        if n % 200 == 0 and os.fork() == 0:
+            os.execv("/bin/true", ["true"])
+        if n % 200 == 0:
+            os.wait()
+    print(n, "questions")
+
+
+def many_sockets(target, port):
+    """Sockets until there are no more; then one datagram by each, and again."""
+    sockets = []
+    try:
+        while True:
+            sockets.append(socket.socket(family_of(target), socket.SOCK_DGRAM))
+            sockets[-1].connect((target, port))
+    except OSError:
+        pass
+    turn = [0]
+
+    def send():
+        turn[0] += 1
+        return sockets[turn[0] % len(sockets)].send(b"x" * DATAGRAM)
+    push(send)
+
+
+class CloneArgs(ctypes.Structure):  # clone_args of linux/sched.h, its version of 80 bytes
+    _fields_ = [(name, ctypes.c_uint64) for name in
+                ("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls", "set_tid", "set_tid_size")]
+
+
+def same_number(target, port, number):
+    """Programs one after the other with one process id, each with a connection of its own."""
+    SYS_CLONE3 = 435
+    wanted = ctypes.c_int32(number)
+    libc = ctypes.CDLL(None, use_errno=True)
+    for _ in range(32):
+        arguments = CloneArgs(exit_signal=17, set_tid=ctypes.addressof(wanted), set_tid_size=1)
+        pid = libc.syscall(SYS_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments))
+        if pid < 0:
+            sys.exit(f"process id {number}: {os.strerror(ctypes.get_errno())}")
+        if pid == 0:
+            assert os.getpid() == number
+            s = socket.create_connection((target, port), 1)
+            s.settimeout(0.3)
+            s.sendall(b"x" * 65536)
+            os._exit(0)
+        os.wait()
 
 
 def main():
     way, target = sys.argv[1], sys.argv[2]
     ipaddress.ip_address(target)
-    globals()[way](target, int(sys.argv[3]) if len(sys.argv) > 3 else 9000)
+    globals()[way](target, *([int(word) for word in sys.argv[3:]] or [9000]))
 
 
 if __name__ == "__main__":
