@@ -16,7 +16,7 @@ mitigations=off no_timer_check"
 
 # What tests of tunnels and mounts want: the guest's kernel loads them when it is asked for them, with those that they need.
 readonly ASKED="wireguard sit ip_gre ip6_gre sctp xfrm_user xfrm_interface esp4 esp6 authenc echainiv seqiv drbg jitterentropy_rng cbc aes_generic hmac
-sha256_generic crc32c_generic nfs nfsv4 nfsd"
+sha256_generic crc32c_generic nfs nfsv4 nfsd cifs cmac md5 sha512_generic ccm gcm ctr ghash_generic nls_utf8"
 
 skip() { echo "skipped: $*" >&2; exit 77; }
 
@@ -73,21 +73,23 @@ find_kernel() {
   ) 9>"$cache/lock" || skip "cannot download $package"
 }
 
-# find_servers CACHE: `servers` becomes a folder in CACHE with Debian's programs of the kernel's NFS server, which is
-# not installed here: that would start it.
+# find_servers CACHE: `servers` becomes a folder in CACHE with Debian's programs of the kernel's NFS server and of Samba.
+# They are not installed here: that would start them.
 find_servers() {
-  local cache=$1
+  local cache=$1 package
   servers=$cache/servers
   (
     flock 9
-    [[ -e $servers/done ]] && exit 0
-    mkdir -p "$servers"
-    cd "$cache"
-    timeout 300 apt-get -qq download nfs-kernel-server libtirpc3 libwrap0 libnsl2 2>/dev/null || exit 9
-    for package in nfs-kernel-server libtirpc3 libwrap0 libnsl2; do
-      dpkg-deb -x "$package"_*.deb "$servers"
-      rm -f "$package"_*.deb
-    done
-    touch "$servers/done"
-  ) 9>"$cache/lock" || skip "cannot download the NFS server"
+    [[ -e $servers/smb ]] && exit 0
+    rm -rf "$servers"
+    mkdir -p "$servers/debs"
+    cd "$servers/debs"
+    # What this machine lacks for them; their Python is not asked for anything.
+    timeout 300 apt-get -qq download nfs-kernel-server libtirpc3 libwrap0 libnsl2 samba samba-libs libwbclient0 \
+      $(apt-get -s install --no-install-recommends samba 2>/dev/null | awk '$1 == "Inst" && $2 ~ /^lib/ {print $2}') \
+      2>/dev/null || exit 9
+    for package in *.deb; do dpkg-deb -x "$package" "$servers"; done
+    rm -rf "$servers/debs"
+    touch "$servers/smb"
+  ) 9>"$cache/lock" || skip "cannot download the servers"
 }
