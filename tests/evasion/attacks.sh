@@ -47,6 +47,8 @@ attack N9.3 "4 6" frames "frames by a packet socket (root)"
 frames() { warm_neighbour; by_root /usr/bin/python3 "$LAB/ways.py" frames "$to"; }
 attack N9.4 "4 6" frames_past_queue "frames past the queueing discipline (root)"
 frames_past_queue() { warm_neighbour; by_root /usr/bin/python3 "$LAB/ways.py" frames_past_queue "$to"; }
+attack N9.5 "4 6" xdp_frames "frames by AF_XDP, to the driver itself (root)"
+xdp_frames() { warm_neighbour; by_root /usr/bin/python3 "$LAB/ways.py" xdp_frames "$to"; }
 
 attack N11.1 "4 6" by_scp "scp to a server of one's own"
 by_scp() {

@@ -4,6 +4,7 @@ import array
 import ctypes
 import fcntl
 import ipaddress
+import mmap
 import os
 import socket
 import ssl
@@ -19,6 +20,10 @@ ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
 SOL_PACKET, PACKET_QDISC_BYPASS = 263, 20
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000
 DEVICE = "eth0"
+AF_XDP, SOL_XDP, XDP_COPY = 44, 283, 2
+XDP_MMAP_OFFSETS, XDP_TX_RING, XDP_UMEM_REG, XDP_UMEM_FILL_RING, XDP_UMEM_COMPLETION_RING = 1, 3, 4, 5, 6
+XDP_PGOFF_TX_RING, XDP_UMEM_PGOFF_COMPLETION_RING = 0x80000000, 0x180000000
+RING, CHUNK = 256, 2048  # entries, bytes of each
 
 
 def family_of(address):
@@ -131,8 +136,8 @@ def other_protocol(target, port):
     push(lambda: s.sendto(b"x" * DATAGRAM, (target, 0)))
 
 
-def frames(target, port, bypass=False):
-    """Frames by a packet socket, below IP."""
+def frame_to(target, port):
+    """A whole frame of Ethernet with a datagram, to the neighbour that the device knows."""
     with open(f"/sys/class/net/{DEVICE}/address", encoding="ascii") as f:
         own = bytes.fromhex(f.read().strip().replace(":", ""))
     route = subprocess.run(["ip", "neigh", "show", "dev", DEVICE], capture_output=True, text=True, check=True).stdout
@@ -140,16 +145,66 @@ def frames(target, port, bypass=False):
     peer = next(line.split("lladdr ")[1].split()[0] for line in route.splitlines()
                 if "lladdr" in line and (":" in line.split()[0]) == six)
     head = bytes.fromhex(peer.replace(":", "")) + own + struct.pack("!H", ETH_P_IPV6 if six else ETH_P_IP)
-    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IPV6 if six else ETH_P_IP))
+    return head + udp_packet(own_address(target, port), target, port)
+
+
+def frames(target, port, bypass=False):
+    """Frames by a packet socket, below IP."""
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IPV6 if ":" in target else ETH_P_IP))
     if bypass:
         s.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
     s.bind((DEVICE, 0))
-    packet = head + udp_packet(own_address(target, port), target, port)
-    push(lambda: s.send(packet))
+    frame = frame_to(target, port)
+    push(lambda: s.send(frame))
 
 
 def frames_past_queue(target, port):
     frames(target, port, bypass=True)
+
+
+class XdpRing:
+    """A ring that user space and the kernel share: numbers of who fills and who empties it, then its entries."""
+
+    def __init__(self, s, offsets, at, entry):
+        producer, consumer, entries, _ = offsets
+        self.memory = mmap.mmap(s.fileno(), entries + RING * entry, flags=mmap.MAP_SHARED, offset=at)
+        self.producer = ctypes.c_uint32.from_buffer(self.memory, producer)
+        self.consumer = ctypes.c_uint32.from_buffer(self.memory, consumer)
+        self.entries, self.entry = entries, entry
+
+
+def xdp_socket():
+    """(memory, ring of what is sent, ring of what was) of a new AF_XDP socket."""
+    s = socket.socket(AF_XDP, socket.SOCK_RAW, 0)
+    memory = mmap.mmap(-1, RING * CHUNK)
+    where = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    s.setsockopt(SOL_XDP, XDP_UMEM_REG, struct.pack("QQIIII", where, RING * CHUNK, CHUNK, 0, 0, 0))
+    for ring in (XDP_UMEM_FILL_RING, XDP_UMEM_COMPLETION_RING, XDP_TX_RING):
+        s.setsockopt(SOL_XDP, ring, struct.pack("I", RING))
+    offsets = struct.unpack("16Q", s.getsockopt(SOL_XDP, XDP_MMAP_OFFSETS, 128))
+    sending = XdpRing(s, offsets[4:8], XDP_PGOFF_TX_RING, 16)
+    sent = XdpRing(s, offsets[12:16], XDP_UMEM_PGOFF_COMPLETION_RING, 8)
+    bind = ctypes.CDLL(None, use_errno=True).bind
+    if bind(s.fileno(), struct.pack("HHIII", AF_XDP, XDP_COPY, socket.if_nametoindex(DEVICE), 0, 0), 16) != 0:
+        raise OSError(ctypes.get_errno(), "bind of AF_XDP")
+    return s, memory, sending, sent
+
+
+def xdp_frames(target, port):
+    """Frames by the sending ring of an AF_XDP socket, copied by the kernel: to the driver itself."""
+    s, memory, sending, sent = xdp_socket()
+    frame = frame_to(target, port)
+    for n in range(RING):
+        memory[n * CHUNK:n * CHUNK + len(frame)] = frame
+        sending.memory[sending.entries + 16 * n:sending.entries + 16 * (n + 1)] = struct.pack("QII", n * CHUNK, len(frame), 0)
+
+    def send():
+        sent.consumer.value = sent.producer.value  # their memory may be used again
+        before = sending.consumer.value
+        sending.producer.value = before + 16
+        s.send(b"", socket.MSG_DONTWAIT)
+        return (sending.consumer.value - before) % (1 << 32) * len(frame)
+    push(send)
 
 
 def corked(target, port):
