@@ -5,7 +5,9 @@
 
 #include "agent/guard/compiled.h"
 #include "agent/run/collector.h"
+#include "core/policy/known_names.h"
 #include "core/policy/surface/surface.h"
+#include "platform/files/lists.h"
 #include "platform/input/input.h"
 #include "proto/map/envelope_proto.h"
 #include "proto/map/policy_proto.h"
@@ -17,7 +19,7 @@ Result<std::shared_ptr<const Policy>> read_policy_file(const std::string& path) 
   if (!text) return tl::unexpected(text.error());
   if (text->size() > kMaxPolicyBytes)
     return fail(fmt::format("{}: larger than {} bytes", path, kMaxPolicyBytes));
-  auto policy = parse_policy(*text, path);
+  auto policy = parse_policy(*text, path, read_beside(path, lists_of(*text), kMaxListBytes));
   if (!policy) return tl::unexpected(policy.error());
   return std::make_shared<const Policy>(*std::move(policy));
 }

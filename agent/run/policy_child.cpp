@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "agent/engine/seal.h"
 #include "agent/guard/descriptors.h"
@@ -18,14 +19,16 @@
 #include "agent/run/resolvers.h"
 #include "core/policy/default_policy.h"
 #include "core/policy/evaluate.h"
+#include "core/policy/known_names.h"
 #include "core/policy/surface/surface.h"
+#include "platform/files/lists.h"
 #include "platform/files/passing.h"
 #include "platform/input/input.h"
 
 namespace weir {
 namespace {
 
-constexpr int kRefused = 2;
+constexpr int kRefused = 2, kAsksForLists = 3;
 constexpr std::size_t kMaxSentence = 64 * 1024;  // twenty faults with their lines
 constexpr std::size_t kMaxAnswer = 2 * sizeof(std::uint64_t) + kMaxFlatBytes + (1u << 20);
 
@@ -49,20 +52,33 @@ Result<Policy> accept(Result<Policy> policy) {
   return policy;
 }
 
-// In the child. Two sizes and two blocks, or a sentence and the status kRefused.
-[[noreturn]] void compile_and_exit(const std::string& path, int answer) {
+void ask_for(const std::vector<std::string>& lists) {
+  if (lists.empty()) return;
+  std::string names;
+  for (const std::string& name : lists) names.append(name).append(1, '\n');
+  ::_exit(write_all(fds::kRecord, bytes_of(names)) ? kAsksForLists : 1);
+}
+
+// In the child. Two sizes and two blocks, or a sentence and the status kRefused. A policy that
+// names lists: their names, a line each, and kAsksForLists; then another child is started with
+// them, for who has read the policy has given up the right to read files.
+[[noreturn]] void compile_and_exit(const std::string& path, const std::vector<std::string>& lists,
+                                   int answer) {
   ::dup2(answer, fds::kRecord);  // a number that the seal lets it write to
   ::syscall(SYS_close_range, fds::kRecord + 1, ~0u, 0);
   Result<std::string> text = path.empty() ? std::string() : read_file(path);
+  const ListTexts texts = read_beside(path, lists, kMaxListBytes);
   std::vector<IpAddress> resolvers = host_resolvers();
   Result<SealReport> seal = seal_engine(kEngineUser);
+  if (text && seal && lists.empty()) ask_for(lists_of(*text));
   Result<Policy> policy = fail("");
   if (!text)
     policy = tl::unexpected(text.error());
   else if (!seal)
     policy = tl::unexpected(seal.error());
   else
-    policy = accept(path.empty() ? Result<Policy>(*default_policy()) : parse_policy(*text, path));
+    policy =
+        accept(path.empty() ? Result<Policy>(*default_policy()) : parse_policy(*text, path, texts));
   if (!policy) {
     const std::string& sentence = policy.error().sentence;
     write_all(fds::kRecord, bytes_of(std::string_view(sentence).substr(0, kMaxSentence)));
@@ -89,12 +105,15 @@ Result<CompiledPolicy> split(const std::vector<std::uint8_t>& answer) {
   return CompiledPolicy{{from, middle}, {middle, answer.end()}};
 }
 
-}  // namespace
+struct Told {
+  int status = 0;
+  std::vector<std::uint8_t> bytes;
+};
 
-Result<CompiledPolicy> compile_policy(const std::string& path) {
+Result<Told> ask_child(const std::string& path, const std::vector<std::string>& lists) {
   Result<Pipe> pipe = Pipe::make();
   if (!pipe) return tl::unexpected(pipe.error());
-  Result<Process> child = Process::fork([&] { compile_and_exit(path, pipe->writer()); });
+  Result<Process> child = Process::fork([&] { compile_and_exit(path, lists, pipe->writer()); });
   if (!child) return tl::unexpected(child.error());
   pipe->close_writer();
   std::vector<std::uint8_t> answer;
@@ -106,7 +125,30 @@ Result<CompiledPolicy> compile_policy(const std::string& path) {
     answer.insert(answer.end(), piece, piece + got);
   }
   pipe->close_reader();
-  int status = child->wait();
+  return Told{child->wait(), std::move(answer)};
+}
+
+// As the child wrote them; the next one looks for them beside the policy, and nowhere else.
+std::vector<std::string> names_in(const std::vector<std::uint8_t>& answer) {
+  std::vector<std::string> names;
+  std::string name;
+  for (std::uint8_t c : answer) {
+    if (c != '\n') {
+      name += static_cast<char>(c);
+    } else if (names.size() < kMaxLists) {
+      names.push_back(std::exchange(name, ""));
+    }
+  }
+  return names;
+}
+
+}  // namespace
+
+Result<CompiledPolicy> compile_policy(const std::string& path) {
+  Result<Told> told = ask_child(path, {});
+  if (told && told->status == kAsksForLists) told = ask_child(path, names_in(told->bytes));
+  if (!told) return tl::unexpected(told.error());
+  const auto& [status, answer] = *told;
   if (status == 0) return split(answer);
   if (status == kRefused) return fail({answer.begin(), answer.end()});
   return fail(fmt::format("{}: its compiler ended with status {}", path, status));

@@ -157,6 +157,7 @@ void to_proto(const UsageRow& row, v1::UsageRow& out) {
   out.set_bytes_out(row.bytes_out);
   out.set_bytes_in(row.bytes_in);
   out.set_flows(row.flows);
+  out.set_name_proven(row.name_proven);
 }
 
 void to_proto(const Counters& counters, v1::Summary& out) {

@@ -113,9 +113,12 @@ Place DraftTrial::State::place_of(const v1::Report& report) const {
   place.approved = destinations.would_approve(draft, place.destination);
   if (place.approved)
     place.destination.trust = Trust::approved;
-  else if (then != Trust::approved && then != Trust::unspecified)
+  else if (then == Trust::upload || then == Trust::infrastructure || then == Trust::undeclared_udp)
     place.destination.trust = then;
-  else if (place.destination.trust == Trust::unknown && !place.destination.service.empty())
+  // What was unknown then may have said its name only.
+  const bool proven = then != Trust::unknown || report.destination().name_proven();
+  if (place.destination.trust == Trust::unknown && proven &&
+      destinations.would_know(draft, place.destination))
     place.destination.trust = Trust::known;
   return place;
 }

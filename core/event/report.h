@@ -114,6 +114,7 @@ struct UsageRow {
   std::uint64_t bytes_out = 0;
   std::uint64_t bytes_in = 0;
   std::uint32_t flows = 0;
+  bool name_proven = false;  // of a flow at least: Facts::name_proven
 };
 
 // What the line asks the host to do. The guard checks each against the policy's own limits and

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "core/net/zone.h"
+#include "core/policy/known_names.h"
 
 namespace weir {
 namespace {
@@ -127,12 +128,11 @@ void Destinations::name_service(const Policy& policy, Destination& destination, 
   if (destination.category.empty()) destination.category = service->category;
 }
 
-Trust Destinations::trust_of(const Flow& flow, const Place& place, bool uploads,
-                             bool backed) const {
+Trust Destinations::trust_of(const Flow& flow, const Place& place, bool uploads, bool known) const {
   const Destination& to = place.destination;
   if (uploads) return Trust::upload;
   if (is_infrastructure(flow)) return Trust::infrastructure;
-  if (!to.service.empty() && backed) return Trust::known;
+  if (known) return Trust::known;
   if (to.channel == "udp") return Trust::undeclared_udp;
   return Trust::unknown;
 }
@@ -183,8 +183,9 @@ Place Destinations::place_of(const Policy& policy, const Flow& flow, const Stamp
   name_service(policy, to, uploads, by_address);
   const Answered* answer = answers_.find(address, to.name, at);
   prove(policy, flow, place, answer, at);
-  place.otherwise = trust_of(flow, place, uploads, answer != nullptr || by_address);
-  to.trust = place.approved ? Trust::approved : place.otherwise;
+  place.otherwise = trust_of(flow, place, uploads, by_address);
+  const bool known = by_address || (place.name_proven && would_know(policy, to));
+  to.trust = place.approved ? Trust::approved : trust_of(flow, place, uploads, known);
   // A name that nobody answered must not open an account of its own: a client could invent one for
   // each flow. Services are few, so a claimed one may.
   const bool by_name = !to.name.empty() && (answer != nullptr || !to.service.empty());
@@ -221,6 +222,12 @@ bool Destinations::would_approve(const Policy& policy, const Destination& to) co
   return std::any_of(policy.approved.begin(), policy.approved.end(), [&](const Selector& selector) {
     return selects(policy, catalogue_, selector, to);
   });
+}
+
+// A service, or a domain of the policy's list. Only a proven name makes it so (0040): a claim would
+// give whoever says it the limits of known places.
+bool Destinations::would_know(const Policy& policy, const Destination& to) const {
+  return !to.service.empty() || is_known_host(policy.known, to.name);
 }
 
 }  // namespace weir

@@ -43,6 +43,7 @@ class Destinations {
   // What `approved` would say of it if all that it claims were proven: for a look at the past,
   // where nothing is to be had of who answered a name.
   bool would_approve(const Policy& policy, const Destination& to) const;
+  bool would_know(const Policy& policy, const Destination& to) const;
 
  private:
   bool is_infrastructure(const Flow& flow) const;
@@ -50,7 +51,7 @@ class Destinations {
              const Stamp& at) const;
   void name_service(const Policy& policy, Destination& destination, bool& uploads,
                     bool& by_address) const;
-  Trust trust_of(const Flow& flow, const Place& place, bool uploads, bool backed) const;
+  Trust trust_of(const Flow& flow, const Place& place, bool uploads, bool known) const;
 
   const Catalogue& catalogue_;
   Answers answers_;

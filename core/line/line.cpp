@@ -110,8 +110,8 @@ void Line::State::settle(const Flow& flow) {
 void Line::State::add_usage(JudgedFlow& known) {
   const FlowBytes& now = known.bytes;
   if (now.out == known.usage.out && now.in == known.usage.in) return;
-  usage.add(known.actor, known.place.group, known.place.destination.trust,
-            now.out - known.usage.out, now.in - known.usage.in, !known.in_usage);
+  usage.add(known.actor, known.place, now.out - known.usage.out, now.in - known.usage.in,
+            !known.in_usage);
   known.usage = now;
   known.in_usage = true;
 }

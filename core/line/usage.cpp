@@ -30,15 +30,16 @@ UsageRow* Usage::row_of(const Actor& actor, const std::string& destination) {
   return &row;
 }
 
-void Usage::add(const Actor& actor, const std::string& destination, Trust trust, std::uint64_t out,
-                std::uint64_t in, bool opened) {
-  UsageRow* const found = row_of(actor, destination);
+void Usage::add(const Actor& actor, const Place& place, std::uint64_t out, std::uint64_t in,
+                bool opened) {
+  UsageRow* const found = row_of(actor, place.group);
   if (found == nullptr) {
     ++dropped_;
     return;
   }
   UsageRow& row = *found;
-  row.trust = trust;  // the newest: a flow is often named after its first bytes
+  row.trust = place.destination.trust;  // the newest: a flow is often named after its first bytes
+  row.name_proven = row.name_proven || place.name_proven;
   row.bytes_out += out;
   row.bytes_in += in;
   row.flows += opened ? 1 : 0;

@@ -8,6 +8,7 @@
 
 #include "core/base/keyed_table.h"
 #include "core/event/report.h"
+#include "core/line/destinations.h"
 
 namespace weir {
 
@@ -21,8 +22,8 @@ class Usage {
 
   // Adds to the row of the hour that is open. `opened`: the flow counts in this row for the first
   // time.
-  void add(const Actor& actor, const std::string& destination, Trust trust, std::uint64_t out,
-           std::uint64_t in, bool opened);
+  void add(const Actor& actor, const Place& place, std::uint64_t out, std::uint64_t in,
+           bool opened);
   // True if `wall_ns` lies in a later hour than the open one: the caller adds what it still has,
   // then calls close().
   bool is_over(std::int64_t wall_ns) const { return wall_ns / kHourNs > hour_; }

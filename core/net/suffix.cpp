@@ -1,4 +1,4 @@
-// Asks libpsl for the ICANN part of the list.
+// Asks libpsl for the ICANN part of the list, or all of it.
 #include "core/net/suffix.h"
 
 #include <libpsl.h>
@@ -24,6 +24,12 @@ bool is_icann_suffix(std::string_view tail) {
   const psl_ctx_t* list = suffixes();
   return list &&
          psl_is_public_suffix2(list, tail.data(), PSL_TYPE_ICANN | PSL_TYPE_NO_STAR_RULE) == 1;
+}
+
+bool is_any_suffix(std::string_view tail) {
+  const psl_ctx_t* list = suffixes();
+  return list &&
+         psl_is_public_suffix2(list, tail.data(), PSL_TYPE_ANY | PSL_TYPE_NO_STAR_RULE) == 1;
 }
 
 bool Suffixes::is_icann(std::string_view tail) {

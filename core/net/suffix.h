@@ -12,6 +12,8 @@ namespace weir {
 // Whether `tail`, in lower case, is a suffix by the list's ICANN part; what no rule names is none.
 // A zero byte stands behind its last character.
 bool is_icann_suffix(std::string_view tail);
+// The same by its whole list: also below which names providers give to their customers (github.io).
+bool is_any_suffix(std::string_view tail);
 
 // Remembers what was said of short tails: libpsl reads its whole list's first letters for each
 // question, and names on one host end alike.

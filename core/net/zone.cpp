@@ -11,17 +11,9 @@ namespace {
 
 constexpr std::size_t kMaxHost = 1024;  // escaped DNS names reach 4 x 255 characters
 
-}  // namespace
+using IsSuffix = bool (*)(std::string_view);
 
-std::string normal_host(std::string_view name) {
-  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
-  std::string out(name);
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
-  return out;
-}
-
-std::string registered_domain(std::string_view name) {
+std::string domain_above(std::string_view name, IsSuffix is_suffix) {
   std::string host = normal_host(name.substr(0, kMaxHost));
   if (host.empty()) return "";
   const bool maybe_address =  // a cheap test first: names outnumber addresses
@@ -33,7 +25,7 @@ std::string registered_domain(std::string_view name) {
     const std::size_t dot = host.rfind('.', label - 1);
     label = dot == std::string::npos ? 0 : dot;
     const std::size_t begin = dot == std::string::npos ? 0 : dot + 1;
-    if (is_icann_suffix(std::string_view(host).substr(begin))) suffix = begin;
+    if (is_suffix(std::string_view(host).substr(begin))) suffix = begin;
     if (dot == std::string::npos) break;
   }
   if (suffix == 0) return host;       // a public suffix itself
@@ -45,6 +37,30 @@ std::string registered_domain(std::string_view name) {
   if (suffix < 2) return host;
   const std::size_t dot = host.rfind('.', suffix - 2);
   return dot == std::string::npos ? host : host.substr(dot + 1);
+}
+
+}  // namespace
+
+std::string normal_host(std::string_view name) {
+  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
+  std::string out(name);
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
+  return out;
+}
+
+std::string registered_domain(std::string_view name) {
+  return domain_above(name, is_icann_suffix);
+}
+
+std::string customers_domain(std::string_view name) {
+  return domain_above(name, is_any_suffix);
+}
+
+bool is_customers_domain(std::string_view name) {
+  const std::string host = normal_host(name);
+  return host.find('.') != std::string::npos && !is_any_suffix(host) &&
+         customers_domain(host) == host;
 }
 
 bool within_domain(std::string_view host, std::string_view domain) {

@@ -49,6 +49,8 @@ class Missing {
     for (const Unprovable& one : unprovable(policy_))
       if (one.where == Unprovable::Where::approved)
         add(fmt::format("destinations: approved: {}", one.sentence));
+      else if (one.where == Unprovable::Where::known)
+        add(fmt::format("destinations: known: {}", one.sentence));
       else
         add(policy_.rules[one.index], one.sentence);
   }

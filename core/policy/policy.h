@@ -191,6 +191,7 @@ struct Policy {
   std::vector<Index> indexes;
   std::vector<Label> labels;
   std::vector<Selector> approved;
+  std::string known;  // domains whose proven names are known: a text as known_text() makes it
   std::vector<Rule> rules;
   std::vector<Limit> limits;  // at most kMaxLimits, in rule order; then those of holds
 };

@@ -110,6 +110,9 @@ std::vector<Unprovable> unprovable(const Policy& policy) {
            fmt::format("'{}' is approved over a network, but 'via' names none of this policy",
                        selector.value)});
   }
+  if (!policy.known.empty() && !names)
+    found.push_back({Unprovable::Where::known, 0,
+                     fmt::format("what stands here is known by its name, but {}", kNoResolver)});
   for (std::size_t i = 0; i < policy.rules.size(); ++i) {
     const Rule& rule = policy.rules[i];
     if (policy.approved.empty() && needs_approval(rule.when))

@@ -57,12 +57,12 @@ std::uint64_t limits_of_questions(const Policy& policy, const IpAddress& resolve
 // Interface of a network of the policy, "" if it has none of that id.
 std::string_view interface_of(const Policy& policy, std::string_view network);
 
-// What the policy approves, or lets an `allow` set aside, although nothing in it could ever prove
-// it.
+// What the policy approves, calls known, or lets an `allow` set aside, although nothing in it could
+// ever prove it.
 struct Unprovable {
-  enum class Where : std::uint8_t { approved, rule };
+  enum class Where : std::uint8_t { approved, known, rule };
   Where where = Where::approved;
-  std::size_t index = 0;  // of Policy::approved or Policy::rules
+  std::size_t index = 0;  // of Policy::approved or Policy::rules; known: 0
   std::string sentence;   // what is missing
 };
 std::vector<Unprovable> unprovable(const Policy& policy);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "core/policy/known_names.h"
 #include "proto/map/enums.h"
 
 namespace weir {
@@ -331,6 +332,8 @@ void take_lists(const v1::Policy& in, Taker& take, Policy& out) {
   for (const auto& s : take.bounded(in.approved(), "approved")) {
     out.approved.push_back(take.selector(s));
   }
+  out.known = in.known();
+  if (!is_known_text(out.known)) take.refuse("known is no sorted text of domains, or too long");
   for (const auto& l : take.bounded(in.limits(), "limits")) out.limits.push_back(take.limit(l));
   for (const auto& r : take.bounded(in.rules(), "rules")) {
     out.rules.push_back(take.rule(r, out.limits.size()));
@@ -371,6 +374,7 @@ void to_proto(const Policy& policy, v1::Policy& out) {
   }
   for (const Label& label : policy.labels) put(label, out.add_labels());
   for (const Selector& selector : policy.approved) put(selector, out.add_approved());
+  out.set_known(policy.known);
   for (const Rule& rule : policy.rules) put(rule, out.add_rules());
   for (const Limit& limit : policy.limits) put(limit, out.add_limits());
 }

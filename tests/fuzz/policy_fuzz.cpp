@@ -1,11 +1,13 @@
 // Policy files: YAML to a policy, which must then hold every promise of a policy, also to read and
-// to judge by. Then host patterns, whose trie must agree with matching one by one.
+// to judge by. Then host patterns, whose trie must agree with matching one by one, and lists of
+// known domains, each of which must then be found.
 #include <cstdlib>
 
 #include "core/policy/compile.h"
 #include "core/policy/evaluate.h"
 #include "core/policy/explain.h"
 #include "core/policy/host_patterns.h"
+#include "core/policy/known_names.h"
 #include "core/policy/limit_table.h"
 #include "core/policy/surface/surface.h"
 
@@ -41,12 +43,24 @@ void match(std::string_view text) {
   WEIR_CHECK(found.empty() != host_matches(pattern, host));
 }
 
+void list(std::string_view text) {
+  const auto domains = read_known_list(text, "l");
+  if (!domains) return WEIR_CHECK(domains.error().sentence.starts_with("l:"));
+  const std::string known = known_text(*domains);
+  WEIR_CHECK(known.size() > kMaxKnownBytes || is_known_text(known));
+  for (std::string_view rest = known; !rest.empty(); rest.remove_prefix(rest.find('\n') + 1))
+    WEIR_CHECK(is_known_host(known, rest.substr(0, rest.find('\n'))));
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text = text_of(Bytes(data, size));
   match(text);
-  const auto policy = parse_policy(text, "p");
+  list(text);
+  ListTexts lists;  // each list that it names is the text itself
+  for (const std::string& name : lists_of(text)) lists.emplace(name, std::string(text));
+  const auto policy = parse_policy(text, "p", lists);
   if (policy)
     judge(*policy);
   else

@@ -8,8 +8,10 @@
 #include <map>
 #include <set>
 
+#include "core/net/zone.h"
 #include "core/policy/catalogue.h"
 #include "core/policy/compile.h"
+#include "core/policy/known_names.h"
 #include "core/policy/resolvers.h"
 #include "core/policy/units.h"
 #include "core/policy/words.h"
@@ -51,7 +53,7 @@ bool contains(const std::vector<std::string>& words, std::string_view word) {
 
 class Builder {
  public:
-  explicit Builder(Errors& errors) : errors_(errors) {}
+  Builder(const ListTexts& lists, Errors& errors) : lists_(lists), errors_(errors) {}
 
   Policy build(const Node& root) {
     policy_.name = text(get(root, "name"));
@@ -68,8 +70,10 @@ class Builder {
       for (std::size_t i = 0; i < node->keys.size(); ++i)
         policy_.indexes.push_back({node->keys[i].text, node->items[i].text});
     if (const Node* node = get(root, "labels")) labels(*node);
-    if (const Node* node = get(root, "destinations"))
+    if (const Node* node = get(root, "destinations")) {
       for (const Node* one : each(get(*node, "approved"))) selector(*one);
+      if (const Node* known = get(*node, "known")) known_places(*known);
+    }
     for (const Node* node : each(get(root, "rules"))) rule(*node);
     add_rows_of_holds();
     derive(policy_);
@@ -103,9 +107,11 @@ class Builder {
   void refuse_unprovable(const Node& root) {
     const std::vector<const Node*> rules = each(get(root, "rules"));
     for (const Unprovable& one : unprovable(policy_))
-      errors_.add(
-          one.where == Unprovable::Where::approved ? *approved_[one.index] : *rules[one.index],
-          one.sentence);
+      errors_.add(one.where == Unprovable::Where::approved ? *approved_[one.index]
+                  : one.where == Unprovable::Where::known
+                      ? *get(*get(root, "destinations"), "known")
+                      : *rules[one.index],
+                  one.sentence);
   }
 
   void refer(const Node& at, const std::vector<std::string>& known, std::string_view what) {
@@ -250,6 +256,41 @@ class Builder {
     if (const Node* via = get(node, "via")) refer(*via, ids_of(policy_.networks), "network");
     approved_.push_back(&node);
     policy_.approved.push_back(std::move(out));
+  }
+
+  void known_places(const Node& node) {
+    std::vector<std::string> domains;
+    for (const Node* one : each(&node)) {
+      if (const Node* list = get(*one, "list")) {
+        known_list(*list, domains);
+        continue;
+      }
+      const Node& domain = *get(*one, "domain");
+      if (!is_customers_domain(domain.text))
+        errors_.add(domain, fmt::format("'{}' can't be registered by somebody: name a whole "
+                                        "registered domain such as example.com",
+                                        domain.text));
+      domains.push_back(domain.text);
+    }
+    policy_.known = known_text(std::move(domains));
+    if (policy_.known.size() > kMaxKnownBytes)
+      errors_.add(node,
+                  fmt::format("{} domains of {} bytes; at most {} bytes (some 50,000) are "
+                              "allowed: shorten the lists",
+                              known_count(policy_.known), policy_.known.size(), kMaxKnownBytes));
+  }
+
+  void known_list(const Node& node, std::vector<std::string>& domains) {
+    named_.insert(node.text);
+    if (named_.size() > kMaxLists)
+      return errors_.add(node, fmt::format("at most {} lists are allowed", kMaxLists));
+    const auto found = lists_.find(node.text);
+    if (found == lists_.end())
+      return errors_.add(node, fmt::format("the file '{}' was not given", node.text));
+    if (!found->second) return errors_.add(node, found->second.error().sentence);
+    Result<std::vector<std::string>> list = read_known_list(*found->second, node.text);
+    if (!list) return errors_.add(node, list.error().sentence);
+    domains.insert(domains.end(), list->begin(), list->end());
   }
 
   // ---- conditions -----------------------------------------------------------------------------
@@ -408,16 +449,27 @@ class Builder {
     return Per::unspecified;
   }
 
+  const ListTexts& lists_;
   Errors& errors_;
   Policy policy_;
+  std::set<std::string> named_;  // lists
   std::map<std::string, const Node*> rules_;
   std::vector<const Node*> approved_;
 };
 
 }  // namespace
 
-Policy build_policy(const Node& root, Errors& errors) {
-  return Builder(errors).build(root);
+Policy build_policy(const Node& root, const ListTexts& lists, Errors& errors) {
+  return Builder(lists, errors).build(root);
+}
+
+std::vector<std::string> named_lists(const Node& root) {
+  std::vector<std::string> names;
+  const Node* destinations = get(root, "destinations");
+  for (const Node* one : each(destinations ? get(*destinations, "known") : nullptr))
+    if (const Node* list = get(*one, "list"); list && !contains(names, list->text))
+      if (names.size() < kMaxLists) names.push_back(list->text);
+  return names;
 }
 
 }  // namespace weir::surface

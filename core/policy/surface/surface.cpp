@@ -7,7 +7,16 @@
 
 namespace weir {
 
-Result<Policy> parse_policy(std::string_view yaml, const std::string& file_name) {
+std::vector<std::string> lists_of(std::string_view yaml) {
+  surface::Errors errors;
+  auto root = surface::read_yaml(yaml);
+  if (!root) return {};
+  surface::check(*root, surface::policy_shape(), "", errors);
+  return errors.empty() ? surface::named_lists(*root) : std::vector<std::string>();
+}
+
+Result<Policy> parse_policy(std::string_view yaml, const std::string& file_name,
+                            const ListTexts& lists) {
   surface::Errors errors;
   auto root = surface::read_yaml(yaml);
   if (!root) {
@@ -16,7 +25,7 @@ Result<Policy> parse_policy(std::string_view yaml, const std::string& file_name)
   }
   surface::check(*root, surface::policy_shape(), "", errors);
   if (!errors.empty()) return fail(errors.text(file_name));
-  Policy policy = surface::build_policy(*root, errors);
+  Policy policy = surface::build_policy(*root, lists, errors);
   if (!errors.empty()) return fail(errors.text(file_name));
   return policy;
 }

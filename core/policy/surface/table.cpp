@@ -258,8 +258,16 @@ const Field kSelectorFields[] = {
 const Shape kSelector{.kind = Kind::object, .fields = kSelectorFields};
 const Shape kSelectors{.kind = Kind::list, .item = &kSelector};
 
+const Field kKnownFields[] = {
+    {"domain", &kDomain, Need::choice, "a registered domain and everything below it"},
+    {"list", &kFile, Need::choice, "a file beside the policy with a domain on each line"},
+};
+const Shape kKnown{.kind = Kind::object, .fields = kKnownFields};
+const Shape kKnowns{.kind = Kind::list, .item = &kKnown};
+
 const Field kDestinationsFields[] = {
     {"approved", &kSelectors, Need::optional, "where labelled data may go, once proven"},
+    {"known", &kKnowns, Need::optional, "ordinary places, which trust calls known once proven"},
 };
 const Shape kDestinations{.kind = Kind::object, .fields = kDestinationsFields};
 
@@ -361,7 +369,7 @@ const Field kPolicyFields[] = {
     {"services", &kServices, Need::optional, "own services by id, beside the catalogue's"},
     {"indexes", &kIndexes, Need::optional, "exact-match indexes by name: a file beside the policy"},
     {"labels", &kLabels, Need::optional, "labels by name"},
-    {"destinations", &kDestinations, Need::optional, "what is approved"},
+    {"destinations", &kDestinations, Need::optional, "what is approved, what is known"},
     {"rules", &kRules, Need::required,
      "all that match apply; the strictest action wins, every limit counts"},
 };

@@ -166,10 +166,11 @@ TEST(report_proto, a_usage_row_has_the_start_of_its_hour) {
   row.hour = kTime / 3'600'000'000'000;
   row.bytes_out = 5;
   row.flows = 2;
+  row.name_proven = true;
   EXPECT_EQ(json_line(row),
             R"({"person":{"user":{"uid":1000},"name":""},"program":"/usr/bin/curl",)"
             R"("destination":"example.com","trust":"known","bytesOut":"5","bytesIn":"0","flows":2,)"
-            R"("hour":"2026-03-04T05:00:00Z"})");
+            R"("nameProven":true,"hour":"2026-03-04T05:00:00Z"})");
 }
 
 TEST(report_proto, the_summary_names_every_kind_of_damage_and_every_limit_in_one_order) {

@@ -136,5 +136,23 @@ TEST(DraftTrial, what_a_report_claims_of_itself_is_bounded) {
   EXPECT_EQ(out.reports(), 1u);
 }
 
+TEST(DraftTrial, what_the_draft_lists_is_known_where_its_name_was_proven_then) {
+  constexpr char kKnown[] =
+      "networks: {office: {interface: tun0}}\nresolvers: [{address: 10.0.0.53, via: office}]\n"
+      "destinations: {known: [{domain: press.example}]}\n"
+      "rules:\n  - {id: elsewhere, when: {trust: unknown}, then: block}\n";
+  const auto blocked = [&](const char* name, v1::Trust::Value then, bool proven) {
+    v1::Report report = upload("a", 1000, 10);
+    report.mutable_destination()->set_name(name);
+    report.mutable_destination()->set_trust(then);
+    if (proven) report.mutable_destination()->set_name_proven(true);
+    return tried(kKnown, {{1, report}}).decisions().count("block") == 1;
+  };
+  EXPECT_FALSE(blocked("www.press.example", v1::Trust::unknown, true));
+  EXPECT_TRUE(blocked("www.press.example", v1::Trust::unknown, false)) << "it was only said";
+  EXPECT_TRUE(blocked("www.other.example", v1::Trust::unknown, true));
+  EXPECT_TRUE(blocked("www.other.example", v1::Trust::known, true)) << "the draft lists it no more";
+}
+
 }  // namespace
 }  // namespace weir

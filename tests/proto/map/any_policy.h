@@ -1,8 +1,10 @@
 // Any valid policy, for properties.
 #pragma once
 
+#include <fmt/format.h>
 #include <rapidcheck.h>
 
+#include "core/policy/known_names.h"
 #include "core/policy/policy.h"
 
 namespace weir {
@@ -124,6 +126,8 @@ inline Policy policy() {
   out.indexes = some<Index>([] { return Index{word(), word()}; });
   out.labels = some<Label>(label);
   out.approved = some<Selector>(selector);
+  out.known = known_text(
+      some<std::string>([] { return fmt::format("a{}.example", number<std::uint32_t>()); }));
   out.limits = some<Limit>(limit);
   out.rules = some<Rule>([&] { return rule(out.limits.size()); });
   return out;

@@ -1,9 +1,11 @@
 // Policies on the wire: nothing is lost on the way, and nothing that can't be obeyed is taken.
 #include "proto/map/policy_proto.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include "core/policy/known_names.h"
 #include "tests/proto/map/any_policy.h"
 #include "tests/proto/map/same.h"
 #include "weir/v1/policy.pb.h"
@@ -64,6 +66,23 @@ TEST(policy_proto, an_unknown_enum_value_refuses_the_policy_and_is_named) {
   v1::Policy message = valid();
   message.add_rules()->set_action(static_cast<v1::Action::Value>(77));
   EXPECT_NE(why_refused(message).find("rule.action has the value 77"), std::string::npos);
+}
+
+TEST(policy_proto, known_domains_come_sorted_each_once_and_at_most_so_many) {
+  v1::Policy message = valid();
+  for (const char* wrong : {"a.example", "\n", "b.example\na.example\n", "a.example\na.example\n",
+                            "a.example\n\n", "A.example\n", "*.example\n", "a .example\n"}) {
+    message.set_known(wrong);
+    EXPECT_NE(why_refused(message).find("known is no sorted text"), std::string::npos) << wrong;
+  }
+  std::vector<std::string> domains;
+  for (std::size_t bytes = 0; bytes + 16 <= kMaxKnownBytes; bytes += 16)
+    domains.push_back(fmt::format("name{:06}.com", domains.size()) + "x");
+  message.set_known(known_text(domains));
+  EXPECT_EQ(message.known().size(), kMaxKnownBytes / 16 * 16);
+  EXPECT_EQ(why_refused(message), "");
+  message.set_known(message.known() + "zzzzzzzzzzz.comx\n");
+  EXPECT_NE(why_refused(message).find("too long"), std::string::npos);
 }
 
 TEST(policy_proto, an_unspecified_mode_is_not_taken_for_observe) {

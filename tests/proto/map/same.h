@@ -98,14 +98,14 @@ inline bool same(const Index& a, const Index& b) {
 
 inline bool same(const Policy& a, const Policy& b) {
   const auto& [name, number, mode, on_exit, defaults, networks, resolvers, never_block, services,
-               indexes, labels, approved, rules, limits] = a;
+               indexes, labels, approved, known, rules, limits] = a;
   auto eq = [](auto& x, auto& y) { return same(x, y); };
   return name == b.name && number == b.number && mode == b.mode && on_exit == b.on_exit &&
          same(defaults, b.defaults) && same_lists(networks, b.networks, eq) &&
          same_lists(resolvers, b.resolvers, eq) && never_block == b.never_block &&
          same_lists(services, b.services, eq) && same_lists(indexes, b.indexes, eq) &&
          same_lists(labels, b.labels, eq) && same_lists(approved, b.approved, eq) &&
-         same_lists(rules, b.rules, eq) && same_lists(limits, b.limits, eq);
+         known == b.known && same_lists(rules, b.rules, eq) && same_lists(limits, b.limits, eq);
 }
 
 }  // namespace weir
