@@ -28,6 +28,7 @@ constexpr MethodRow kRows[] = {
     {"weir.v1.PolicyAdminService/RollbackPolicy", kAdmin},
     {"weir.v1.PolicyAdminService/GetPolicyKeys", kAdmin},
     {"weir.v1.PolicyAdminService/RotatePolicyKeys", kAdmin},
+    {"weir.v1.PolicyAdminService/ListUsedNames", kAdmin},
     {"weir.v1.ReportAdminService/ListReports", kAdmin},
     {"weir.v1.ReportAdminService/GetReport", kAdmin},
     {"weir.v1.ReportAdminService/WatchReports", kAdmin},

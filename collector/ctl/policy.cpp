@@ -6,11 +6,14 @@
 #include <fstream>
 
 #include "collector/ctl/assign.h"
+#include "collector/ctl/known.h"
 #include "collector/ctl/rotate.h"
 #include "collector/ctl/session.h"
 #include "collector/ctl/sign.h"
 #include "core/policy/evaluate.h"
+#include "core/policy/known_names.h"
 #include "core/policy/surface/surface.h"
+#include "platform/files/lists.h"
 #include "proto/map/policy_proto.h"
 #include "proto/map/text.h"
 #include "weir/v1/admin.pb.h"
@@ -37,9 +40,13 @@ Result<std::string> read_text(const std::string& path) {
   return text;
 }
 
+Result<Policy> parse_file(const std::string& text, const std::string& path) {
+  return parse_policy(text, path, read_beside(path, lists_of(text), kMaxListBytes));
+}
+
 Result<Policy> read_policy(const std::string& path) {
   Result<std::string> text = read_text(path);
-  return text ? parse_policy(*text, path) : tl::unexpected(text.error());
+  return text ? parse_file(*text, path) : tl::unexpected(text.error());
 }
 
 // What a desk of this version would refuse, a line each.
@@ -57,10 +64,12 @@ int lint(const std::string& path) {
     fmt::print(stderr, "weirctl: {}\n", text.error().sentence);
     return kExitUsage;
   }
-  Result<Policy> policy = parse_policy(*text, path);
+  Result<Policy> policy = parse_file(*text, path);
   std::string faults = policy ? refused_in(*policy) : policy.error().sentence;
   if (faults.empty()) {
-    fmt::print(stderr, "{}: {} rules, no fault\n", path, policy->rules.size());
+    const std::size_t known = known_count(policy->known);
+    fmt::print(stderr, "{}: {} rules{}, no fault\n", path, policy->rules.size(),
+               known > 0 ? fmt::format(", {} known domains", known) : "");
     return kExitDone;
   }
   fmt::print("{}\n", faults);
@@ -245,6 +254,8 @@ int ctl_policy(int argc, char** argv) {
   CLI::App* check = app.add_subcommand("lint", "say what is wrong with a file; needs no collector");
   CLI::App* tried = app.add_subcommand("replay", "try a draft on what was reported");
   CLI::App* publish_it = app.add_subcommand("publish", "sign a file and publish it to a group");
+  CLI::App* known =
+      app.add_subcommand("known", "print what colleagues use, as a list for a policy");
   CLI::App* back = app.add_subcommand("rollback", "publish an earlier text again");
   CLI::App* show = app.add_subcommand("status", "desired against effective");
   CLI::App* move = app.add_subcommand("assign", "have a host join a group");
@@ -262,6 +273,15 @@ int ctl_policy(int argc, char** argv) {
   tried->add_option("--since", since_s, "how far back (default: 7d)")
       ->transform(lasting)
       ->type_name("7d");
+  KnownTerms used;
+  known->add_option("--persons", used.persons, "who used it with proof, at least")
+      ->check(CLI::Range(2, 32))
+      ->capture_default_str();
+  known->add_option("--within", used.within_s, "how far back (default: 14d)")
+      ->transform(lasting)
+      ->type_name("14d");
+  known->add_flag("--by-host", used.by_host, "a desk counts as one person");
+  known->add_option("--group", used.group)->capture_default_str();
   move->add_option("HOST", order.host, "its id")->required();
   move->add_flag("--yes", yes, "sign it without a question at the terminal");
   move->add_option("--reason", order.reason, "for the record, on the host too");
@@ -273,7 +293,7 @@ int ctl_policy(int argc, char** argv) {
     verb->add_option("--group", wanted.group)->capture_default_str();
   for (CLI::App* verb : {publish_it, back, show})
     verb->add_flag("--wait", wanted.wait, "until all that are online have it, at most 30 s");
-  for (CLI::App* verb : {tried, publish_it, back, show, move, rotate})
+  for (CLI::App* verb : {tried, publish_it, known, back, show, move, rotate})
     add_ctl_options(*verb, wanted.options);
   app.require_subcommand(1);
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
@@ -281,6 +301,7 @@ int ctl_policy(int argc, char** argv) {
   std::optional<CtlSession> session = CtlSession::open(wanted.options);
   if (!session) return kExitUsage;
   if (tried->parsed()) return replay(*session, file, wanted.group, since_s, wanted.options.output);
+  if (known->parsed()) return print_known(*session, used, wanted.options.output);
   if (publish_it->parsed()) return publish(*session, file, wanted);
   if (back->parsed()) return roll_back(*session, to, wanted);
   if (rotate->parsed()) return rotate_key(*session, wanted.options);

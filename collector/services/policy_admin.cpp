@@ -9,16 +9,19 @@
 
 #include "collector/api/principal.h"
 #include "collector/rollout/draft_trial.h"
+#include "collector/rollout/used_names.h"
 #include "collector/services/awaited.h"
 #include "collector/services/call.h"
 #include "collector/services/messages.h"
 #include "collector/services/pulse.h"
 #include "collector/services/services.h"
+#include "collector/store/telemetry_reader.h"
 #include "core/policy/evaluate.h"
 #include "core/policy/surface/surface.h"
 #include "proto/map/command_proto.h"
 #include "proto/map/policy_proto.h"
 #include "weir/v1/admin.grpc.pb.h"
+#include "weir/v1/agent.pb.h"
 
 namespace weir {
 namespace {
@@ -28,6 +31,9 @@ constexpr std::size_t kMaxWaiting = 256;  // calls that wait for hosts
 constexpr char kDraft[] = "draft";        // stands for the file's name
 constexpr char kGroupNames[] = "a group is named by 1 to 63 of a-z 0-9 - _ .";
 constexpr std::int64_t kTriedByDefault_s = 7 * 86'400;
+constexpr std::int64_t kUsedByDefault_s = 14 * 86'400;
+constexpr std::uint32_t kPersonsByDefault = 3;
+constexpr std::uint32_t kFewestPersons = 2;  // what one person uses is that person's affair
 constexpr std::int64_t kNsInSecond = 1'000'000'000;
 constexpr std::uint32_t kTrialPage = 500;  // reports in memory at once, at most 256 KiB each
 
@@ -69,7 +75,9 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
       if (request->yaml().size() > kMaxPolicyBytes)
         return refuse(Refusal::Kind::invalid,
                       fmt::format("a policy has at most {} bytes", kMaxPolicyBytes));
-      Result<Policy> policy = parse_policy(request->yaml(), kDraft);
+      ListTexts lists;
+      for (const auto& [name, text] : request->lists()) lists.emplace(name, text);
+      Result<Policy> policy = parse_policy(request->yaml(), kDraft, lists);
       if (!policy) {
         std::string_view text = policy.error().sentence;
         while (!text.empty()) {
@@ -89,6 +97,12 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
                                          const v1::ReplayPolicyRequest* request,
                                          v1::ReplayPolicyResponse* response) override {
     return answer(context, *request, [&] { return try_draft(*context, *request, *response); });
+  }
+
+  grpc::ServerUnaryReactor* ListUsedNames(grpc::CallbackServerContext* context,
+                                          const v1::ListUsedNamesRequest* request,
+                                          v1::ListUsedNamesResponse* response) override {
+    return answer(context, *request, [&] { return used_names(*context, *request, *response); });
   }
 
   grpc::ServerUnaryReactor* PublishPolicy(grpc::CallbackServerContext* context,
@@ -266,7 +280,7 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
                                        : (wall_now_s() - kTriedByDefault_s) * kNsInSecond;
     if (request.has_to()) query.to_ns = ns_of(request.to());
     DraftTrial trial(std::move(*draft));
-    std::map<std::uint32_t, bool> of_group;  // by host
+    std::map<std::uint32_t, bool> seen;  // by host
     RecordPosition at;
     for (bool more = true; more;) {
       if (context.IsCancelled()) return refuse(Refusal::Kind::unavailable, "nobody waits for it");
@@ -275,18 +289,52 @@ class PolicyAdmin final : public v1::PolicyAdminService::CallbackService {
       more = ReportReader::is_full(*page, kTrialPage);
       for (const StoredReport& stored : *page) {
         at = stored.at;
-        auto [known, is_new] = of_group.try_emplace(stored.host, false);
-        if (is_new) {
-          std::optional<HostView> host = parts_.hosts.find(stored.host, 0);
-          known->second = host && host->row.group == request.group();
-        }
         v1::Report report;
-        if (known->second && to_proto(stored, parts_.hosts, report))
+        if (is_of_group(stored.host, request.group(), seen) &&
+            to_proto(stored, parts_.hosts, report))
           (void)trial.on(report, stored.host);
       }
     }
     trial.result(response);
     for (v1::Report& example : *response.mutable_examples()) add_texts(example);
+    return {};
+  }
+
+  // `seen`: what was found of hosts before.
+  bool is_of_group(std::uint32_t number, const std::string& group,
+                   std::map<std::uint32_t, bool>& seen) {
+    auto [known, is_new] = seen.try_emplace(number, false);
+    if (is_new) {
+      std::optional<HostView> host = parts_.hosts.find(number, 0);
+      known->second = host && host->row.group == group;
+    }
+    return known->second;
+  }
+
+  Reply<void> used_names(const grpc::CallbackServerContext& context,
+                         const v1::ListUsedNamesRequest& request,
+                         v1::ListUsedNamesResponse& response) {
+    if (!is_group_name(request.group())) return refuse(Refusal::Kind::invalid, kGroupNames);
+    const std::uint32_t persons = request.persons() == 0 ? kPersonsByDefault : request.persons();
+    if (persons < kFewestPersons || persons > kMaxCountedUsers)
+      return refuse(Refusal::Kind::invalid,
+                    fmt::format("persons: {} to {}", kFewestPersons, kMaxCountedUsers));
+    const std::int64_t from_ms = request.has_from() ? ns_of(request.from()) / 1'000'000
+                                                    : (wall_now_s() - kUsedByDefault_s) * 1'000;
+    UsedNames names(request.by_host());
+    std::map<std::uint32_t, bool> seen;
+    v1::Record record;
+    Result<void> walked =
+        walk_telemetry(parts_.store, parts_.folder, from_ms, [&](std::uint32_t host, Bytes bytes) {
+          if (is_of_group(host, request.group(), seen) &&
+              record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) &&
+              record.has_usage())
+            names.on(record.usage(), host);
+          return !context.IsCancelled();
+        });
+    if (context.IsCancelled()) return refuse(Refusal::Kind::unavailable, "nobody waits for it");
+    if (!walked) return refuse(Refusal::Kind::unavailable, walked.error().sentence);
+    names.result(persons, response);
     return {};
   }
 

@@ -26,6 +26,8 @@ NOT_PERSONAL = {
     "EnrolResponse.agent_address": "the collector's own door",
     "ReplayPolicyResponse.hosts": "a number of hosts",
     "ReplayPolicyResponse.persons": "a number of persons",
+    "ListUsedNamesRequest.persons": "a number of persons",
+    "UsedName.persons": "a number of persons",
     "PublishPolicyResponse.hosts": "a number of hosts",
 }
 MARK = re.compile(r"\((?:weir\.v1\.)?pii\)\s*=\s*(\w+)")
