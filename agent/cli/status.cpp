@@ -272,6 +272,11 @@ void print_text(const RunningAgent& agent, bool alive, const PinnedTables& table
         account.fill * 100, rule_of(policy, account.key.limit), who(account),
         human_bytes(account.spent, language), allowed(account, language),
         human_bytes(account.refused, language), back_in(account, language));
+  if (const WireBytes& wire = tables.wire; wire.devices > 0)
+    fmt::print(fmt::runtime(either(language, "the devices sent {}, Weir saw {}; unattributed: {}\n",
+                                   "网络设备发出 {}，Weir 看到 {}；未归属：{}\n")),
+               human_bytes(wire.sent, language), human_bytes(wire.seen, language),
+               human_bytes(wire.unattributed, language));
 }
 
 void fill(v1::Account& out, const Account& account, const Policy& policy) {
@@ -352,6 +357,12 @@ v1::Status message_of(const RunningAgent& agent, bool alive, const PinnedTables&
   status.set_mode(policy.mode == Mode::enforce ? v1::Mode::enforce : v1::Mode::observe);
   for (const Account& account : fullest(tables, policy))
     fill(*status.add_accounts(), account, policy);
+  if (const WireBytes& wire = tables.wire; wire.devices > 0) {
+    status.mutable_wire()->set_devices(wire.devices);
+    status.mutable_wire()->set_bytes_sent(wire.sent);
+    status.mutable_wire()->set_bytes_seen(wire.seen);
+    status.mutable_wire()->set_bytes_unattributed(wire.unattributed);
+  }
   if (alive) {
     v1::Status::Program* program = status.add_programs();
     program->set_name("run");

@@ -199,6 +199,7 @@ void Guard::tell_host_facts() {
       {"packets_charged", kernel[WEIR_COUNT_CHARGED_PACKETS]},
       {"packets_refused", kernel[WEIR_COUNT_REFUSED_PACKETS]},
       {"packets_unattributed", kernel[WEIR_COUNT_UNATTRIBUTED]},
+      {"bytes_unattributed", kernel_.wire().unattributed},
       {"ring_lost", kernel[WEIR_COUNT_RING_LOST]},
       {"told_lost", kernel[WEIR_COUNT_TOLD_LOST]},
       {"tasks_full", kernel[WEIR_COUNT_TASKS_FULL]},

@@ -36,6 +36,7 @@ void put(std::array<char, N>& to, std::string_view text) {
 // Once a second. How long nothing held is known from look to look; what left meanwhile by the
 // devices' own counters, which count everybody's.
 void Guard::look_at_hooks(std::uint64_t now) {
+  kernel_.look_at_wire();
   const std::vector<Removed> all = kernel_.mend();
   const std::uint64_t sent = bytes_sent_by_devices();
   const bool first = looked_ns_ == 0;

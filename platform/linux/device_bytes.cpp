@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 
 #include "platform/files/fd.h"
@@ -31,10 +30,9 @@ std::uint64_t sent_by(std::string_view numbers) {
   return value;
 }
 
-}  // namespace
-
-std::uint64_t bytes_sent_in(std::string_view table) {
-  std::uint64_t sum = 0;
+// Calls each(name, numbers) for every line of a device.
+template <class Each>
+void for_each_device(std::string_view table, Each&& each) {
   while (!table.empty()) {
     const std::size_t end = table.find('\n');
     const std::string_view line = table.substr(0, end);
@@ -43,21 +41,43 @@ std::uint64_t bytes_sent_in(std::string_view table) {
     if (colon == std::string_view::npos) continue;  // a title
     std::string_view name = line.substr(0, colon);
     name.remove_prefix(std::min(name.find_first_not_of(' '), name.size()));
-    if (name != "lo") sum += sent_by(line.substr(colon + 1));
+    each(name, line.substr(colon + 1));
   }
+}
+
+}  // namespace
+
+std::uint64_t bytes_sent_in(std::string_view table) {
+  std::uint64_t sum = 0;
+  for_each_device(table, [&](std::string_view name, std::string_view numbers) {
+    if (name != "lo") sum += sent_by(numbers);
+  });
   return sum;
 }
 
-std::uint64_t bytes_sent_by_devices() {
+std::optional<std::uint64_t> bytes_sent_in(std::string_view table, std::string_view device) {
+  std::optional<std::uint64_t> sent;
+  for_each_device(table, [&](std::string_view name, std::string_view numbers) {
+    if (name == device) sent = sent_by(numbers);
+  });
+  return sent;
+}
+
+std::string device_table() {
   const Fd file(open("/proc/thread-self/net/dev", O_RDONLY | O_CLOEXEC));
-  if (!file) return 0;
-  static thread_local std::array<char, kMostText> text;
+  if (!file) return "";
+  std::string text(kMostText, '\0');
   std::size_t size = 0;
   for (ssize_t got = 1; got > 0 && size < text.size();) {
     got = read(file.get(), text.data() + size, text.size() - size);
     if (got > 0) size += static_cast<std::size_t>(got);
   }
-  return bytes_sent_in({text.data(), size});
+  text.resize(size);
+  return text;
+}
+
+std::uint64_t bytes_sent_by_devices() {
+  return bytes_sent_in(device_table());
 }
 
 }  // namespace weir

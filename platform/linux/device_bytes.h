@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <string_view>
 
 namespace weir {
@@ -10,7 +12,11 @@ namespace weir {
 // bridge and its port) counts for each. 0 where it can't be read.
 std::uint64_t bytes_sent_by_devices();
 
-// The same of the text of /proc/net/dev.
+// The text of /proc/net/dev, "" where it can't be read.
+std::string device_table();
+
+// The same of such a text; and of one device, if it is there.
 std::uint64_t bytes_sent_in(std::string_view table);
+std::optional<std::uint64_t> bytes_sent_in(std::string_view table, std::string_view device);
 
 }  // namespace weir

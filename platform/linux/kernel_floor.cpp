@@ -178,6 +178,7 @@ Result<void> KernelPart::set_floor(std::span<const Device> devices) {
     forget_other_pins(*state_, devices);
   state_->floor_laid = true;
   state_->floor = std::move(links);
+  follow_devices(*state_, devices);
   tell_attached(*state_, devices);
   return all;
 }

@@ -56,6 +56,14 @@ struct Device {
 // can still be read. With `named`: these alone, as far as they are there.
 std::vector<Device> devices_to_the_world(std::span<const std::string> named);
 
+// Bytes since the floor was laid. `seen`: what it let pass, as long as it can be on the wire.
+struct WireBytes {
+  std::uint32_t devices = 0;  // that are counted now
+  std::uint64_t sent = 0;     // by what the devices say
+  std::uint64_t seen = 0;
+  std::uint64_t unattributed = 0;  // of `sent`, of each device: beyond what was seen
+};
+
 struct KernelProgram {  // one line of `weir doctor`
   std::string name;
   bool required = false;
@@ -230,6 +238,10 @@ class KernelPart {
   // Where what no socket of a network protocol sent is charged: at these devices, and no others. An
   // Error is about one of them; the rest hold.
   Result<void> set_floor(std::span<const Device> devices);
+
+  // Reads what the devices of the floor say that they have sent; once a second. And all of it.
+  void look_at_wire();
+  WireBytes wire() const;
 
   // Looks at every hook and every pin, and puts back what is gone. What can't be put back is told
   // once and tried again at each look. Nothing to do where the cgroup itself is gone. What load()

@@ -121,6 +121,11 @@ struct Wanted {  // what one opening of the object is to hold
 Result<Object> open_and_load(const Wanted& wanted, std::string& problem);
 std::vector<KernelProgram> probe_programs(const KernelOptions& options, const CgroupPlace& place);
 
+// The devices of the floor whose frames are counted, instead of those before; the sums of the
+// tables (kernel_wire.cpp).
+void follow_devices(const KernelState& state, std::span<const Device> all);
+WireBytes wire_of(int devices, int wire);
+
 // A link of the floor at this device, a former guard's or a new one (kernel_floor.cpp).
 Result<FloorLink> lay_floor(KernelState& state, const Device& device);
 std::string floor_pin(const KernelState& state, std::uint32_t index);

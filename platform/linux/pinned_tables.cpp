@@ -52,6 +52,8 @@ Result<PinnedTables> read_pinned(const std::string& pin_dir) {
     tables.isolated_until_boot_ns = now.isolated_until;
     tables.observed_until_boot_ns = now.observed_until;
   }
+  const Fd devices = open_map(dir, "devices"), wire = open_map(dir, "wire");
+  if (devices && wire) tables.wire = wire_of(devices.get(), wire.get());
   std::vector<std::uint64_t> each(
       static_cast<std::size_t>(std::max(libbpf_num_possible_cpus(), 1)));
   for (std::uint32_t n = 0; n < WEIR_COUNTERS; n++)

@@ -18,6 +18,7 @@ struct PinnedTables {
   std::array<std::uint64_t, WEIR_COUNTERS> counters{};
   std::uint64_t isolated_until_boot_ns = 0;  // 0: it is not
   std::uint64_t observed_until_boot_ns = 0;  // 0: it refuses as its policy says
+  WireBytes wire;                            // as of the guard's last look
   bool attached = false;                     // the egress program's link is pinned: the bound holds
 };
 

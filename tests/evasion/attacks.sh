@@ -49,6 +49,16 @@ attack N9.4 "4 6" frames_past_queue "frames past the queueing discipline (root)"
 frames_past_queue() { warm_neighbour; by_root /usr/bin/python3 "$LAB/ways.py" frames_past_queue "$to"; }
 attack N9.5 "4 6" xdp_frames "frames by AF_XDP, to the driver itself (root)"
 xdp_frames() { warm_neighbour; by_root /usr/bin/python3 "$LAB/ways.py" xdp_frames "$to"; }
+attack N9.6 "4 6" xdp_ring_from_before "the same by a ring that no hook saw made, as one from before Weir (root)"
+xdp_ring_from_before() { # by a process in no cgroup of the desk's
+  local before
+  before=$(unattributed)
+  warm_neighbour
+  lab_net desk timeout -k 1 $ATTACK_S /usr/bin/python3 "$LAB/ways.py" xdp_frames "$to"
+  if under_weir && ! lab_wait_for 10 is_unattributed $((before + 1000000)); then echo "unattributed: $before, then $(unattributed)" >"$LAB/weir/$1.fault"; fi
+}
+unattributed() { "$WEIR" status --state "$LAB/state" --format json 2>/dev/null | jq '.wire.bytesUnattributed // 0 | tonumber' | grep . || echo 0; }
+is_unattributed() { (($(unattributed) >= $1)); }
 
 attack N11.1 "4 6" by_scp "scp to a server of one's own"
 by_scp() {

@@ -166,14 +166,24 @@ static __always_inline int pay_at_device(struct __sk_buff* skb, u32 start) {
   return result > 0 ? WEIR_DROP : WEIR_NEXT;
 }
 
+/* What the device itself will say that it sent, beyond this, was seen by nobody here. */
+static __always_inline int note_passed(struct __sk_buff* skb, int answer, u32 least) {
+  u32 device = skb->ifindex;
+  u64* passed = answer == WEIR_NEXT ? bpf_map_lookup_elem(&wire, &device) : 0;
+  if (!passed) return answer;
+  u32 bytes = skb->wire_len > skb->len ? skb->wire_len : skb->len;
+  *passed += bytes > least ? bytes : least;
+  return answer;
+}
+
 SEC("tc")
 int weir_floor(struct __sk_buff* skb) {
-  return pay_at_device(skb, WEIR_ETHERNET_BYTES);
+  return note_passed(skb, pay_at_device(skb, WEIR_ETHERNET_BYTES), WEIR_LEAST_FRAME);
 }
 
 SEC("tc")
 int weir_floor_ip(struct __sk_buff* skb) { /* of a device without a link header */
-  return pay_at_device(skb, 0);
+  return note_passed(skb, pay_at_device(skb, 0), 0);
 }
 
 /* ---- past the devices' programs ----------------------------------------------------------------

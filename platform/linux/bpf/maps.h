@@ -110,6 +110,20 @@ struct {
 } plain SEC(".maps");
 
 struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+  __uint(max_entries, WEIR_PLAIN);
+  __type(key, u32);
+  __type(value, u64);
+} wire SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, WEIR_PLAIN);
+  __type(key, u32);
+  __type(value, struct weir_device);
+} devices SEC(".maps");
+
+struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(max_entries, 1);
   __type(key, u32);

@@ -241,6 +241,19 @@ struct weir_tunnels {
   w_u32 inner; /* 1: some socket carries WEIR_SOCKET_INNER, so that the floor must look */
 };
 
+/* ---- wire: PERCPU_HASH index of a wire's own device of the floor → bytes of the frames that its
+ *      program let pass, by whoever's account: as long as they are at most on the wire.
+ *      devices: HASH index → what the device itself says; the loader's, no program reads it. 0:
+ * what was found at devices that are gone. ------------------------------------------------------
+ */
+/* Bytes of Ethernet, without its checksum: a shorter frame is filled up. */
+#define WEIR_LEAST_FRAME 60
+struct weir_device {
+  w_u64 before; /* bytes it had sent when its frames began to be counted */
+  w_u64 sent;   /* when it was looked at last */
+  w_u32 looks, pad;
+};
+
 /* ---- inode: HASH → labels (written from the issue on that watches files) -------------------- */
 struct weir_inode_key {
   w_u64 dev, ino;
