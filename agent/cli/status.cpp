@@ -159,6 +159,37 @@ void print_isolation(const std::optional<HeldIsolation>& held, Language language
              text_of_command_id(held->lease.id));
 }
 
+// The kernel says whether, the table what and why.
+std::vector<HeldBlock> blocks_of(const PinnedTables& tables, const Result<ExceptionTable>& table) {
+  std::vector<HeldBlock> all;
+  for (HeldBlock block : table ? table->blocks.in_force() : std::span<const HeldBlock>()) {
+    block.until_boot_ns = tables.shut_until_boot_ns[block.slot];
+    if (block.until_boot_ns > boot_now_ns()) all.push_back(block);
+  }
+  return all;
+}
+
+std::uint64_t left_s_of(const HeldBlock& held) {
+  return (held.until_boot_ns - std::min(held.until_boot_ns, boot_now_ns())) / 1'000'000'000;
+}
+
+void print_blocks(const std::vector<HeldBlock>& blocks, Language language) {
+  for (const HeldBlock& held : blocks) {
+    const std::string who =
+        held.what.everybody != 0
+            ? std::string(either(language, "nobody", "任何人"))
+            : fmt::format(fmt::runtime(either(language, "not user {}", "用户 {}")),
+                          held.what.person);
+    fmt::print(
+        fmt::runtime(either(language,
+                            "BLOCKED by an administrator: {} ({} may send there); ends in "
+                            "{} ({}; {})\n",
+                            "管理员已封锁：{}（{}不得向该处发送数据）；{}后结束（{}；{}）\n")),
+        text_of_place(held.what), who, human_seconds(left_s_of(held), language), held.asked.data(),
+        text_of_command_id(held.id));
+  }
+}
+
 struct HeldRelease {
   HostRelease lease;  // all zero: STATE/exceptions does not know it
   std::uint64_t left_s = 0;
@@ -322,6 +353,23 @@ void fill(v1::Lease& out, const HeldIsolation& held) {
   why.add_args(held.lease.asked.data());
 }
 
+void fill(v1::Lease& out, const HeldBlock& held) {
+  out.set_id(text_of_command_id(held.id));
+  out.set_action(v1::Action::block);
+  if (held.what.everybody == 0) out.mutable_person()->mutable_user()->set_uid(held.what.person);
+  if (held.what.domain.front() != '\0')
+    out.mutable_destination()->set_name(text_of_place(held.what));
+  else
+    out.mutable_destination()->set_address(text_of_place(held.what));
+  out.mutable_until()->set_seconds(wall_now_ns() / 1'000'000'000 +
+                                   static_cast<std::int64_t>(left_s_of(held)));
+  out.mutable_decision()->set_action(v1::Action::block);
+  out.mutable_decision()->set_rule("block_destination");
+  v1::Reason& why = *out.mutable_decision()->add_because();
+  why.set_code("blocked");
+  why.add_args(held.asked.data());
+}
+
 void fill(v1::Lease& out, const HeldRelease& held) {
   out.set_id(text_of_command_id(held.lease.id));
   out.set_action(v1::Action::log);
@@ -404,11 +452,13 @@ int cmd_status(int argc, char** argv) {
   const std::vector<HeldException> exceptions = exceptions_of(*tables, table);
   const std::optional<HeldRelease> release = release_of(*tables, table);
   const std::optional<HeldIsolation> isolation = isolation_of(*tables, table);
+  const std::vector<HeldBlock> blocks = blocks_of(*tables, table);
   const std::vector<Waiting> waits = waiting(agent->pin_dir, *tables, *policy);
   if (format == "json") {
     v1::Status message = message_of(*agent, alive, *tables, *policy);
     if (release) fill(*message.add_leases(), *release);
     if (isolation) fill(*message.add_leases(), *isolation);
+    for (const HeldBlock& one : blocks) fill(*message.add_leases(), one);
     for (const HeldException& one : exceptions) fill(*message.add_leases(), one);
     for (const Waiting& one : waits) fill(*message.add_leases(), one);
     if (pushed) {
@@ -419,6 +469,7 @@ int cmd_status(int argc, char** argv) {
   } else {
     print_text(*agent, alive, *tables, *policy, language_of_caller());
     print_isolation(isolation, language_of_caller());
+    print_blocks(blocks, language_of_caller());
     print_release(release, language_of_caller());
     print_exceptions(exceptions, language_of_caller());
     print_waiting(waits, language_of_caller());

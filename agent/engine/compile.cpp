@@ -107,6 +107,15 @@ void put_exception(const ExceptionTerms& terms, ExceptionReading& out) {
     if (out.rules < out.rule.size()) put_text(out.rule[out.rules++], rule);
 }
 
+void put_block(const BlockTerms& terms, BlockReading& out) {
+  out.everybody = terms.person == kNoPerson ? 1 : 0;
+  out.person = terms.person == kNoPerson ? 0 : terms.person;
+  put_text(out.domain, terms.domain);
+  if (!terms.domain.empty()) return;
+  out.address = terms.prefix.address.bytes;
+  out.length = terms.prefix.length;
+}
+
 }  // namespace
 
 std::vector<std::uint8_t> read_command(Bytes body) {
@@ -125,6 +134,7 @@ std::vector<std::uint8_t> read_command(Bytes body) {
       reading.join.decided_wall_ms = command->join->decided_wall_ms;
       reading.join.least_number = command->join->least_number;
     }
+    if (command->block) put_block(*command->block, reading.block);
     reading.tree = command->tree;
     put_text(reading.host_id, command->host_id);
     put_text(reading.asked, command->asked);

@@ -23,7 +23,7 @@ struct VerbRow {
 };
 // By CommandBody.Verb.
 constexpr std::array<VerbRow, 12> kVerbs{{{"", Doer::nobody},
-                                          {"block_destination", Doer::nobody},
+                                          {"block_destination", Doer::guard},
                                           {"isolate", Doer::guard},
                                           {"undo", Doer::guard},
                                           {"except", Doer::guard},

@@ -127,6 +127,11 @@ NextTable undo(const ExceptionTable& now, const CommandReading& command, const N
     next.table->release.now = {};
     return next;
   }
+  if (const HeldBlock* block = now.blocks.find(command.lease)) {
+    NextTable next{CommandRefusal::none, "", now};
+    next.table->blocks.remove(block->slot);
+    return next;
+  }
   const auto held = std::ranges::find(now.in_force(), command.lease, &HeldLease::id);
   if (held == now.in_force().end()) return refused(CommandRefusal::no_lease);
   NextTable next{CommandRefusal::none, "", now};
@@ -170,37 +175,30 @@ ExceptionTable ExceptionTable::lost() {
   ExceptionTable table = none();
   table.isolation.holds = 1;
   table.isolation.lease_s = kLongestIsolation_s;
+  table.blocks.lost = 1;
   return table;
 }
 
 std::uint64_t isolated_until(const HostIsolation& isolation, const Now& at,
                              std::optional<std::uint64_t> in_kernel) {
   if (isolation.holds == 0) return 0;
-  const std::uint64_t longest = at.boot_ns + isolation.lease_s * kSecondNs;
-  const bool same_boot = isolation.boot == at.boot && at.boot != decltype(at.boot){};
-  std::uint64_t until = 0;
-  if (isolation.until_boot_ns != 0 && same_boot) {
-    until = isolation.until_boot_ns;
-  } else if (isolation.until_boot_ns == 0 || in_kernel) {
-    until = in_kernel.value_or(0);
-  } else {
-    const auto lease = static_cast<std::int64_t>(isolation.lease_s);
-    const auto left = std::clamp<std::int64_t>(isolation.until_wall_s - at.wall_s, 0, lease);
-    until = at.boot_ns + static_cast<std::uint64_t>(left) * kSecondNs;
-  }
-  until = std::min(until, longest);
-  return until > at.boot_ns ? until : 0;
+  return left_until(
+      {isolation.lease_s, isolation.until_boot_ns, isolation.boot, isolation.until_wall_s}, at,
+      in_kernel);
 }
 
 Result<ExceptionTable> ExceptionTable::read(Bytes bytes) {
   ExceptionTable table;
   constexpr std::size_t kFirstSize = offsetof(ExceptionTable, isolation),
-                        kSecondSize = offsetof(ExceptionTable, release);
-  if (bytes.size() != sizeof table && bytes.size() != kFirstSize && bytes.size() != kSecondSize)
+                        kSecondSize = offsetof(ExceptionTable, release),
+                        kThirdSize = offsetof(ExceptionTable, blocks);
+  if (bytes.size() != sizeof table && bytes.size() != kFirstSize && bytes.size() != kSecondSize &&
+      bytes.size() != kThirdSize)
     return fail("a table of exceptions of another size");
   std::memcpy(&table, bytes.data(), bytes.size());
   const std::uint32_t magic = bytes.size() == kFirstSize    ? kFirstExceptionMagic
                               : bytes.size() == kSecondSize ? kSecondExceptionMagic
+                              : bytes.size() == kThirdSize  ? kThirdExceptionMagic
                                                             : kExceptionMagic;
   if (table.magic != magic || table.leases > kMaxExceptions || table.answers > kMaxAnswers)
     return fail("no table of exceptions");
@@ -209,6 +207,7 @@ Result<ExceptionTable> ExceptionTable::read(Bytes bytes) {
     if (!is_sound(one)) return fail("an exception that is none");
   if (!is_sound(table.isolation)) return fail("an isolation that is none");
   if (!is_sound(table.release)) return fail("a release that is none");
+  if (!is_sound(table.blocks)) return fail("a block that is none");
   for (const RequestAnswer& one : table.told())
     if (!is_sound(one)) return fail("an answer to a request that is none");
   return table;
@@ -281,6 +280,16 @@ std::vector<Exception> exceptions_of(const ExceptionTable& table) {
       one.sets_aside.emplace_back(lease.what.rule[n].data());
     one.bytes = lease.what.bytes;
     one.until_boot_ns = static_cast<std::int64_t>(lease.until_boot_ns);
+    all.push_back(std::move(one));
+  }
+  // A block is to the line one that grants nothing.
+  for (const HeldBlock& block : table.blocks.in_force()) {
+    Exception one;
+    one.number = block.slot + 1;
+    one.person = block.what.everybody != 0 ? kNoPerson : block.what.person;
+    one.domain = block.what.domain.data();
+    one.prefix = place_of(block.what);
+    one.until_boot_ns = static_cast<std::int64_t>(block.until_boot_ns);
     all.push_back(std::move(one));
   }
   return all;

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/guard/blocks.h"
 #include "agent/guard/flat_policy.h"
 #include "agent/guard/release.h"
 #include "agent/guard/signed_reading.h"
@@ -67,9 +68,11 @@ struct ExceptionTable {
   std::array<RequestAnswer, kMaxAnswers> answer{};  // newest first
   HostIsolation isolation;
   ReleaseState release;
+  BlockTable blocks;
 
   static ExceptionTable none();
-  // In the place of one that is lost: an isolation that the kernel still has goes on.
+  // In the place of one that is lost: an isolation that the kernel still has goes on, and so do
+  // blocks.
   static ExceptionTable lost();
   // An Error: it is not whole. Every field was checked then.
   static Result<ExceptionTable> read(Bytes bytes);
@@ -81,7 +84,8 @@ struct ExceptionTable {
   bool remove(std::uint32_t number);
   void tell(const RequestAnswer& one);  // the oldest gives way
 };
-inline constexpr std::uint32_t kExceptionMagic = 0x33584557;        // "WEX3"
+inline constexpr std::uint32_t kExceptionMagic = 0x34584557;        // "WEX4"
+inline constexpr std::uint32_t kThirdExceptionMagic = 0x33584557;   // "WEX3": without `blocks`
 inline constexpr std::uint32_t kSecondExceptionMagic = 0x32584557;  // "WEX2": without `release`
 inline constexpr std::uint32_t kFirstExceptionMagic = 0x31584557;   // "WEX1": without `isolation`
 

@@ -95,6 +95,7 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
   wanted.launchers = all_launchers(options.launchers);
   wanted.isolated_until_boot_ns =
       isolated_until(exceptions.isolation, {wall_s(), now_ns(), boot_id()}, std::nullopt);
+  wanted.shuts = shuts_of(taken(exceptions.blocks, {wall_s(), now_ns(), boot_id()}, nullptr));
   Result<KernelPart> kernel = KernelPart::load(wanted);
   if (!kernel) return tl::unexpected(kernel.error());
   std::vector<weir_limit> rows{policy.flat.header->table,
@@ -111,6 +112,7 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
       return tl::unexpected(set.error());
   Guard guard(std::move(*kernel), std::move(policy), std::move(trust), done);
   guard.launchers_ = options.launchers;
+  guard.collector_ = options.collector;
   guard.has_floor_ = options.cgroup.empty() || !options.interfaces.empty();
   guard.floor_names_ = options.interfaces;
   if (past != nullptr) {

@@ -50,6 +50,7 @@ struct GuardOptions {
   // but for a cgroup that is only a part of it.
   std::vector<std::string> interfaces;
   std::string uplink_cgroup;  // "": no collector
+  std::string collector;      // its host, as the uplink is told; "": it is not
   // How it goes on after crashes; nothing: as ever, whatever crashes (`weir exec`).
   std::optional<AfterCrashes> after_crashes{};
   std::optional<CrashedPolicy> crashed{};  // is not taken again
@@ -101,9 +102,10 @@ class Guard {
   void release(const std::string& pin_dir);  // on_exit: release
   const GuardCounters& counters() const { return counters_; }
   const UplinkCounters& uplink_counters() const { return uplink_.counters(); }
-  // Also a policy that holds nothing on after us ends no isolation.
+  // Also a policy that holds nothing on after us ends no isolation and no block.
   bool keeps_on_exit() const {
-    return policy_.flat.header->keep != 0 || exceptions_->isolation.holds != 0;
+    return policy_.flat.header->keep != 0 || exceptions_->isolation.holds != 0 ||
+           exceptions_->blocks.blocks != 0;
   }
 
  private:
@@ -138,6 +140,10 @@ class Guard {
   void adopt_exceptions(const ExceptionTable& before, std::uint64_t now);
   void end_exceptions(std::uint64_t now);
   void take_isolation(const HostIsolation& next, std::uint64_t now);
+  CommandNext next_block(const CommandReading& command, std::uint64_t now) const;
+  void take_blocks(const BlockTable& next, std::uint64_t now);
+  void end_blocks(std::uint64_t now);
+  void put_blocks(wire::HostFactsMessage& facts) const;
   void hear_releases(std::uint64_t now);
   void hear_release_kept(std::uint64_t now);
   void answer_release(ReleaseRefusal why);
@@ -215,7 +221,8 @@ class Guard {
       std::make_unique<ExceptionTable>(ExceptionTable::none());
   bool to_give_exceptions_ = false;  // the engine knows others
   const BootId boot_ = boot_id();
-  struct ReleaseSide {  // guard_release.cpp; none without a collector
+  std::string collector_;  // its host
+  struct ReleaseSide {     // guard_release.cpp; none without a collector
     KeepLine line;
     std::unique_ptr<ExceptionTable> next;  // on its way to the disk
     std::uint64_t number = 0;              // of the claim that asked for it; 0: none did

@@ -61,6 +61,10 @@ CommandNext Guard::next_of(const CommandReading& command, wire::CommandRefusal r
     if (refused != wire::CommandRefusal::none) return {.why = refused};
     return next_kill(command.tree);
   }
+  if (command.verb == kBlockVerb) {
+    if (refused != wire::CommandRefusal::none) return {.why = refused};
+    return next_block(command, now);
+  }
   NextTable next =
       next_exceptions(*exceptions_, command, policy_.flat, {wall_s(), now, boot_}, refused);
   return {next.why, std::move(next.words), std::move(next.table), std::nullopt, next.note};
@@ -205,7 +209,8 @@ void Guard::tell_host_facts() {
       {"tasks_full", kernel[WEIR_COUNT_TASKS_FULL]},
       {"accounts_full", kernel[WEIR_COUNT_ACCOUNTS_FULL]},
       {"storage_full", kernel[WEIR_COUNT_STORAGE_FULL]},
-      {"kept_in", kernel[WEIR_COUNT_ISOLATED]}};
+      {"kept_in", kernel[WEIR_COUNT_ISOLATED]},
+      {"kept_from_blocked", kernel[WEIR_COUNT_SHUT]}};
   static_assert(std::size(counters) <= wire::kMaxFacts);
   for (const auto& [name, value] : counters) {
     wire::HostFactsMessage::Counter& counter = facts.counter[facts.counters++];

@@ -45,9 +45,12 @@ void Guard::take_exceptions(const ExceptionTable& next) {
     }
     ++counters_.exceptions;
   }
+  const BlockTable blocks = exceptions_->blocks;
   *exceptions_ = taken;
+  exceptions_->blocks = blocks;  // until take_blocks()
   to_give_exceptions_ = true;
   take_isolation(next.isolation, boot_ns_now());
+  take_blocks(next.blocks, boot_ns_now());
   take_release(next.release, boot_ns_now());
 }
 
@@ -75,10 +78,12 @@ void Guard::take_isolation(const HostIsolation& next, std::uint64_t now) {
 // outlives a boot, or pins that were released.
 void Guard::adopt_exceptions(const ExceptionTable& before, std::uint64_t now) {
   *exceptions_ = before;
+  exceptions_->blocks = {};  // until take_blocks()
   for (const HeldLease& lease : before.in_force())
     if (lease.until_boot_ns <= now || !kernel_.left_of_grant(lease.what.person, lease.number))
       exceptions_->remove(lease.number);
   take_isolation(before.isolation, now);
+  take_blocks(before.blocks, now);
   take_release(before.release, now);
   Result<std::vector<KernelAccount>> accounts = kernel_.accounts();
   if (!accounts) return;
@@ -95,6 +100,7 @@ void Guard::end_exceptions(std::uint64_t now) {
     to_give_exceptions_ = true;
     tell_host_facts();
   }
+  end_blocks(now);
   const ExceptionTable before = *exceptions_;
   for (const HeldLease& lease : before.in_force()) {
     if (lease.until_boot_ns > now) continue;
@@ -137,6 +143,7 @@ void Guard::put_leases(wire::HostFactsMessage& facts) const {
                                       1'000'000'000;
     put_text(one.to, held.asked.data());
   }
+  put_blocks(facts);
   for (const HeldLease& held : exceptions_->in_force()) {
     if (facts.leases >= facts.lease.size()) break;
     wire::HostFactsMessage::Lease& one = facts.lease[facts.leases++];

@@ -88,9 +88,13 @@ bool read_arguments(int argc, char** argv, Arguments& arguments) {
     else if (name == "--try-every")
       arguments.guard.try_every_s =
           static_cast<std::uint32_t>(std::strtoul(argv[n + 1], nullptr, 10));
-    else if (name == "--collector")
+    else if (name == "--collector") {
       arguments.collector = argv[n + 1];
-    else
+      const std::size_t port = arguments.collector.rfind(':');
+      arguments.guard.collector = arguments.collector.substr(0, port);
+      if (arguments.guard.collector.starts_with('['))
+        arguments.guard.collector = arguments.guard.collector.substr(1, port - 2);
+    } else
       return false;
   }
   return false;

@@ -60,6 +60,21 @@ bool is_sound(const ExceptionReading& e) {
   return e.length <= 128 && e.length >= (v4 ? 96u + 24u : 48u);
 }
 
+bool is_sound(const BlockReading& b) {
+  constexpr std::array<std::uint8_t, 12> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  if (b.everybody > 1 || b.pad != 0 || b.domain.back() != '\0') return false;
+  if (b.everybody == 1 ? b.person != 0 : b.person == 0xffffffff) return false;
+  constexpr std::array<std::uint8_t, 16> kNone{};
+  if (b.domain.front() != '\0') return b.length == 0 && b.address == kNone;
+  const bool v4 = std::equal(kMapped.begin(), kMapped.end(), b.address.begin());
+  if (b.length > 128 || b.length < (v4 ? kShortestShutV4 : kShortestShut)) return false;
+  for (std::uint32_t bit = b.length; bit < 128; ++bit)
+    if ((b.address[bit / 8] >> (7 - bit % 8) & 1) != 0) return false;
+  // All of IPv4 lies within a few prefixes of IPv6.
+  const Prefix place{{b.address}, static_cast<std::uint8_t>(b.length)};
+  return v4 || !place.contains(*IpAddress::parse("0.0.0.0"));
+}
+
 bool is_sound(const JoinReading& join) {
   const std::string_view group(join.group.data(), ::strnlen(join.group.data(), join.group.size()));
   return !group.empty() && group.size() <= kMaxGroup && join.decided_wall_ms > 0 && join.pad == 0 &&
@@ -78,6 +93,8 @@ Result<CommandReading> read_command_reading(Bytes bytes) {
     return fail("its reader gave an answer that is none");
   if (read->verb == kExceptVerb && !is_sound(read->exception))
     return fail("its reader gave an exception that is none");
+  if (read->verb == kBlockVerb && !is_sound(read->block))
+    return fail("its reader gave a destination that is none");
   if (read->verb == kKillVerb && read->tree == 0)
     return fail("its reader gave a tree that is none");
   if (read->verb == kJoinVerb && !is_sound(read->join))

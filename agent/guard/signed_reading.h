@@ -14,6 +14,7 @@
 #include "core/base/bytes.h"
 #include "core/base/result.h"
 #include "core/policy/exceptions.h"
+#include "core/policy/shuts.h"
 
 namespace weir {
 
@@ -40,8 +41,8 @@ Why refusal_of(const SignatureCount& count, const PolicyTrust& trust) {
 }
 
 // Numbers of CommandBody.Verb that the guard itself tells apart.
-inline constexpr std::uint32_t kIsolateVerb = 2, kUndoVerb = 3, kExceptVerb = 4, kDenyVerb = 8,
-                               kJoinVerb = 9,
+inline constexpr std::uint32_t kBlockVerb = 1, kIsolateVerb = 2, kUndoVerb = 3, kExceptVerb = 4,
+                               kDenyVerb = 8, kJoinVerb = 9,
                                kReleaseVerb = 10,  // in records alone: nobody sends it
     kKillVerb = 11;
 
@@ -60,6 +61,16 @@ struct ExceptionReading {
 };
 // Of `except`.
 bool is_sound(const ExceptionReading& exception);
+
+// Of `block_destination`.
+struct BlockReading {
+  std::uint32_t person = 0;     // uid, where not everybody is meant
+  std::uint32_t everybody = 0;  // 0 or 1
+  std::uint32_t length = 0, pad = 0;
+  std::array<std::uint8_t, 16> address{};  // with nothing beyond its length; where `domain` is ""
+  std::array<char, 256> domain{};          // that name, and what is below it
+};
+bool is_sound(const BlockReading& block);
 
 // Of `join_group`.
 struct JoinReading {
@@ -80,6 +91,7 @@ struct CommandReading {
   wire::CommandId lease{};  // of `undo`
   ExceptionReading exception;
   JoinReading join;
+  BlockReading block;
   std::uint64_t tree = 0;                     // of `kill_tree`
   std::array<char, kMaxGroup + 8> host_id{};  // NUL-terminated, as the others
   std::array<char, 96> asked{};

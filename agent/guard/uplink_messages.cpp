@@ -138,7 +138,9 @@ std::string_view code_of(CommandRefusal refusal) {
                                                                   "command_name_unproven",
                                                                   "command_no_tree",
                                                                   "command_protected_tree",
-                                                                  "command_tree_left"};
+                                                                  "command_tree_left",
+                                                                  "command_never_blocked",
+                                                                  "command_blocks_full"};
   return kCodes[static_cast<std::size_t>(refusal)];
 }
 

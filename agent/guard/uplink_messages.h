@@ -126,8 +126,10 @@ enum class CommandRefusal : std::uint32_t {
   no_tree,         // no process of that tree is there
   protected_tree,  // it is PID 1's, a launcher's or the agent's own
   tree_left,  // said of what was done: some of it started others faster than they could be ended
+  never_blocked,  // the place is, or holds, one that this host must reach
+  blocks_full,
 };
-inline constexpr std::size_t kCommandRefusals = 24;
+inline constexpr std::size_t kCommandRefusals = 26;
 std::string_view code_of(CommandRefusal refusal);  // "command_unknown_key" …
 
 // Why a set of keys was not taken. Those before stay.
@@ -196,9 +198,11 @@ struct HostFactsMessage {
     std::uint64_t value = 0;  // since the guard's start
   };
   // Of a lease: an exception that holds; the host's isolation, or its release: then `to` says who,
-  // and why; or that it only observes after crashes.
+  // and why; that it only observes after crashes; or a block of a destination: then `rule` says
+  // who, and why.
   static constexpr std::uint32_t kExcepts = 0, kIsolates = 1, kReleases = 2, kCrashed = 3,
-                                 kLeaseKinds = 4;
+                                 kBlocks = 4, kLeaseKinds = 5;
+  static constexpr std::uint32_t kEverybody = 0xffffffff;  // `person` of a block
   struct Lease {
     CommandId id{};
     std::uint64_t bytes = 0, left = 0;

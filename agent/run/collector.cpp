@@ -273,7 +273,8 @@ bool CollectorSide::is_isolated() const {
   const Result<ExceptionTable> table =
       ExceptionTable::read(Bytes(bytes).first(static_cast<std::size_t>(got)));
   const Now now{wall_now_ns() / 1'000'000'000, boot_now_ns(), boot_id()};
-  return table && isolated_until(table->isolation, now, std::nullopt) != 0;
+  return table && (isolated_until(table->isolation, now, std::nullopt) != 0 ||
+                   taken(table->blocks, now, nullptr).blocks != 0);
 }
 
 std::optional<bool> CollectorSide::take_kept() {

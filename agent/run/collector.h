@@ -61,7 +61,7 @@ class CollectorSide {
   void note_crashed(bool crashed) { crashed_ = crashed; }
   std::optional<KeptPolicy> kept_head() const;  // of STATE/policy
 
-  bool is_isolated() const;  // by STATE/exceptions
+  bool is_isolated() const;  // or a place is blocked, by STATE/exceptions
 
   void end();
 

@@ -154,6 +154,25 @@ void to_proto(const wire::CommandOutcomeMessage& outcome, v1::CommandResult& out
   if (outcome.again != 0) out.add_why()->set_code("command_done_before");
 }
 
+namespace {
+
+void put_block(const wire::HostFactsMessage::Lease& held, v1::Lease& lease) {
+  lease.set_action(v1::Action::block);
+  if (held.person != wire::HostFactsMessage::kEverybody)
+    lease.mutable_person()->mutable_user()->set_uid(held.person);
+  if (held.by_name != 0)
+    lease.mutable_destination()->set_name(text_of(held.to));
+  else
+    lease.mutable_destination()->set_address(text_of(held.to));
+  lease.mutable_decision()->set_action(v1::Action::block);
+  lease.mutable_decision()->set_rule("block_destination");
+  v1::Reason& why = *lease.mutable_decision()->add_because();
+  why.set_code("blocked");
+  why.add_args(text_of(held.rule));
+}
+
+}  // namespace
+
 void to_proto(const wire::HostFactsMessage& facts, v1::HostHealth& out) {
   out.mutable_health()->set_tier(facts.tier);
   for (std::uint32_t n = 0; n < facts.counters; ++n) {
@@ -172,6 +191,10 @@ void to_proto(const wire::HostFactsMessage& facts, v1::HostHealth& out) {
     v1::Lease& lease = *out.add_leases();
     lease.set_id(text_of_command_id(held.id));
     lease.mutable_until()->set_seconds(held.until_wall_s);
+    if (held.kind == wire::HostFactsMessage::kBlocks) {
+      put_block(held, lease);
+      continue;
+    }
     if (held.kind != wire::HostFactsMessage::kExcepts) {
       const bool isolates = held.kind == wire::HostFactsMessage::kIsolates;
       const auto action = isolates ? v1::Action::isolate : v1::Action::log;

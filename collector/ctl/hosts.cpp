@@ -11,6 +11,7 @@
 #include "collector/ctl/release.h"
 #include "collector/ctl/session.h"
 #include "collector/ctl/sign.h"
+#include "core/event/address.h"
 #include "proto/map/text.h"
 #include "weir/v1/admin.pb.h"
 
@@ -68,12 +69,25 @@ constexpr std::uint32_t kLongestIsolation_s = 4 * 3'600;  // what a host takes
 
 struct Asked {
   OrderTerms terms;
-  std::string lease;       // of `undo`
-  std::uint64_t tree = 0;  // of `kill` …
-  std::string report;      // … or the report that names it
-  bool yes = false;        // nothing is asked before it is signed
+  std::string lease;                    // of `undo`
+  std::uint64_t tree = 0;               // of `kill` …
+  std::string report;                   // … or the report that names it
+  std::string place;                    // of `block`: a name, an address or a prefix …
+  std::optional<std::uint32_t> person;  // … for this one alone …
+  std::uint32_t block_s = 3'600;        // … and how long
+  bool yes = false;                     // nothing is asked before it is signed
   CtlOptions options;
 };
+
+// What reads as an address, or has a slash, is no name.
+void put_place(const Asked& order, v1::CommandBody& body) {
+  if (order.person) body.mutable_person()->mutable_user()->set_uid(*order.person);
+  v1::Destination& place = *body.mutable_destination();
+  if (Prefix::parse(order.place) || order.place.find('/') != std::string::npos)
+    place.set_address(order.place);
+  else
+    place.set_name(order.place);
+}
 
 // Signs it and waits for the host. False: `status` is the command's, and a sentence was printed.
 bool send(CtlSession& session, const Asked& order, v1::CommandBody::Verb verb,
@@ -87,6 +101,7 @@ bool send(CtlSession& session, const Asked& order, v1::CommandBody::Verb verb,
   v1::CommandBody body = order_to(terms, verb, std::time(nullptr));
   body.set_lease_id(order.lease);
   body.set_tree(order.tree);
+  if (verb == v1::CommandBody::block_destination) put_place(order, body);
   if (auto made = sign_command(std::move(body), unhex(session.admin().policy_secret_key),
                                *request.mutable_command());
       !made) {
@@ -130,6 +145,18 @@ void print_release(const v1::Lease& lease) {
              lease.id());
 }
 
+void print_block(const v1::Lease& lease) {
+  const v1::Decision& why = lease.decision();
+  const v1::Destination& to = lease.destination();
+  fmt::print(
+      "BLOCKED {} for {} until {} ({}); `weirctl hosts undo` ends it: {}\n",
+      shown(to.name().empty() ? to.address() : to.name()),
+      lease.has_person() ? person_text(lease.person()) : "everybody", time_text(lease.until()),
+      why.because_size() > 0 && why.because(0).args_size() > 0 ? shown(why.because(0).args(0))
+                                                               : "-",
+      lease.id());
+}
+
 int print_health(const v1::GetHostResponse& host, Output output) {
   const v1::HostHealth& health = host.health();
   const int status = health.health().degraded_size() > 0 ? kExitDegraded : kExitDone;
@@ -153,6 +180,10 @@ int print_health(const v1::GetHostResponse& host, Output output) {
   for (const v1::Lease& lease : health.leases()) {
     if (lease.action() == v1::Action::isolate) {
       print_isolation(lease);
+      continue;
+    }
+    if (lease.action() == v1::Action::block) {
+      print_block(lease);
       continue;
     }
     if (lease.decision().rule() == "crashed" && lease.action() == v1::Action::log) {
@@ -204,7 +235,7 @@ int renew(CtlSession& session, const Asked& order) {
 int undo(CtlSession& session, const Asked& order) {
   v1::CommandResult result;
   int status = kExitDone;
-  if (!agreed(fmt::format("Sign for host {}: end the exception, isolation or release {}?",
+  if (!agreed(fmt::format("Sign for host {}: end the exception, block, isolation or release {}?",
                           shown(order.terms.host), shown(order.lease)),
               order.yes))
     return kExitFailed;
@@ -228,6 +259,39 @@ int isolate(CtlSession& session, const Asked& order) {
   fmt::print(stderr, "host {} is isolated; `weirctl hosts undo {} {}` ends it before its time\n",
              order.terms.host, order.terms.host, result.id());
   return kExitDone;
+}
+
+int block(CtlSession& session, Asked order) {
+  v1::CommandResult result;
+  order.terms.lease_s = order.block_s;
+  int status = kExitDone;
+  const std::string whom =
+      order.person ? fmt::format("user {}", *order.person) : std::string("everybody");
+  if (!agreed(fmt::format("Sign for host {}: block {} for {} for {} s?", shown(order.terms.host),
+                          shown(order.place), whom, order.terms.lease_s),
+              order.yes))
+    return kExitFailed;
+  if (!send(session, order, v1::CommandBody::block_destination, result, status)) return status;
+  if (order.options.output != Output::table) print_message(result, order.options.output);
+  fmt::print(stderr,
+             "{} is blocked on host {} for {}; `weirctl hosts undo {} {}` ends it before its "
+             "time\n",
+             shown(order.place), order.terms.host, whom, order.terms.host, result.id());
+  return kExitDone;
+}
+
+CLI::App* add_block(CLI::App& hosts, Asked& order) {
+  CLI::App* verb =
+      hosts.add_subcommand("block", "have nothing leave one for a destination, for at most 7 days");
+  verb->add_option("--destination", order.place, "a name and what is below it, an address, a range")
+      ->required()
+      ->type_name("NAME|ADDRESS|CIDR");
+  verb->add_option("--person", order.person, "for this user alone")->type_name("UID");
+  verb->add_option("--for", order.block_s, "it ends by itself after so long (default: 1h)")
+      ->transform(CLI::AsNumberWithUnit(
+          std::map<std::string, std::uint32_t>{{"s", 1}, {"m", 60}, {"h", 3'600}, {"d", 86'400}}))
+      ->type_name("1h");
+  return verb;
 }
 
 // Whose processes a report is about. False: the sentence was printed.
@@ -300,11 +364,13 @@ int ctl_hosts(int argc, char** argv) {
       app.add_subcommand("health", "ask one how it is, now; exit 6 if it is degraded");
   CLI::App* renew_it = app.add_subcommand("renew", "have one renew its certificate, now");
   CLI::App* undo_it = app.add_subcommand(
-      "undo", "end an exception, the isolation or the release of one; `health` lists them");
+      "undo",
+      "end an exception, a block, the isolation or the release of one; `health` lists them");
   CLI::App* isolate_it =
       app.add_subcommand("isolate", "have nothing leave one, for at most 4 hours");
   CLI::App* kill_verb = add_kill(app, order);
-  for (CLI::App* verb : {health, renew_it, undo_it, isolate_it, kill_verb}) {
+  CLI::App* block_it = add_block(app, order);
+  for (CLI::App* verb : {health, renew_it, undo_it, isolate_it, kill_verb, block_it}) {
     verb->add_option("ID", order.terms.host)->required();
     verb->add_option("--reason", order.terms.reason, "for the record, on the host too");
     verb->add_option("--lifetime", order.terms.lifetime_s,
@@ -321,7 +387,7 @@ int ctl_hosts(int argc, char** argv) {
           std::map<std::string, std::uint32_t>{{"s", 1}, {"m", 60}, {"h", 3'600}}))
       ->type_name("4h");
   for (CLI::App* verb :
-       {renew_it, undo_it, isolate_it, kill_verb})  // `health` changes nothing there
+       {renew_it, undo_it, isolate_it, kill_verb, block_it})  // `health` changes nothing there
     verb->add_flag("--yes", order.yes, "sign it without a question at the terminal");
   ReleaseWords release;
   CLI::App* release_it = add_release(app, release);
@@ -330,7 +396,7 @@ int ctl_hosts(int argc, char** argv) {
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
   if (release_it->parsed()) return answer_challenge(release);
   const bool orders = health->parsed() || renew_it->parsed() || undo_it->parsed() ||
-                      isolate_it->parsed() || kill_verb->parsed();
+                      isolate_it->parsed() || kill_verb->parsed() || block_it->parsed();
   if (isolate_it->parsed()) order.terms.lease_s = lease_s;
   std::optional<CtlSession> session = CtlSession::open(orders ? order.options : options);
   if (!session) return kExitUsage;
@@ -339,6 +405,7 @@ int ctl_hosts(int argc, char** argv) {
   if (undo_it->parsed()) return undo(*session, order);
   if (isolate_it->parsed()) return isolate(*session, order);
   if (kill_verb->parsed()) return kill_it(*session, order);
+  if (block_it->parsed()) return block(*session, std::move(order));
   if (all->parsed()) {
     filter.set_group(group);
     return list(*session, options, filter);

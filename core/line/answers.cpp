@@ -123,6 +123,17 @@ std::vector<std::string> Answers::names_at(const IpAddress& address, const Stamp
   return names;
 }
 
+std::vector<IpAddress> Answers::addresses_within(std::string_view domain, const Stamp& at) const {
+  std::vector<IpAddress> found;
+  for (const auto& [address, names] : answered_)
+    if (std::any_of(names.begin(), names.end(), [&](const Answered& one) {
+          return one.until_ns >= at.boot_ns && within_domain(one.name, domain);
+        }))
+      found.push_back(address);
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
 // The interface may have been told of after the answer, and may be another one since: an index is
 // never used twice, so each that it had still says which network it was.
 const std::string* Answers::interface_that_proves(const IpAddress& resolver,

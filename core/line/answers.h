@@ -56,6 +56,8 @@ class Answers {
 
   const Answered* find(const IpAddress& address, std::string_view name, const Stamp& at) const;
   std::vector<std::string> names_at(const IpAddress& address, const Stamp& at) const;
+  // To which that name, or one below it, led.
+  std::vector<IpAddress> addresses_within(std::string_view domain, const Stamp& at) const;
   bool proves(const Answered& answer, const Stamp& at) const;
   // Index of the interface that the proof came over, as it is now; 0: it is not there, or a
   // capture.

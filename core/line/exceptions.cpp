@@ -41,7 +41,12 @@ void Line::State::take(const ExceptionsChanged& changed) {
   take_release(changed);
   take_crashes(changed.after_crashes);
   std::vector<HeldException> next;
+  std::vector<Exception> blocked;
   for (const Exception& exception : *changed.exceptions) {
+    if (exception.bytes == 0) {  // core/policy/shuts.h
+      blocked.push_back(exception);
+      continue;
+    }
     if (next.size() >= kMaxExceptions) break;
     const auto before = std::find_if(
         exceptions.begin(), exceptions.end(),
@@ -51,6 +56,7 @@ void Line::State::take(const ExceptionsChanged& changed) {
   exceptions = std::move(next);
   end_exceptions();
   judge_excepted();
+  take_shuts(std::move(blocked));
 }
 
 bool Line::State::end_exceptions() {

@@ -97,6 +97,7 @@ void Line::State::judge_flow(JudgedFlow& flow, const Flow& told_flow, std::uint6
   Verdict verdict = judge_place(flow, told_flow);
   flow.limits = verdict.limits;
   flow.found = 0;
+  flow.shut = shut_of(flow, told_flow);
   if (live && flow.socket.cookie != 0) {
     if (flow.copy == nullptr || flow.copy.get() != &told_flow)
       flow.copy = std::make_unique<Flow>(told_flow);
@@ -171,6 +172,7 @@ void Line::State::classify(const JudgedFlow& flow) {
   if (!live || flow.socket.cookie == 0) return;
   Classify order{flow.socket.cookie, flow.limits, flow.place.key, flow.place.destination.trust};
   order.exception = flow.exception;
+  if (flow.shut != 0) order.destination = flow.shut;
   if (flow.place.via != 0) {
     Place claimed = flow.place;
     claimed.approved = claimed.name_proven = false;
@@ -274,6 +276,7 @@ void Line::State::judge_spent(const AccountSpent& spent) {
   }
   if (!simulated() && spent.limit == kExceptionsRow) return judge_exception_spent(spent);
   if (!simulated() && spent.limit == kIsolatedRow) return tell_kept_in(spent);
+  if (!simulated() && spent.limit == kShutRow) return tell_shut(spent);
   if (simulated() || spent.limit >= policy->limits.size()) {
     ++counters.spent_unknown;
     return;
@@ -422,6 +425,7 @@ void Line::State::judge_address(const IpAddress& address) {
     order.limits |= possible_limits(*policy, facts);
     order.destination = place.key;  // of the newest name
   }
+  if (const std::uint64_t shut = shut_at(address); shut != 0) order.destination = shut;
   const auto more = widened.find(address);
   if (more != widened.end()) order.limits |= more->second;
   order.until_boot_ns = at.boot_ns + kAnswerGraceNs;

@@ -66,6 +66,7 @@ void Line::State::advance(const Stamp& now) {
   if (at.boot_ns < next_tick_ns) return;
   next_tick_ns = at.boot_ns + kTickNs;
   if (end_exceptions()) judge_excepted();
+  if (!shuts.empty() && at.boot_ns >= renew_shuts_ns) renew_shuts();
   if (released_until_ns != 0 && at.boot_ns >= released_until_ns) end_release();
   flows.expire(at);
   for (auto& detector : detectors) detector->tick(at, signals);

@@ -21,6 +21,7 @@
 #include "core/policy/evaluate.h"
 #include "core/policy/exceptions.h"
 #include "core/policy/policy.h"
+#include "core/policy/shuts.h"
 
 namespace weir {
 
@@ -49,6 +50,7 @@ struct JudgedFlow {
   Actor actor;
   Place place;
   std::uint64_t limits = 0;
+  std::uint64_t shut = 0;           // key of the blocked name that it goes to, 0: of none
   std::uint32_t exception = 0;      // number of the one that it is charged to beside them, 0: none
   std::uint64_t found = 0;          // rows that findings brought, also those set aside
   std::uint64_t waiting = 0;        // simulated accounts: bytes not yet charged
@@ -122,6 +124,14 @@ struct Line::State {
              std::uint64_t destination);
   void judge_again();
 
+  // shuts.cpp
+  std::uint64_t shut_of(const JudgedFlow& known, const Flow& flow);
+  std::uint64_t shut_at(const IpAddress& address);  // before any flow
+  const Exception* shut_by(const std::string& name, const Actor* actor) const;
+  void take_shuts(std::vector<Exception> next);
+  void renew_shuts();
+  void tell_shut(const AccountSpent& spent);
+
   // exceptions.cpp
   const Exception* exception_for(const Place& place, const Actor& actor) const;
   void take(const ExceptionsChanged& changed);
@@ -161,6 +171,8 @@ struct Line::State {
   std::unordered_map<std::string, Place> signal_places;
   std::unordered_map<std::uint64_t, JudgedFlow> held_flows;  // by cookie
   std::vector<HeldException> exceptions;                     // at most kMaxExceptions
+  std::vector<Exception> shuts;  // at most kMaxShuts: places that are blocked; they grant nothing
+  std::int64_t renew_shuts_ns = 0;
 
   JudgedFlow* current = nullptr;  // of the call in progress, as are these:
   std::vector<Signal> signals;

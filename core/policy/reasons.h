@@ -69,6 +69,10 @@ inline constexpr ReasonText kReasonTexts[] = {
      "This host is isolated by an administrator: nothing leaves it, so what was meant for {0} was "
      "refused.",
      "管理员已隔离本机：任何数据都不得发出，因此发往 {0} 的数据已被拒绝。"},
+    {"place_blocked", 1,
+     "An administrator blocked {0} on this host for a time: what was meant for it was refused.",
+     "管理员已在本机临时封锁 {0}：发往该处的数据已被拒绝。"},
+    {"blocked", 1, "An administrator blocked it on this host: {0}.", "管理员已在本机封锁：{0}。"},
     {"isolated", 1, "The host is isolated: {0}.", "本机已被隔离：{0}。"},
     {"released", 1, "The host is released and only observes: {0}.",
      "本机已解除限制，仅观察：{0}。"},
@@ -274,6 +278,11 @@ inline constexpr ReasonText kReasonTexts[] = {
      "Some of its processes started others faster than they could be ended; what is left sends "
      "nothing for an hour: {0}.",
      "其部分进程不断派生新进程，未能全部终止；剩余进程一小时内不能发送数据：{0}。"},
+    {"command_never_blocked", 1, "This place is never blocked: {0}. Nothing was done.",
+     "该目的地不得封锁：{0}。未执行。"},
+    {"command_blocks_full", 0,
+     "As many places are blocked on this host as it takes; try again when one has ended.",
+     "本机封锁的目的地已达上限；请在其中之一结束后再试。"},
     {"command_failed", 1, "This host could not: {0}.", "本机未能执行：{0}。"},
     {"command_done_before", 0, "It was taken before, and is not done a second time.",
      "该命令此前已被接受，不会重复执行。"},

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "core/policy/exceptions.h"
+#include "core/policy/shuts.h"
 #include "proto/map/enums.h"
 #include "proto/map/policy_proto.h"
 #include "proto/map/text.h"
@@ -270,7 +271,7 @@ EventBody Taker::policy(const v1::PolicyChanged& in) {
 
 EventBody Taker::exceptions(const v1::ExceptionsChanged& in) {
   std::vector<Exception> all;
-  if (static_cast<std::size_t>(in.exceptions_size()) > kMaxExceptions)
+  if (static_cast<std::size_t>(in.exceptions_size()) > kMaxExceptions + kMaxShuts)
     refuse(fmt::format("{} exceptions hold at once", in.exceptions_size()));
   if (in.after_crashes() > static_cast<std::uint32_t>(ExceptionsChanged::AfterCrashes::observes))
     refuse(fmt::format("after crashes is {}", in.after_crashes()));

@@ -233,6 +233,8 @@ Result<KernelPart> KernelPart::load(const KernelOptions& options) {
   }
   if (auto r = open_told(*state); !r) return tl::unexpected(r.error());
   KernelPart part(std::move(state));
+  if (!part.adopted())
+    if (auto r = part.set_shuts(options.shuts); !r) return tl::unexpected(r.error());
   if (auto r = part.set_launchers(options.launchers); !r) return tl::unexpected(r.error());
   if (auto r = attach_programs(*part.state_, links); !r) return tl::unexpected(r.error());
   if (options.scan && options.scope == KernelScope::cgroup)

@@ -26,6 +26,16 @@ enum class KernelScope : std::uint8_t {
   known_trees,  // nobody: only children of tasks that put_task() named (weir exec)
 };
 
+// A place that an administrator blocked (weir_state.shuts).
+struct KernelShut {
+  std::uint32_t slot = 0;  // below WEIR_SHUTS; each once
+  std::uint64_t until_boot_ns = 0;
+  std::optional<std::uint32_t> person{};  // nothing: everybody
+  std::optional<Prefix> prefix{};         // nothing: a name. With nothing beyond its length
+  // Of a name: destination keys of what goes there.
+  std::vector<std::uint64_t> names{};
+};
+
 struct KernelOptions {
   std::string cgroup;  // directory in a cgroup2 mount; "": its root (cgroup2_root())
   std::string
@@ -38,7 +48,8 @@ struct KernelOptions {
   bool bind_sockets = true;  // and give their open sockets to their trees
   // Isolated from the first packet on; only where nothing is adopted, which says it itself.
   std::uint64_t isolated_until_boot_ns = 0;
-  bool own_machine = false;  // a test in an emulator: it may attach to the root of all cgroups
+  std::vector<KernelShut> shuts;  // blocked from the first packet on; likewise
+  bool own_machine = false;       // a test in an emulator: it may attach to the root of all cgroups
   std::uint32_t max_accounts = WEIR_ACCOUNTS;  // smaller ones are for tests
   std::uint32_t max_tasks = WEIR_TASKS;
 };
@@ -255,6 +266,10 @@ class KernelPart {
 
   // Until then nothing leaves but to the refuges, and what the home cgroup sends; 0: ends that.
   Result<void> isolate(std::uint64_t until_boot_ns);
+  // Places that are blocked from now on, instead of those before: each of its slot until its time.
+  // One that stays is at no moment open. An Error: none of the new ones began.
+  Result<void> set_shuts(std::span<const KernelShut> shuts);
+  std::vector<KernelShut> shuts() const;  // as the tables have them, those that ended too
   // Until then accounts and blocks count and tell, and refuse nothing; 0: ends that. The kernel's
   // own time ends it, whoever lives.
   Result<void> observe(std::uint64_t until_boot_ns);
@@ -341,6 +356,9 @@ Result<void> destroy_socket(const weir_tuple& tuple, std::uint64_t cookie);
 // it) and holds bytes that its peer has not acknowledged, also those that no process holds any
 // more. Returns how many.
 Result<std::size_t> destroy_sockets_of_cgroup(std::uint64_t cgroup_id);
+
+// Addresses that TCP sockets made in that cgroup are connected to, or about to be.
+std::vector<IpAddress> peers_of_cgroup(std::uint64_t cgroup_id);
 
 // Bytes that TCP sockets made in that cgroup hold unacknowledged, those nobody holds included.
 std::uint64_t unsent_of_cgroup(std::uint64_t cgroup_id);

@@ -54,6 +54,12 @@ Result<PinnedTables> read_pinned(const std::string& pin_dir) {
   }
   const Fd devices = open_map(dir, "devices"), wire = open_map(dir, "wire");
   if (devices && wire) tables.wire = wire_of(devices.get(), wire.get());
+  const Fd shuts = open_map(dir, "shuts");
+  for (std::uint32_t slot = 0; shuts && slot < WEIR_SHUTS; slot++) {
+    weir_shut one{};
+    if ((now.shuts >> slot & 1) != 0 && !bpf_map_lookup_elem(shuts.get(), &slot, &one))
+      tables.shut_until_boot_ns[slot] = one.until_ns;
+  }
   std::vector<std::uint64_t> each(
       static_cast<std::size_t>(std::max(libbpf_num_possible_cpus(), 1)));
   for (std::uint32_t n = 0; n < WEIR_COUNTERS; n++)

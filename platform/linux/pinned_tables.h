@@ -16,10 +16,11 @@ struct PinnedTables {
   std::vector<weir_limit> limits;  // all WEIR_LIMITS rows
   std::vector<KernelAccount> accounts;
   std::array<std::uint64_t, WEIR_COUNTERS> counters{};
-  std::uint64_t isolated_until_boot_ns = 0;  // 0: it is not
-  std::uint64_t observed_until_boot_ns = 0;  // 0: it refuses as its policy says
-  WireBytes wire;                            // as of the guard's last look
-  bool attached = false;                     // the egress program's link is pinned: the bound holds
+  std::uint64_t isolated_until_boot_ns = 0;                    // 0: it is not
+  std::uint64_t observed_until_boot_ns = 0;                    // 0: it refuses as its policy says
+  WireBytes wire;                                              // as of the guard's last look
+  std::array<std::uint64_t, WEIR_SHUTS> shut_until_boot_ns{};  // of each slot; 0: not blocked
+  bool attached = false;  // the egress program's link is pinned: the bound holds
 };
 
 // Nothing pinned there: an error that says so.

@@ -167,6 +167,20 @@ std::uint64_t unsent_of_cgroup(std::uint64_t cgroup_id) {
   return unsent_of({.cgroup_id = cgroup_id}).value_or(0);
 }
 
+std::vector<IpAddress> peers_of_cgroup(std::uint64_t cgroup_id) {
+  std::vector<IpAddress> peers;
+  for (std::uint8_t family : {AF_INET, AF_INET6}) {
+    const Result<std::vector<Found>> found = sockets_of(family, {.cgroup_id = cgroup_id});
+    for (const Found& socket : found ? *found : std::vector<Found>()) {
+      if (socket.tuple.remote_port == 0) continue;  // a listener
+      IpAddress peer = family == AF_INET ? IpAddress::v4(Bytes(socket.tuple.remote).last(4))
+                                         : IpAddress::v6(Bytes(socket.tuple.remote));
+      peers.push_back(peer);
+    }
+  }
+  return peers;
+}
+
 Result<std::size_t> destroy_sockets_of_cgroup(std::uint64_t cgroup_id) {
   return destroy_sockets_of({.cgroup_id = cgroup_id});
 }

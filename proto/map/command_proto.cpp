@@ -7,6 +7,7 @@
 
 #include "core/net/suffix.h"
 #include "core/net/zone.h"
+#include "core/policy/shuts.h"
 #include "proto/map/text.h"
 #include "weir/v1/agent.pb.h"
 #include "weir/v1/policy.pb.h"
@@ -152,6 +153,38 @@ std::string take_exception(const v1::Exception& in, ExceptionTerms& out) {
   return take_destination(in.destination(), out.what);
 }
 
+void clear_beyond(Prefix& prefix) {
+  for (std::size_t bit = prefix.length; bit < 128; ++bit)
+    prefix.address.bytes[bit / 8] &= static_cast<std::uint8_t>(~(0x80u >> bit % 8));
+}
+
+// A name counts where one stands, as with an exception; an address may be a range.
+std::string take_block(const Body& body, BlockTerms& out) {
+  const v1::Destination& in = body.destination();
+  if (body.lease_s() == 0) return "it has no end";
+  if (body.has_person()) {
+    if (body.person().user().id_case() != v1::User::kUid || body.person().user().uid() == kNoPerson)
+      return "it names no person of this host";
+    out.person = body.person().user().uid();
+  }
+  if (in.kind_case() != v1::Destination::KIND_NOT_SET) return "its destination is no host's";
+  out.domain = normal_host(in.name());
+  if (!out.domain.empty()) {
+    if (!in.address().empty()) return "its destination is a name and an address";
+    if (!is_host_name(out.domain)) return "its destination has no name of a host";
+    return is_icann_suffix(out.domain) ? "its destination is a public suffix" : "";
+  }
+  const Result<Prefix> prefix = Prefix::parse(in.address());
+  if (in.address().empty() || !prefix) return "its destination has neither name nor address";
+  out.prefix = *prefix;
+  if (out.prefix.length < (out.prefix.address.is_v4() ? kShortestShutV4 : kShortestShut))
+    return "its destination is wider than a /8, or a /16 of IPv6: isolate the host";
+  clear_beyond(out.prefix);
+  if (!out.prefix.address.is_v4() && out.prefix.contains(*IpAddress::parse("0.0.0.0")))
+    return "its destination holds all of IPv4";
+  return "";
+}
+
 constexpr std::size_t kMaxGroupName = 63;  // as the collector has it
 
 std::string take_join(const Body& body, JoinTerms& out) {
@@ -181,6 +214,7 @@ std::string take_own(const Body& body, CommandTerms& out) {
     out.tree = body.tree();
     return out.tree == 0 ? "it names no tree" : "";
   }
+  if (body.verb() == Body::block_destination) return take_block(body, out.block.emplace());
   if (body.verb() == Body::isolate) return body.lease_s() == 0 ? "it has no end" : "";
   if (body.verb() == Body::join_group) return take_join(body, out.join.emplace());
   if (body.verb() != Body::except && body.verb() != Body::deny_request) return "";

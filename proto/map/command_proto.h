@@ -25,6 +25,12 @@ struct ExceptionTerms {  // number and boot time are the guard's to give
   bool name_proven = false;       // of its destination, where that was reported
 };
 
+struct BlockTerms {
+  std::string domain;           // that name, and what is below it; "": by the prefix
+  Prefix prefix;                // with nothing beyond its length
+  PersonId person = kNoPerson;  // everybody
+};
+
 struct JoinTerms {
   std::string group;
   std::uint32_t least_number = 0;
@@ -40,6 +46,7 @@ struct CommandTerms {
   std::string asked;                        // its reason, as one line that prints
   std::optional<ExceptionTerms> exception;  // of except; of deny_request its request_id alone
   std::optional<CommandIdBytes> lease;      // of undo
+  std::optional<BlockTerms> block;          // of block_destination
   std::optional<JoinTerms> join;            // of join_group
   std::uint64_t tree = 0;                   // of kill_tree
 };

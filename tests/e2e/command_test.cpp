@@ -131,11 +131,10 @@ TEST_F(Commands, a_signed_one_for_this_host_is_done_and_each_bad_one_is_refused_
   EXPECT_EQ(command({.id = 3, .tail = "\xa0\x06\x01"}),
             "command 2 command_unknown_part a field of CommandBody");
   std::uint8_t id = 10;
-  for (Body::Verb verb : {Body::block_destination, Body::forget_person})
-    EXPECT_EQ(command({.id = ++id, .verb = verb}),
-              "command 2 command_not_built " + Body::Verb_Name(verb));
-  for (Body::Verb verb :
-       {Body::isolate, Body::undo, Body::except, Body::deny_request, Body::join_group})
+  EXPECT_EQ(command({.id = ++id, .verb = Body::forget_person}),
+            "command 2 command_not_built forget_person");
+  for (Body::Verb verb : {Body::block_destination, Body::isolate, Body::undo, Body::except,
+                          Body::deny_request, Body::join_group})
     EXPECT_TRUE(command({.id = ++id, .verb = verb}).starts_with("command 2 command_damaged "))
         << "it says of what";
   EXPECT_EQ(command({.id = 3}), "command 1  ") << "what was refused unread used no id up\n"

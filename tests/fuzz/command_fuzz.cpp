@@ -23,6 +23,12 @@ void command(Bytes bytes) {
     WEIR_CHECK(terms->exception->request_id.size() <= 32 && what.sets_aside.size() <= kMaxSetAside);
     WEIR_CHECK(what.sets_aside.empty() || (what.bytes > 0 && what.person != kNoPerson));
   }
+  if (terms->block) {
+    const BlockTerms& block = *terms->block;
+    WEIR_CHECK(!block.domain.empty() || block.prefix.length >= kShortestShut);
+    WEIR_CHECK(!block.domain.empty() || block.prefix.address.is_v4() ||
+               !block.prefix.contains(IpAddress::v4(0)));
+  }
   WEIR_CHECK(terms->expires_wall_s > terms->not_before_wall_s && terms->asked.size() <= 90);
 }
 
@@ -38,15 +44,27 @@ void keys(Bytes bytes) {
   WEIR_CHECK(trust_set_from_bytes(bytes_of(made)).has_value());
 }
 
+// What is taken of it neither is nor holds this host itself.
+void block(const CommandReading& command) {
+  static const FlatHeader header;
+  const NextBlocks next = next_blocks({}, command, {&header, {}}, {}, {});
+  if (next.why != wire::CommandRefusal::none) return;
+  WEIR_CHECK(is_sound(next.table) && next.table.blocks == 1);
+  for (const KernelShut& shut : shuts_of(next.table))
+    WEIR_CHECK(!shut.prefix || !shut.prefix->contains(IpAddress::v4(0x7f000001)));
+}
+
 void blocks(Bytes bytes) {
-  if (auto read = read_command_reading(bytes))
+  if (auto read = read_command_reading(bytes)) {
     (void)check_command(*read, read->id, "host", 1'800'000'000);
+    if (read->refusal == 0 && read->verb == kBlockVerb) block(*read);
+  }
   if (auto read = read_trust_reading(bytes)) {
     const auto next = next_trust({"desks", 1, {}}, *read, bytes, {}, 1'800'000'000);
     WEIR_CHECK(!next);  // nobody has signed
   }
   if (auto table = ExceptionTable::read(bytes))
-    WEIR_CHECK(exceptions_of(*table).size() <= kMaxExceptions);
+    WEIR_CHECK(exceptions_of(*table).size() <= kMaxExceptions + kMaxShuts);
   bool damaged = false;
   const DoneCommands done = DoneCommands::read(bytes, damaged);
   WEIR_CHECK(done.count <= kMaxDoneCommands && (!damaged || done.count == 0));

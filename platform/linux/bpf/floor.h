@@ -9,6 +9,7 @@
 #include "carried.h"
 #include "flow.h"
 #include "isolation.h"
+#include "shut.h"
 #include "tunnel.h"
 
 #define WEIR_NEXT (-1) /* TCX_NEXT, TC_ACT_UNSPEC: other programs of the device have their say */
@@ -129,6 +130,11 @@ static __always_inline int pay_at_device(struct __sk_buff* skb, u32 start) {
     count(WEIR_COUNT_ISOLATED);
     return WEIR_DROP;
   }
+  u32 person = inner ? inner->person : skb->sk ? bpf_get_socket_uid(skb) : WEIR_FORWARDED;
+  struct route r = {};
+  route_by_address(&r, p.remote, now);
+  if (now->shuts && !is_upkeep(skb, &p) && is_shut_frame(&p, r.dest, person, skb->sk != 0))
+    return WEIR_DROP;
   if (was_carried(skb, &p) || is_declared(skb, &p, inner != 0, now)) return WEIR_NEXT;
   if (is_upkeep(skb, &p)) {
     count(WEIR_COUNT_UPKEEP);
@@ -140,10 +146,8 @@ static __always_inline int pay_at_device(struct __sk_buff* skb, u32 start) {
   }
   struct weir_socket* nobody = bpf_map_lookup_elem(&nobodies, &zero);
   if (!nobody) return WEIR_DROP;
-  nobody->person = inner ? inner->person : skb->sk ? bpf_get_socket_uid(skb) : WEIR_FORWARDED;
+  nobody->person = person;
   nobody->flags = WEIR_SOCKET_TOLD | WEIR_SOCKET_TOLD_SETTLED; /* once a second for an account */
-  struct route r = {};
-  route_by_address(&r, p.remote, now);
   struct charge c = {
       .person = nobody->person, .dest = r.dest, .bytes = p.length, .now = bpf_ktime_get_boot_ns()};
   if (inner) {

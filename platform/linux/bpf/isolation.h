@@ -35,15 +35,18 @@ __attribute__((noinline)) int is_spared(struct packet* p, u32 home) {
   return home && is_dhcp(p) ? WEIR_REFUGE_DNS : 0;
 }
 
-/* For the engine, so that whoever tried hears why: once for each socket, 100 times a second. */
-__attribute__((noinline)) int tell_isolated(struct weir_socket* s, struct packet* p, u32 family) {
+/* For the engine, so that whoever tried hears why: once for each socket, 100 times a second.
+ * `limit`: WEIR_ISOLATED, or WEIR_SHUT with its slot. */
+__attribute__((noinline)) int tell_kept_in(struct weir_socket* s, struct packet* p, u32 family,
+                                           u32 limit, u32 slot) {
   if (!s || !p || (s->flags & WEIR_SOCKET_TOLD)) return 0;
   u64 time = bpf_ktime_get_boot_ns(), told_ns = isolation_told_ns;
   if (time - told_ns < WEIR_TELL_EVERY_NS / 100) return 0;
   if (__sync_val_compare_and_swap(&isolation_told_ns, told_ns, time) != told_ns) return 0;
   struct refusal what = {.length = p->payload, .family = family, .settled = 1};
-  what.key.limit = WEIR_ISOLATED;
+  what.key.limit = limit;
   what.key.who = s->person;
+  what.key.dest = slot;
   __sync_fetch_and_or(&s->flags, WEIR_SOCKET_TOLD);
   put_refused(&events, WEIR_COUNT_RING_LOST, s, p, &what);
   return 0;
@@ -56,7 +59,7 @@ __attribute__((noinline)) int is_kept_in(struct weir_socket* s, struct packet* p
   if (!s || !p || !now || !is_isolated(now) || is_spared(p, s->flags & WEIR_SOCKET_HOME)) return 0;
   count(WEIR_COUNT_ISOLATED);
   __sync_fetch_and_add(&s->refused, p->payload);
-  tell_isolated(s, p, family);
+  tell_kept_in(s, p, family, WEIR_ISOLATED, 0);
   return 1;
 }
 
@@ -78,7 +81,7 @@ static __always_inline int may_reach(struct bpf_sock_addr* ctx, struct weir_sock
   if (p->protocol == WEIR_UDP && (p->remote_port == 67 || p->remote_port == 547)) return 1;
   if (is_spared(p, 0)) return 1;
   count(WEIR_COUNT_ISOLATED);
-  tell_isolated(s, p, ctx->family);
+  tell_kept_in(s, p, ctx->family, WEIR_ISOLATED, 0);
   return 0;
 }
 

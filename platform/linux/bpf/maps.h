@@ -103,6 +103,28 @@ struct {
 } refuges SEC(".maps");
 
 struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, WEIR_SHUTS);
+  __type(key, u32);
+  __type(value, struct weir_shut);
+} shuts SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, WEIR_SHUT_PLACES);
+  __type(key, struct weir_prefix_key);
+  __type(value, struct weir_shut_slots);
+} shut SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, WEIR_SHUT_PLACES);
+  __type(key, u64);
+  __type(value, struct weir_shut_slots);
+} shut_names SEC(".maps");
+
+struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, WEIR_PLAIN);
   __type(key, u32);

@@ -21,6 +21,7 @@
 #include "packet.h"
 #include "records.h"
 #include "segment.h"
+#include "shut.h"
 #include "tunnel.h"
 #include "wake.h"
 
@@ -177,10 +178,11 @@ static __always_inline int may_address(struct bpf_sock_addr* ctx, const u8* addr
   if (!s) return WEIR_PASS;
   if (ctx->type == WEIR_SOCK_STREAM) begin_stream(s);
   if (!now) return WEIR_PASS;
-  if (!now->isolated_until && !now->blocks) return WEIR_PASS;
+  if (!now->isolated_until && !now->blocks && !now->shuts) return WEIR_PASS;
   struct packet p = {.protocol = ctx->protocol, .remote_port = bpf_ntohs(ctx->user_port)};
   __builtin_memcpy(p.remote, address, 16);
   if (now->isolated_until && !may_reach(ctx, s, address, &p, now)) return WEIR_REFUSE;
+  if (!may_begin(ctx, s, &p, now)) return WEIR_REFUSE;
   if (!now->blocks || is_observing(now)) return WEIR_PASS;
   int blocked = is_cut_off(s->tree, &p, 0, (u32)is_loopback_address(address));
   if (blocked) count(WEIR_COUNT_BLOCKED);
@@ -383,20 +385,19 @@ static __always_inline int leave(struct __sk_buff* skb, struct weir_socket* s, s
   }
   u32 bytes = p->stream ? new_bytes(s, p) : p->length;
   int answer = WEIR_PASS;
-  if (bytes) {
-    show_head(skb, s, p, &r);
-    if (!pay_as_answer(s, p, now, bytes, time, family)) {
-      if (must_wait(s, &r, bytes, now, time)) {
-        count(WEIR_COUNT_WAITED);
-        return WEIR_LOSE;
-      }
-      stop_waiting(s, &r, now, time);
-      if (r.limits & now->holds) {
-        if (must_hold(s, p, &r, bytes)) return WEIR_REFUSE;
-        r.limits &= ~now->holds; /* they charge nothing */
-      }
-      answer = pay(s, p, &r, now, bytes, time, family);
+  if (bytes) show_head(skb, s, p, &r);
+  if (now->shuts && p->payload && is_shut_by_name(s, p, r.dest, family)) return WEIR_REFUSE;
+  if (bytes && !pay_as_answer(s, p, now, bytes, time, family)) {
+    if (must_wait(s, &r, bytes, now, time)) {
+      count(WEIR_COUNT_WAITED);
+      return WEIR_LOSE;
     }
+    stop_waiting(s, &r, now, time);
+    if (r.limits & now->holds) {
+      if (must_hold(s, p, &r, bytes)) return WEIR_REFUSE;
+      r.limits &= ~now->holds; /* they charge nothing */
+    }
+    answer = pay(s, p, &r, now, bytes, time, family);
   }
   if (answer == WEIR_LOSE) lose_early(s);
   if (answer == WEIR_PASS) note_carried(s, p, &r, bytes);
@@ -437,7 +438,7 @@ int weir_egress(struct __sk_buff* skb) {
     count(WEIR_COUNT_UPKEEP);
     return WEIR_PASS;
   }
-  if (!loopback && now->isolated_until && is_kept_in(s, &p, sk->family)) return WEIR_REFUSE;
+  if (!loopback && is_barred(s, &p, now, sk->family)) return WEIR_REFUSE;
   if (!loopback && !now->swapping && is_bare(s, &p, now)) {
     note_bare(s, &p, sk->family);
     return WEIR_PASS;

@@ -18,7 +18,7 @@ typedef unsigned int w_u32;
 typedef unsigned long long w_u64;
 #endif
 
-#define WEIR_LAYOUT 10u
+#define WEIR_LAYOUT 11u
 
 #define WEIR_LIMITS 64u        /* rows of the limit table: one bit each in a u64 (kMaxLimits) */
 #define WEIR_POLICY_LIMITS 63u /* a policy's; the one after them is WEIR_EXCEPTIONS */
@@ -31,7 +31,9 @@ typedef unsigned long long w_u64;
 #define WEIR_INODES 65536u
 #define WEIR_PLAIN 256u /* devices of hardware; what leaves by one more is charged twice */
 #define WEIR_REFUGES \
-  256u /* a policy's 80 and its and the host's resolvers, twice while they change */
+  256u                 /* a policy's 80 and its and the host's resolvers, twice while they change */
+#define WEIR_SHUTS 16u /* blocks of a destination at once */
+#define WEIR_SHUT_PLACES 32u /* one each, twice while they change */
 #define WEIR_HEAD_MAX \
   2048u /* bytes of one packet that the ring carries: a post-quantum hello is about 1.8 kB */
 #define WEIR_HEAD_FLOW \
@@ -84,6 +86,8 @@ struct weir_limit {
 
 /* ---- account: HASH, never LRU (eviction would be a refill) -------------------------------- */
 #define WEIR_ISOLATED (WEIR_LIMITS + 1u) /* in records: no row refused it, the host is isolated */
+#define WEIR_SHUT \
+  (WEIR_LIMITS + 2u) /* likewise: an administrator blocked the place; `dest` is the slot */
 struct weir_account_key {
   w_u32 limit; /* row, or weir_limit.account; WEIR_LIMITS: a lease row (block). In records: row */
   w_u32 per;
@@ -227,6 +231,18 @@ struct weir_refuge {
   w_u32 what, pad;
 };
 
+/* ---- shuts: ARRAY[WEIR_SHUTS], places that an administrator blocked. shut: LPM over the 128-bit
+ *      form → the slots whose address or prefix holds it; each prefix says what those around it say
+ *      too. shut_names: HASH destination key of a name → slots, likewise ----------------------- */
+struct weir_shut {
+  w_u64 until_ns; /* boot time; 0: the slot is free */
+  w_u32 person;
+  w_u32 everybody; /* 1: whoever it is */
+};
+struct weir_shut_slots {
+  w_u32 slots, pad;
+};
+
 /* ---- carried: LRU_HASH remote address → what sockets of other network namespaces have sent there,
  *      charged or free, and no device of this one has seen yet --------------------------------- */
 struct weir_carried {
@@ -340,6 +356,7 @@ enum weir_counter {
   WEIR_COUNT_ISOLATED, /* packets and connections that were kept in */
   WEIR_COUNT_HELD,     /* packets that wait for an answer */
   WEIR_COUNT_HOLDS_FULL,
+  WEIR_COUNT_SHUT, /* packets and connections to a place that an administrator blocked */
   WEIR_COUNTERS
 };
 
@@ -371,6 +388,8 @@ struct weir_state {
   w_u64 isolated_until; /* boot time; before it nothing leaves but to the refuges. 0: none */
   w_u64 observed_until; /* boot time; before it accounts and lease rows count and tell, and refuse
                            nothing: the host was released (decision 0032). 0: none */
+  w_u32 shuts;          /* bit n: slot n of `shuts` is in use */
+  w_u32 pad;
 };
 
 #endif

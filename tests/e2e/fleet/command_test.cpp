@@ -27,12 +27,12 @@ TEST_F(Commanded, health_and_certificate_come_at_once_and_stand_in_the_audit_lan
   std::printf("weirctl hosts renew took %.0f ms\n", seconds_since(start) * 1'000);
   EXPECT_NE(content(state() / "identity/certificate.pem"), before);
 
-  v1::CommandResult refused = send(signed_by_admin(Body::block_destination, 'a'));
+  v1::CommandResult refused = send(signed_by_admin(Body::forget_person, 'a'));
   EXPECT_EQ(refused.outcome(), v1::CommandResult::refused);
   ASSERT_EQ(refused.why_size(), 1);
-  EXPECT_EQ(refused.why(0).text(), "This is not built in this version: block_destination.");
+  EXPECT_EQ(refused.why(0).text(), "This is not built in this version: forget_person.");
   auto shown = ctl({"hosts", "show", host_id, "-o", "json"}).second;
-  EXPECT_NE(shown.find("\"verb\":\"block_destination\",\"askedBy\":\"admin\""), std::string::npos)
+  EXPECT_NE(shown.find("\"verb\":\"forget_person\",\"askedBy\":\"admin\""), std::string::npos)
       << shown;
 
   ASSERT_TRUE(soon([&] { return audited().size() >= 3; }, kPatience_s)) << said();

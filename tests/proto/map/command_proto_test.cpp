@@ -67,6 +67,62 @@ TEST(command_proto, a_field_of_another_verb_is_refused) {
   EXPECT_EQ(read(body).error().words, "isolate has no exception");
 }
 
+Body block(const char* name, const char* address) {
+  Body body = good();
+  body.set_verb(Body::block_destination);
+  body.set_lease_s(60);
+  body.mutable_destination()->set_name(name);
+  body.mutable_destination()->set_address(address);
+  return body;
+}
+
+TEST(command_proto, a_block_names_one_place_for_somebody_and_a_time) {
+  const auto named = read(block("Files.Evil.Example.", ""));
+  ASSERT_TRUE(named);
+  EXPECT_EQ(named->block->domain, "files.evil.example");
+  EXPECT_EQ(named->block->person, kNoPerson);
+  Body body = block("", "192.0.2.7/24");
+  body.mutable_person()->mutable_user()->set_uid(1000);
+  const auto range = read(body);
+  ASSERT_TRUE(range);
+  EXPECT_EQ(range->block->prefix, *Prefix::parse("192.0.2.0/24"));
+  EXPECT_EQ(range->block->person, 1000u);
+  EXPECT_EQ(read(block("", "::ffff:192.0.2.7"))->block->prefix, *Prefix::parse("192.0.2.7"));
+}
+
+TEST(command_proto, a_block_of_no_place_of_everything_or_without_end_is_refused) {
+  const auto words = [](const Body& body) {
+    const auto terms = read(body);
+    return terms ? std::string("taken") : terms.error().words;
+  };
+  EXPECT_EQ(words(block("", "")), "its destination has neither name nor address");
+  EXPECT_EQ(words(block("", "192.0.2.7/33")), "its destination has neither name nor address");
+  EXPECT_EQ(words(block("evil.example", "192.0.2.7")), "its destination is a name and an address");
+  EXPECT_EQ(words(block("co.uk", "")), "its destination is a public suffix");
+  EXPECT_EQ(words(block("192.0.2.7", "")), "its destination has no name of a host");
+  EXPECT_EQ(words(block("evil..example", "")), "its destination has no name of a host");
+  const std::string wide = "its destination is wider than a /8, or a /16 of IPv6: isolate the host";
+  EXPECT_EQ(words(block("", "0.0.0.0/0")), wide);
+  EXPECT_EQ(words(block("", "12.0.0.0/7")), wide);
+  EXPECT_EQ(words(block("", "::/0")), wide);
+  EXPECT_EQ(words(block("", "::/16")), "its destination holds all of IPv4");
+  EXPECT_EQ(words(block("", "::fffe:0:0/95")), "its destination holds all of IPv4");
+  Body body = block("evil.example", "");
+  body.clear_lease_s();
+  EXPECT_EQ(words(body), "it has no end");
+  body = block("evil.example", "");
+  body.mutable_person();
+  EXPECT_EQ(words(body), "it names no person of this host");
+  body.mutable_person()->mutable_user()->set_uid(kNoPerson);
+  EXPECT_EQ(words(body), "it names no person of this host");
+  body.clear_person();
+  body.mutable_destination()->mutable_removable();
+  EXPECT_EQ(words(body), "its destination is no host's");
+  body = block("evil.example", "");
+  body.set_tree(7);
+  EXPECT_EQ(words(body), "block_destination has no tree");
+}
+
 Body except() {
   Body body = good();
   body.set_verb(Body::except);

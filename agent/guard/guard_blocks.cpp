@@ -1,0 +1,79 @@
+// The guard: destinations that an administrator blocks for a time. See guard.h.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <ctime>
+
+#include "agent/guard/guard.h"
+
+namespace weir {
+
+// Where the uplink is connected to is the collector: by it the command came.
+CommandNext Guard::next_block(const CommandReading& command, std::uint64_t now) const {
+  MustReach reach{collector_, {}};
+  if (const std::uint64_t home = kernel_.state().home_cgroup; home != 0)
+    reach.collectors = peers_of_cgroup(home);
+  NextBlocks next =
+      next_blocks(exceptions_->blocks, command, policy_.flat, reach, {wall_s(), now, boot_});
+  if (next.why != wire::CommandRefusal::none)
+    return {.why = next.why, .words = std::move(next.words)};
+  CommandNext out;
+  out.exceptions = *exceptions_;
+  out.exceptions->blocks = next.table;
+  return out;
+}
+
+// In the kernel as it stands on the disk. What the loader put there after a reboot came of the same
+// file, a moment ago.
+void Guard::take_blocks(const BlockTable& next, std::uint64_t now) {
+  const std::vector<KernelShut> before = kernel_.shuts();
+  const Now at{wall_s(), now, boot_};
+  const BlockTable table = next.lost != 0 ? recovered(before, at) : taken(next, at, &before);
+  if (table.blocks == 0 && before.empty()) {
+    exceptions_->blocks = table;
+    return;
+  }
+  if (auto set = kernel_.set_shuts(shuts_of(table)); !set) {
+    fmt::print(stderr, "weir-guard: {}\n", set.error().sentence);
+    return;
+  }
+  for (const HeldBlock& one : table.in_force())
+    if (exceptions_->blocks.find(one.id) == nullptr)
+      fmt::print(stderr, "weir-guard: {} is blocked for another {} s ({})\n",
+                 text_of_place(one.what), (one.until_boot_ns - now) / 1'000'000'000,
+                 one.asked.data());
+  for (const HeldBlock& one : exceptions_->blocks.in_force())
+    if (table.find(one.id) == nullptr)
+      fmt::print(stderr, "weir-guard: {} is not blocked any more ({})\n", text_of_place(one.what),
+                 one.asked.data());
+  exceptions_->blocks = table;
+}
+
+// The kernel has ended it already.
+void Guard::end_blocks(std::uint64_t now) {
+  bool any = false;
+  for (const HeldBlock& one : exceptions_->blocks.in_force()) any |= one.until_boot_ns <= now;
+  if (!any) return;
+  take_blocks(BlockTable(exceptions_->blocks), now);
+  to_give_exceptions_ = true;
+  tell_host_facts();
+}
+
+void Guard::put_blocks(wire::HostFactsMessage& facts) const {
+  timespec boot{};
+  ::clock_gettime(CLOCK_BOOTTIME, &boot);
+  for (const HeldBlock& held : exceptions_->blocks.in_force()) {
+    if (facts.leases >= facts.lease.size()) return;
+    wire::HostFactsMessage::Lease& one = facts.lease[facts.leases++];
+    one.id = held.id;
+    one.kind = wire::HostFactsMessage::kBlocks;
+    one.person = held.what.everybody != 0 ? wire::HostFactsMessage::kEverybody : held.what.person;
+    one.until_wall_s =
+        wall_s() + static_cast<std::int64_t>(held.until_boot_ns / 1'000'000'000) - boot.tv_sec;
+    one.by_name = held.what.domain.front() != '\0' ? 1 : 0;
+    put_text(one.to, text_of_place(held.what));
+    put_text(one.rule, held.asked.data());
+  }
+}
+
+}  // namespace weir

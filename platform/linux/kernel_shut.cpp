@@ -1,0 +1,128 @@
+// KernelPart: places that an administrator blocked for a time.
+#include <bpf/bpf.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <map>
+
+#include "platform/linux/kernel_state.h"
+
+namespace weir {
+namespace {
+
+using Slots = std::map<Prefix, std::uint32_t>;
+using NameSlots = std::map<std::uint64_t, std::uint32_t>;
+
+// The longest prefix decides: each says what those around it say too.
+Slots slots_of(std::span<const KernelShut> shuts) {
+  Slots slots;
+  for (const KernelShut& one : shuts)
+    if (one.prefix) slots[*one.prefix] |= 1u << one.slot;
+  const Slots own = slots;
+  for (auto& [prefix, bits] : slots)
+    for (const auto& [around, more] : own)
+      if (around.length <= prefix.length && around.contains(prefix.address)) bits |= more;
+  return slots;
+}
+
+Result<void> write_prefixes(int map, const Slots& wanted) {
+  const auto before = keys_of<weir_prefix_key>(map);
+  for (const auto& [prefix, bits] : wanted) {
+    const weir_prefix_key key = prefix_key(prefix);
+    const weir_shut_slots value{bits, 0};
+    if (bpf_map_update_elem(map, &key, &value, BPF_ANY))
+      return fail_with("cannot block " + prefix.text(), errno);
+  }
+  for (const weir_prefix_key& key : before) {
+    Prefix prefix;
+    std::copy_n(key.address, prefix.address.bytes.size(), prefix.address.bytes.begin());
+    prefix.length = static_cast<std::uint8_t>(key.length);
+    if (!wanted.contains(prefix) && bpf_map_delete_elem(map, &key) && errno != ENOENT)
+      return fail_with("cannot unblock " + prefix.text(), errno);
+  }
+  return {};
+}
+
+Result<void> write_names(int map, std::span<const KernelShut> shuts) {
+  NameSlots wanted;
+  for (const KernelShut& one : shuts)
+    for (std::uint64_t key : one.names) wanted[key] |= 1u << one.slot;
+  const auto before = keys_of<std::uint64_t>(map);
+  for (const auto& [key, bits] : wanted) {
+    const weir_shut_slots value{bits, 0};
+    if (bpf_map_update_elem(map, &key, &value, BPF_ANY))
+      return fail_with("cannot block a name", errno);
+  }
+  for (std::uint64_t key : before)
+    if (!wanted.contains(key) && bpf_map_delete_elem(map, &key) && errno != ENOENT)
+      return fail_with("cannot unblock a name", errno);
+  return {};
+}
+
+bool same(const weir_shut& a, const weir_shut& b) {
+  return a.until_ns == b.until_ns && a.person == b.person && a.everybody == b.everybody;
+}
+
+}  // namespace
+
+// A slot ends before its prefix goes and begins after it has come, so that it is one whole thing to
+// a packet; of two that hold an address each counts for itself.
+Result<void> KernelPart::set_shuts(std::span<const KernelShut> shuts) {
+  const int map = state_->map("shuts");
+  std::array<weir_shut, WEIR_SHUTS> wanted{};
+  std::uint32_t used = 0;
+  for (const KernelShut& one : shuts) {
+    WEIR_CHECK(one.slot < WEIR_SHUTS && (used >> one.slot & 1) == 0);
+    used |= 1u << one.slot;
+    wanted[one.slot] = {one.until_boot_ns, one.person.value_or(0), one.person ? 0u : 1u};
+  }
+  for (std::uint32_t slot = 0; slot < WEIR_SHUTS; slot++) {
+    weir_shut now{};
+    const weir_shut none{};
+    if (bpf_map_lookup_elem(map, &slot, &now))
+      return fail_with("cannot read what is blocked", errno);
+    if (!same(now, none) && !same(now, wanted[slot]) &&
+        bpf_map_update_elem(map, &slot, &none, BPF_ANY))
+      return fail_with(fmt::format("cannot end block {}", slot), errno);
+  }
+  if (auto put = write_prefixes(state_->map("shut"), slots_of(shuts)); !put) return put;
+  if (auto put = write_names(state_->map("shut_names"), shuts); !put) return put;
+  for (std::uint32_t slot = 0; slot < WEIR_SHUTS; slot++)
+    if ((used >> slot & 1) != 0 && bpf_map_update_elem(map, &slot, &wanted[slot], BPF_ANY))
+      return fail_with(fmt::format("cannot begin block {}", slot), errno);
+  state_->values.shuts = used;
+  return state_->write_state();
+}
+
+std::vector<KernelShut> KernelPart::shuts() const {
+  std::vector<KernelShut> all;
+  for (std::uint32_t slot = 0; slot < WEIR_SHUTS; slot++) {
+    weir_shut now{};
+    if ((state_->values.shuts >> slot & 1) == 0 ||
+        bpf_map_lookup_elem(state_->map("shuts"), &slot, &now))
+      continue;
+    KernelShut one{.slot = slot, .until_boot_ns = now.until_ns};
+    if (now.everybody == 0) one.person = now.person;
+    // Its own is the shortest that has its bit: those within it say so too.
+    for (const weir_prefix_key& key : keys_of<weir_prefix_key>(state_->map("shut"))) {
+      weir_shut_slots value{};
+      if (bpf_map_lookup_elem(state_->map("shut"), &key, &value) || !(value.slots >> slot & 1) ||
+          (one.prefix && one.prefix->length <= key.length))
+        continue;
+      one.prefix.emplace();
+      std::copy_n(key.address, one.prefix->address.bytes.size(), one.prefix->address.bytes.begin());
+      one.prefix->length = static_cast<std::uint8_t>(key.length);
+    }
+    for (std::uint64_t key : keys_of<std::uint64_t>(state_->map("shut_names"))) {
+      weir_shut_slots value{};
+      if (!bpf_map_lookup_elem(state_->map("shut_names"), &key, &value) &&
+          (value.slots >> slot & 1) != 0)
+        one.names.push_back(key);
+    }
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+}  // namespace weir

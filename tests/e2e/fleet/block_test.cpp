@@ -1,0 +1,247 @@
+// A destination that an administrator blocks, with a real collector: nothing goes there from then
+// on, whoever is killed and whatever is restarted, until the lease ends or is undone; everything
+// else goes on; and what the host must reach is never blocked.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+
+#include "agent/guard/exceptions.h"
+#include "platform/linux/pinned_tables.h"
+#include "tests/e2e/fleet/commanded.h"
+
+namespace weir {
+namespace {
+
+constexpr const char* kPlace = "192.0.2.7";
+constexpr const char* kPlace6 = "2001:db8:7::7";
+
+class Blocked : public Commanded {
+ protected:
+  // What a program of this host hears that connects: in a network namespace without any way, so
+  // that no packet is ever sent. Unreachable: nothing keeps it from there.
+  int connecting(const char* to = kPlace) {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      const int procs = ::open((cgroup + "/cgroup.procs").c_str(), O_WRONLY);
+      if (procs < 0 || ::write(procs, "0", 1) != 1 || ::unshare(CLONE_NEWNET) != 0) ::_exit(255);
+      sockaddr_in a4{};
+      sockaddr_in6 a6{};
+      a4.sin_family = AF_INET;
+      a6.sin6_family = AF_INET6;
+      a4.sin_port = a6.sin6_port = htons(443);
+      const bool six = ::inet_pton(AF_INET6, to, &a6.sin6_addr) == 1;
+      ::inet_pton(AF_INET, to, &a4.sin_addr);
+      const int fd = ::socket(six ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
+      const auto* at = six ? reinterpret_cast<sockaddr*>(&a6) : reinterpret_cast<sockaddr*>(&a4);
+      ::_exit(::connect(fd, at, six ? sizeof a6 : sizeof a4) == 0 ? 0 : errno);
+    }
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    return WEXITSTATUS(status);
+  }
+  pid_t guard() const {  // the agent's child that is one
+    const std::string main = std::to_string(agent.pid());
+    std::ifstream children("/proc/" + main + "/task/" + main + "/children");
+    for (pid_t pid = 0; children >> pid;) {
+      std::string name;
+      std::ifstream("/proc/" + std::to_string(pid) + "/comm") >> name;
+      if (name == "weir-guard") return pid;
+    }
+    return 0;
+  }
+  // As the file reads in the boot after: its boot is another one, which was up for longer.
+  void be_of_another_boot(std::int64_t left_s) const {
+    std::string text = content(state() / "exceptions");
+    auto table = std::make_unique<ExceptionTable>();
+    ASSERT_EQ(text.size(), sizeof *table);
+    std::memcpy(table.get(), text.data(), sizeof *table);
+    ASSERT_EQ(table->blocks.blocks, 1u);
+    HeldBlock& one = table->blocks.block[0];
+    one.boot[0] = static_cast<std::uint8_t>(~one.boot[0]);
+    one.until_boot_ns += 900'000'000'000'000;
+    one.until_wall_s = std::time(nullptr) + left_s;
+    std::fstream file(state() / "exceptions", std::ios::in | std::ios::out | std::ios::binary);
+    file.write(reinterpret_cast<const char*>(table.get()), sizeof *table);
+  }
+  // What is left of the one that holds by the kernel's own word.
+  double left_s() const {
+    timespec now{};
+    ::clock_gettime(CLOCK_BOOTTIME, &now);
+    const Result<PinnedTables> tables = read_pinned(base / "bpf");
+    if (!tables) return -1;
+    const std::uint64_t until = *std::ranges::max_element(tables->shut_until_boot_ns);
+    return static_cast<double>(until) / 1e9 - static_cast<double>(now.tv_sec);
+  }
+  bool answers() { return ctl({"hosts", "health", host_id}).first != 1; }
+  std::pair<int, std::string> blocking(const std::string& where,
+                                       std::vector<std::string> more = {}) {
+    std::vector<std::string> words = {"hosts", "block", host_id, "--destination", where};
+    words.insert(words.end(), more.begin(), more.end());
+    return ctl(words);
+  }
+  v1::Command block(char seed, std::uint32_t lease_s, const char* where = kPlace) {
+    Body body;
+    body.set_lease_s(lease_s);
+    body.mutable_destination()->set_address(where);
+    body.mutable_reason()->set_code("asked");
+    body.mutable_reason()->add_args("admin");
+    return signed_by_admin(Body::block_destination, seed, body);
+  }
+  v1::CommandResult undone(char seed, char lease) {
+    Body body;
+    body.set_lease_id(std::string(32, lease));
+    return send(signed_by_admin(Body::undo, seed, body));
+  }
+  std::string refusal(const v1::Command& command) {
+    const v1::CommandResult result = send(command);
+    if (result.outcome() != v1::CommandResult::refused || result.why_size() != 1) return "";
+    return result.why(0).code() + ": " + result.why(0).text();
+  }
+  std::string shown_health() { return ctl({"hosts", "health", host_id}).second; }
+  std::string status() { return run({WEIR_CLI, "status", "--state", state()}).second; }
+};
+
+TEST_F(Blocked, by_weirctl_and_undone_by_it_and_everybody_is_told) {
+  ASSERT_TRUE(soon([&] { return is_online(); }, kPatience_s)) << said();
+  ASSERT_EQ(connecting(), ENETUNREACH);
+  auto start = Clock::now();
+  ASSERT_EQ(blocking(kPlace, {"--for", "1h", "--reason", "a leak"}).first, 0) << said();
+  std::printf("weirctl hosts block took %.0f ms\n", seconds_since(start) * 1'000);
+  EXPECT_EQ(connecting(), EPERM);
+  EXPECT_EQ(connecting("192.0.2.8"), ENETUNREACH);
+  EXPECT_EQ(connecting(kPlace6), EADDRNOTAVAIL) << "there is none of IPv6 to send from";
+  const std::string health = shown_health();
+  EXPECT_NE(health.find("BLOCKED 192.0.2.7 for everybody until"), std::string::npos) << health;
+  EXPECT_NE(health.find("a leak"), std::string::npos) << health;
+  EXPECT_NE(status().find("BLOCKED by an administrator: 192.0.2.7 (nobody may send there)"),
+            std::string::npos)
+      << status() << said();
+  EXPECT_NE(status().find("a leak"), std::string::npos);
+  auto reported = [&] { return content(state() / "reports.jsonl"); };
+  EXPECT_TRUE(
+      soon([&] { return reported().find("host.blocked") != std::string::npos; }, kPatience_s))
+      << reported();
+
+  const auto shown = ctl({"hosts", "health", host_id, "-o", "json"}).second;
+  const std::size_t at = shown.find("\"leases\":[{\"id\":\"");
+  ASSERT_NE(at, std::string::npos) << shown;
+  start = Clock::now();
+  EXPECT_EQ(ctl({"hosts", "undo", host_id, shown.substr(at + 17, 32)}).first, 0) << said();
+  std::printf("weirctl hosts undo took %.0f ms\n", seconds_since(start) * 1'000);
+  EXPECT_EQ(connecting(), ENETUNREACH);
+  EXPECT_EQ(status().find("BLOCKED"), std::string::npos);
+  ASSERT_TRUE(soon(
+      [&] {
+        const auto records = audited();
+        return std::ranges::any_of(records, [](const auto& one) {
+          return one.verb() == Body::block_destination &&
+                 one.outcome() == v1::CommandResult::done && one.asked() == "admin: a leak";
+        });
+      },
+      kPatience_s))
+      << said();
+}
+
+TEST_F(Blocked, as_a_prefix_for_somebody_and_where_two_overlap_each_ends_for_itself) {
+  ASSERT_TRUE(soon([&] { return is_online(); }, kPatience_s)) << said();
+  ASSERT_EQ(send(block('a', 3'600, "2001:db8:7::/48")).outcome(), v1::CommandResult::done);
+  EXPECT_EQ(connecting(kPlace6), EPERM);
+  EXPECT_EQ(connecting("2001:db8:8::7"), EADDRNOTAVAIL);
+  ASSERT_EQ(blocking("192.0.0.0/8", {"--person", "4242"}).first, 0) << said();
+  EXPECT_EQ(connecting(), ENETUNREACH) << "another person's";
+  EXPECT_NE(shown_health().find("BLOCKED 192.0.0.0/8 for "), std::string::npos) << shown_health();
+  EXPECT_NE(status().find("192.0.0.0/8 (not user 4242 may send there)"), std::string::npos)
+      << status();
+  ASSERT_EQ(send(block('b', 3'600, "192.0.2.0/24")).outcome(), v1::CommandResult::done);
+  ASSERT_EQ(send(block('c', 3'600)).outcome(), v1::CommandResult::done);
+  EXPECT_EQ(connecting(), EPERM);
+  ASSERT_EQ(undone('d', 'c').outcome(), v1::CommandResult::done) << said();
+  EXPECT_EQ(connecting(), EPERM) << "the wider one holds";
+  ASSERT_EQ(undone('e', 'b').outcome(), v1::CommandResult::done) << said();
+  EXPECT_EQ(connecting(), ENETUNREACH);
+  EXPECT_EQ(undone('f', 'b').why(0).code(), "command_no_lease");
+  EXPECT_EQ(connecting(kPlace6), EPERM);
+}
+
+TEST_F(Blocked, outlives_guard_and_agent_and_the_pins) {
+  ASSERT_TRUE(soon([&] { return is_online(); }, kPatience_s)) << said();
+  ASSERT_EQ(send(block('a', 3'600)).outcome(), v1::CommandResult::done) << said();
+  int tries = 0;
+  for (int n = 0; n < 3; ++n) {
+    const pid_t pid = guard();
+    ASSERT_GT(pid, 0);
+    ::kill(pid, SIGKILL);
+    while (guard() == pid || guard() == 0) {
+      ++tries;
+      ASSERT_EQ(connecting(), EPERM) << "after " << tries;
+    }
+  }
+  std::printf("3 kills of the guard, %d connects meanwhile\n", tries);
+  ASSERT_TRUE(soon([&] { return answers(); }, kPatience_s)) << said();
+  EXPECT_EQ(connecting(), EPERM);
+
+  // Stopped in order, under a policy that holds nothing on: a block does.
+  agent.end(SIGTERM);
+  EXPECT_EQ(connecting(), EPERM);
+  // As after a reboot: no pin is left, and the file is of another boot.
+  ASSERT_EQ(::umount2((base / "bpf").c_str(), MNT_DETACH), 0);
+  ASSERT_TRUE(soon([&] { return connecting() == ENETUNREACH; }, kPatience_s));
+  be_of_another_boot(1'800);
+  ASSERT_EQ(::mount("weir-fleet", (base / "bpf").c_str(), "bpf", 0, "mode=700"), 0);
+  start_agent();
+  ASSERT_TRUE(soon([&] { return connecting() == EPERM; }, kPatience_s)) << said();
+  ASSERT_TRUE(soon([&] { return answers(); }, kPatience_s)) << said();
+  EXPECT_GT(left_s(), 1'500);
+  EXPECT_LE(left_s(), 1'801) << "the rest of it, not a lease anew";
+  ASSERT_TRUE(
+      soon([&] { return undone('b', 'a').outcome() == v1::CommandResult::done; }, kPatience_s))
+      << said();
+  EXPECT_EQ(connecting(), ENETUNREACH);
+}
+
+TEST_F(Blocked, ends_by_itself_and_is_not_brought_back_by_its_command) {
+  ASSERT_TRUE(soon([&] { return is_online(); }, kPatience_s)) << said();
+  const v1::Command command = block('c', 6);
+  ASSERT_EQ(send(command).outcome(), v1::CommandResult::done) << said();
+  ASSERT_EQ(connecting(), EPERM);
+  ASSERT_TRUE(soon([&] { return connecting() == ENETUNREACH; }, 60));
+  collector->program.end(SIGKILL);
+  {
+    auto db = Database::open(collector->data / "store.db", Database::Mode::write);
+    ASSERT_TRUE(db);
+    ASSERT_TRUE(db->run("DELETE FROM commands"));
+  }
+  collector->start();
+  v1::CommandResult again;
+  ASSERT_TRUE(soon([&] { return (again = send(command)).outcome() == v1::CommandResult::done; },
+                   kPatience_s))
+      << said();
+  ASSERT_EQ(again.why_size(), 1);
+  EXPECT_EQ(again.why(0).code(), "command_done_before");
+  EXPECT_EQ(connecting(), ENETUNREACH);
+}
+
+TEST_F(Blocked, never_the_loopback_by_which_this_host_has_its_collector_nor_for_too_long) {
+  ASSERT_TRUE(soon([&] { return is_online(); }, kPatience_s)) << said();
+  EXPECT_EQ(refusal(block('a', 60, "127.0.0.1")),
+            "command_never_blocked: This place is never blocked: 127.0.0.1 is within 127.0.0.0/8, "
+            "which is this host itself. Nothing was done.");
+  EXPECT_EQ(refusal(block('b', 60, "127.0.0.0/8")).substr(0, 21), "command_never_blocked");
+  EXPECT_EQ(blocking("localhost").first, 1);
+  EXPECT_EQ(refusal(block('d', 7 * 86'400 + 1)).substr(0, 20), "command_over_ceiling");
+  EXPECT_EQ(blocking(kPlace, {"--for", "8d"}).first, 1);
+  EXPECT_EQ(blocking("0.0.0.0/0").first, 2);
+  EXPECT_EQ(blocking("co.uk").first, 2);
+  EXPECT_EQ(connecting(), ENETUNREACH);
+  EXPECT_EQ(shown_health().find("BLOCKED"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace weir
