@@ -18,26 +18,6 @@ static __always_inline int is_answered(u64 tree, u64 dest, const struct weir_lim
   return answer && time < answer->until_ns;
 }
 
-static __always_inline void put_held(void* ring, u32 lost, const struct weir_socket* s,
-                                     const struct weir_tuple* tuple, u32 row, u64 dest) {
-  struct weir_refused* r = bpf_ringbuf_reserve(ring, sizeof(*r), 0);
-  if (!r) {
-    count(lost);
-    return;
-  }
-  start_record(&r->record, WEIR_REC_HELD, sizeof(*r), s);
-  r->tuple = *tuple;
-  r->account.limit = row;
-  r->account.per = WEIR_PER_TREE_DEST;
-  r->account.who = s->tree;
-  r->account.dest = dest;
-  r->charged = s->bytes_out;
-  r->length = s->bytes_in;
-  r->settled = 1;
-  r->pad = 0;
-  bpf_ringbuf_submit(r, 0);
-}
-
 /* The guard and the engine hear of it once; the table is for a guard that is started again. */
 __attribute__((noinline)) int begin_hold(struct weir_socket* s, struct packet* p, u32 row,
                                          u64 dest) {
@@ -52,8 +32,15 @@ __attribute__((noinline)) int begin_hold(struct weir_socket* s, struct packet* p
                            .pid = s->pid};
   put_tuple(&hold.tuple, p, s->tuple.family);
   if (bpf_map_update_elem(&holds, &cookie, &hold, BPF_ANY)) count(WEIR_COUNT_HOLDS_FULL);
-  put_held(&told, WEIR_COUNT_TOLD_LOST, s, &hold.tuple, row, dest);
-  put_held(&events, WEIR_COUNT_RING_LOST, s, &hold.tuple, row, dest);
+  struct refusal what = {
+      .key = {.who = s->tree, .dest = dest, .limit = row, .per = WEIR_PER_TREE_DEST},
+      .charged = s->bytes_out,
+      .length = s->bytes_in,
+      .family = s->tuple.family,
+      .settled = 1,
+      .held = 1};
+  put_refused(&told, WEIR_COUNT_TOLD_LOST, s, p, &what);
+  put_refused(&events, WEIR_COUNT_RING_LOST, s, p, &what);
   return 0;
 }
 

@@ -118,6 +118,7 @@ struct refusal {
   struct weir_account_key key;
   u64 charged, length;
   u8 family, settled;
+  u8 held; /* it waits for an answer: WEIR_REC_HELD */
 };
 
 static __always_inline void put_refused(void* ring, u32 lost, const struct weir_socket* s,
@@ -127,7 +128,7 @@ static __always_inline void put_refused(void* ring, u32 lost, const struct weir_
     count(lost);
     return;
   }
-  start_record(&r->record, WEIR_REC_REFUSED, sizeof(*r), s);
+  start_record(&r->record, what->held ? WEIR_REC_HELD : WEIR_REC_REFUSED, sizeof(*r), s);
   put_tuple(&r->tuple, p, what->family);
   r->account = what->key;
   r->charged = what->charged;
