@@ -123,8 +123,12 @@ AccountKeeping::Plan AccountKeeping::plan(std::span<const weir_limit> rows,
     last.asked_ns = value.asked_ns;
     last.charged = value.charged;
     const bool idle = now_boot_ns - last.since_ns >= kIdleNs;
-    // One that is being made at this moment (make_account of bpf/accounts.h).
-    if (value.kept == 0 && unlisted_of(row, account.key.per) != 0) continue;
+    // One that is being made at this moment (make_account of bpf/accounts.h): the next look takes
+    // it, and what it asks for. Adopted ones of a former build may stand at 0 for good.
+    if (value.kept == 0 && known == seen_.end() && unlisted_of(row, account.key.per) != 0) {
+      seen[name] = Seen{value.charged, 0, now_boot_ns};
+      continue;
+    }
     seen[name] = last;
 
     const Levels levels = levels_of(row, account, now_boot_ns);

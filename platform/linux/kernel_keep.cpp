@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 #include <utility>
 
 #include "platform/linux/kernel_state.h"
@@ -14,15 +15,19 @@ namespace {
 
 constexpr std::uint64_t kUnitsPerNs = 16;  // of a windowed word, see weir_abi.h
 
+// A program of the object that the guard calls (bpf/keep.h).
+template <class Context>
+void run(const KernelState& state, const char* name, Context& context) {
+  const bpf_program* program = bpf_object__find_program_by_name(state.object.get(), name);
+  if (program == nullptr || bpf_program__fd(program) < 0) return;
+  LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &context, .ctx_size_in = sizeof context);
+  (void)bpf_prog_test_run_opts(bpf_program__fd(program), &options);
+}
+
 }  // namespace
 
 void KernelPart::keep(std::span<const weir_keep> accounts) {
-  const bpf_program* program = bpf_object__find_program_by_name(state_->object.get(), "weir_keep");
-  if (program == nullptr || bpf_program__fd(program) < 0) return;
-  for (weir_keep one : accounts) {
-    LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &one, .ctx_size_in = sizeof one);
-    (void)bpf_prog_test_run_opts(bpf_program__fd(program), &options);
-  }
+  for (weir_keep one : accounts) run(*state_, "weir_keep", one);
 }
 
 void KernelPart::wake_early() {
@@ -44,6 +49,18 @@ void KernelState::open_overflow(std::span<const weir_limit> rows) {
       const weir_account fresh{};
       (void)bpf_map_update_elem(map("accounts"), &key, &fresh, BPF_NOEXIST);
     }
+  }
+}
+
+void KernelState::open_for_tasks() {
+  std::set<std::uint32_t> persons;
+  for (std::uint32_t pid : keys_of<std::uint32_t>(map("tasks"))) {
+    weir_task task{};
+    if (bpf_map_lookup_elem(map("tasks"), &pid, &task) == 0) persons.insert(task.person);
+  }
+  for (std::uint32_t person : persons) {
+    weir_open who{person, 0};
+    run(*this, "weir_open", who);
   }
 }
 

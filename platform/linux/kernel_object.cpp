@@ -130,6 +130,7 @@ const std::vector<ProgramNote>& program_notes() {
        "a flow that waited for its verdict goes on at TCP's own next try, up to half a second "
        "later"},
       {"weir_keep", false, "what accounts have spent is not kept over a restart of the machine"},
+      {"weir_open", false, "the first packet of a program that ran before Weir may be lost"},
       {"weir_sock_release", false, "the last record of a socket is missing"},
       {"weir_floor", false, "frames by packet sockets and forwarded packets leave uncounted"},
       {"weir_floor_ip", false, "the same at devices without a link header"},

@@ -93,9 +93,7 @@ Result<void> read_adopted(KernelState& state) {
   std::uint32_t zero = 0;
   if (bpf_map_lookup_elem(state.map("state"), &zero, &state.values))
     return fail_with("cannot read the pinned state", errno);
-  weir_account_key key{}, *previous = nullptr;
-  while (!bpf_map_get_next_key(state.map("accounts"), previous, &key)) {
-    previous = &key;
+  for (const weir_account_key& key : keys_of<weir_account_key>(state.map("accounts"))) {
     weir_account value{};
     if (key.limit == WEIR_LIMITS && !bpf_map_lookup_elem(state.map("accounts"), &key, &value))
       state.blocks[{key.who, key.dest}] = value.until_ns;

@@ -3,6 +3,7 @@
 // Thread: one owner; rings() may be read by another process. Not copyable, movable.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -134,8 +135,9 @@ inline AccountPart part_of(const weir_limit& row, std::uint32_t per) {  // of an
 // What it may take without being listed on the disk.
 inline std::uint64_t unlisted_of(const weir_limit& row, std::uint32_t per) {
   const AccountPart part = part_of(row, per);
-  const bool shared = (per & WEIR_PER_OVERFLOW) != 0;
-  return part.q4 != 0 && !shared ? part.most() / WEIR_UNLISTED_SHARE : 0;
+  if ((per & WEIR_PER_OVERFLOW) != 0) return 0;
+  const std::uint64_t share = part.most() / WEIR_UNLISTED_SHARE;
+  return part.q4 != 0 ? share : std::min<std::uint64_t>(share, WEIR_UNLISTED_OF_TOTAL);
 }
 
 // What the disk says of an account: it has spent at most so much, of a window: of its burst.

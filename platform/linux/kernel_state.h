@@ -14,6 +14,7 @@
 
 #include "platform/files/fd.h"
 #include "platform/linux/kernel_part.h"
+#include "platform/linux/map_keys.h"
 
 namespace weir {
 
@@ -81,20 +82,9 @@ struct KernelState {
   Result<void> write_limits(std::span<const weir_limit> rows);
   // The accounts that a row has for all that find no room in the table (kernel_keep.cpp).
   void open_overflow(std::span<const weir_limit> rows);
+  void open_for_tasks();  // accounts of the persons whose programs run already
   void put_back(const KernelPast& past, std::span<const weir_limit> rows);
 };
-
-// All keys first: deleting while walking a BPF hash may start it over.
-template <class Key>
-std::vector<Key> keys_of(int map) {
-  std::vector<Key> keys;
-  Key key{}, *previous = nullptr;
-  while (keys.size() < WEIR_ACCOUNTS + WEIR_TASKS && !bpf_map_get_next_key(map, previous, &key)) {
-    keys.push_back(key);
-    previous = &key;
-  }
-  return keys;
-}
 
 // "text: strerror"; `code` is an errno, positive or negative.
 tl::unexpected<Error> fail_with(const std::string& text, int code);

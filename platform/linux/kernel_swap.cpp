@@ -182,6 +182,7 @@ Result<void> KernelPart::replace(const KernelPolicy& policy) {
   values.swapping = 0;
   if (auto written = state_->write_state(); !written) return written;
   swap.forget(swap.rows());
+  state_->open_for_tasks();
   return {};
 }
 

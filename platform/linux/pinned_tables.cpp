@@ -32,12 +32,9 @@ Result<PinnedTables> read_pinned(const std::string& pin_dir) {
   tables.limits.resize(WEIR_LIMITS);
   for (std::uint32_t row = 0; row < WEIR_LIMITS; row++)
     bpf_map_lookup_elem(limits.get(), &row, &tables.limits[row]);
-  KernelAccount one;
-  const weir_account_key* before = nullptr;
-  while (tables.accounts.size() < WEIR_ACCOUNTS &&
-         !bpf_map_get_next_key(accounts.get(), before, &one.key)) {
-    if (!bpf_map_lookup_elem(accounts.get(), &one.key, &one.value)) tables.accounts.push_back(one);
-    before = &one.key;
+  for (const weir_account_key& key : keys_of<weir_account_key>(accounts.get())) {
+    KernelAccount one{key, {}};
+    if (!bpf_map_lookup_elem(accounts.get(), &key, &one.value)) tables.accounts.push_back(one);
   }
   // Their numbers become rows; what belongs to no row is of a policy that was replaced.
   for (KernelAccount& account : tables.accounts) {
@@ -72,11 +69,9 @@ Result<std::vector<KernelTask>> read_tasks(const std::string& pin_dir) {
   const Fd map = open_map(fmt::format("{}/weir/{}", pin_dir, WEIR_LAYOUT), "tasks");
   if (!map) return fail(fmt::format("nothing of Weir is pinned in {}", pin_dir));
   std::vector<KernelTask> tasks;
-  KernelTask one;
-  const std::uint32_t* before = nullptr;
-  while (tasks.size() < WEIR_TASKS && !bpf_map_get_next_key(map.get(), before, &one.pid)) {
-    if (!bpf_map_lookup_elem(map.get(), &one.pid, &one.value)) tasks.push_back(one);
-    before = &one.pid;
+  for (std::uint32_t pid : keys_of<std::uint32_t>(map.get())) {
+    KernelTask one{pid, {}};
+    if (!bpf_map_lookup_elem(map.get(), &pid, &one.value)) tasks.push_back(one);
   }
   return tasks;
 }

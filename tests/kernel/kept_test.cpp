@@ -63,7 +63,8 @@ TEST_F(Kept, nothing_leaves_that_the_disk_does_not_say) {
   boot({named(limit_row(kNumber, 0, WEIR_PER_HOST), 1)});
   flood();
   EXPECT_TRUE(await([&] { return k->count(WEIR_COUNT_EARLY) > 20; }, within(5000)));
-  EXPECT_EQ(k->desk.received(), 0u) << "nobody has written anything";
+  EXPECT_LE(k->desk.received(), std::uint64_t{WEIR_UNLISTED_OF_TOTAL})
+      << "nobody has written anything: a hello's worth";
   EXPECT_TRUE(loop_->tend(*k->part, within(5000), [&] { return k->desk.received() > 100'000; }));
   // The guard is gone: what is written is what can still leave.
   k->desk.settled(milliseconds(400), within(3000));

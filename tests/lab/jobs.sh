@@ -31,7 +31,7 @@ make_job() {
   chmod 755 "$LAB"
   chmod 644 "$LAB/job"
 }
-job() { echo "curl -s --max-time 6 --cacert $LAB/ca/ca.pem -o /dev/null -T $LAB/job https://content.dropboxapi.com/ >/dev/null 2>&1"; }
+job() { echo "curl -s --max-time 30 --cacert $LAB/ca/ca.pem -o /dev/null -T $LAB/job https://content.dropboxapi.com/ >/dev/null 2>&1"; }
 
 # account NAME: bytes on the person's account; nothing: there is none.
 account() {
@@ -40,7 +40,7 @@ account() {
 }
 spent() { [[ $(account "$1") -ge $2 ]]; }
 at_most() { [[ $1 -le $2 ]]; }
-is_full() { lab_wait_for 20 spent "$1" $((LIMIT - 16384)); }
+is_full() { lab_wait_for 60 spent "$1" $((LIMIT - 16384)); }
 is_within() { at_most "$(account "$1")" $LIMIT; }
 # What sends for persons must not be found on root's account. The kernel's own is there: it tells the resolver that
 # somebody who was cut off no longer waits for an answer.

@@ -102,7 +102,8 @@ __attribute__((noinline)) int make_account(struct charge* c, u32 row) {
   if (!made || !(limit->flags & WEIR_LIMIT_KEPT)) return 0;
   u64 q4 = q4_of(limit, c);
   u64 most = q4 ? bytes_of(limit, c) * q4 : bytes_of(limit, c);
-  u64 unlisted = q4 ? most / WEIR_UNLISTED_SHARE : 0;
+  u64 unlisted = most / WEIR_UNLISTED_SHARE;
+  if (!q4 && unlisted > WEIR_UNLISTED_OF_TOTAL) unlisted = WEIR_UNLISTED_OF_TOTAL;
   u64 spent = (q4 ? now->fresh_ns * WEIR_Q4 : 0) + (now->unlisted_spent ? most : unlisted);
   if (now->fresh_ns) __sync_val_compare_and_swap(&account->word, 0, spent);
   account->mark = unlisted / 2;
@@ -122,6 +123,20 @@ static const struct weir_record question = {.kind = WEIR_REC_ASK, .size = sizeof
 /* Should the ring be full: the guard looks by itself as well. */
 static __always_inline void ask(void) {
   if (bpf_ringbuf_output(&told, (void*)&question, sizeof(question), 0)) count(WEIR_COUNT_TOLD_LOST);
+}
+
+/* Before its owner sends anything: what is lost while the disk is written may be a question for a
+ * name, and who asks gives up. 1: the guard has to be told. */
+__attribute__((noinline)) int open_account(struct charge* c, u32 row) {
+  const struct weir_limit* limit = bpf_map_lookup_elem(&limits, &row);
+  if (!c || !limit || !(limit->flags & WEIR_LIMIT_KEPT)) return 0;
+  if (limit->per != WEIR_PER_PERSON && limit->per != WEIR_PER_HOST) return 0;
+  struct weir_account_key key = {};
+  make_key(&key, row, limit, c);
+  if (bpf_map_lookup_elem(&accounts, &key)) return 0;
+  make_account(c, row);
+  struct weir_account* account = bpf_map_lookup_elem(&accounts, &key);
+  return account && must_ask(account, c->now);
 }
 
 /* One row, the `slot`-th of its packet. 1: it has no account yet. */
@@ -247,6 +262,21 @@ static const u8 bit_places[64] = {0,  1,  48, 2,  57, 49, 28, 3,  61, 58, 50, 42
 
 static __always_inline u32 lowest_bit(u64 rows) {
   return bit_places[((rows & -rows) * 0x03f79d71b4cb0a89ull) >> 58];
+}
+
+/* Those that whatever a person's programs send will be charged to. */
+static __always_inline void open_accounts(u32 person) {
+  u32 zero = 0;
+  const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
+  if (!now) return;
+  struct charge c = {.person = person, .now = bpf_ktime_get_boot_ns()};
+  u64 rows = now->unclassified;
+  int asks = 0;
+  for (u32 i = 0; i < WEIR_CHARGES && rows; i++) {
+    asks |= open_account(&c, lowest_bit(rows));
+    rows &= rows - 1;
+  }
+  if (asks) ask();
 }
 
 /* 1: an administrator had this host released (weir_state.observed_until). */

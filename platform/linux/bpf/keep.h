@@ -1,11 +1,11 @@
-/* How the guard raises and lowers what accounts may take (WEIR_LIMIT_KEPT) while packets are
- * charged: a table's value can only be replaced whole from outside, which would lose charges. */
+/* What the guard has done to accounts of rows with WEIR_LIMIT_KEPT while packets are charged: a
+ * table's value can only be replaced whole from outside, which would lose charges. */
 #ifndef WEIR_KEEP_H
 #define WEIR_KEEP_H
 
-#include "maps.h"
+#include "accounts.h"
 
-/* Run by the guard, once for each account. */
+/* Raises and lowers what one may take. */
 SEC("syscall")
 int weir_keep(struct weir_keep* what) {
   struct weir_account_key key = what->key;
@@ -13,6 +13,13 @@ int weir_keep(struct weir_keep* what) {
   if (!account) return 1;
   *(volatile u64*)&account->kept = what->kept;
   *(volatile u64*)&account->mark = what->mark;
+  return 0;
+}
+
+/* Makes those of a person whose programs ran before the rows were in force. */
+SEC("syscall")
+int weir_open(struct weir_open* who) {
+  open_accounts(who->person);
   return 0;
 }
 

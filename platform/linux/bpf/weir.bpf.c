@@ -75,6 +75,7 @@ int BPF_PROG(weir_exec, struct task_struct* task, int old_pid, struct linux_binp
     t->flags &= ~WEIR_TASK_LAUNCHER;
     if (is_launcher_file(bprm->file)) t->flags |= WEIR_TASK_LAUNCHER;
   }
+  open_accounts(t->person);
   struct weir_exec* e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
   if (!e) {
     count(WEIR_COUNT_RING_LOST);

@@ -61,9 +61,10 @@ enum weir_per {
 /* What is spent of it is on the disk before it is spent (decision 0030): an account takes no more
  * than `kept`, which the guard raises once the disk says so. */
 #define WEIR_LIMIT_KEPT 8u
-/* What an account of a window that the disk does not list may take: this part of its burst. Of a
- * total: nothing. */
+/* What an account that the disk does not list may take: this part of its burst; of a total no more
+ * than a name to be looked up and a hello need. */
 #define WEIR_UNLISTED_SHARE 8u
+#define WEIR_UNLISTED_OF_TOTAL 4096u
 /* It charges nothing. A flow under it sends its first flight and no more, until somebody answers
  * for its tree and place: then an account of the row says until when it goes on (until_ns). `per`
  * is WEIR_PER_TREE_DEST. */
@@ -106,6 +107,9 @@ struct weir_account {
   w_u64 kept;     /* it never gets further than this */
   w_u64 mark;     /* beyond it the guard is asked for more */
   w_u64 asked_ns; /* when it was asked last */
+};
+struct weir_open { /* whose accounts are to be made before anything is sent */
+  w_u32 person, pad;
 };
 struct weir_keep { /* how an account's `kept` and `mark` are changed while packets are charged */
   struct weir_account_key key;

@@ -81,7 +81,7 @@ TEST(kept_accounts, rows_of_trees_and_rows_that_only_observe_are_not_kept) {
 
 TEST(kept_accounts, who_asks_gets_a_sixteenth_more_once_it_is_written) {
   AccountKeeping keeping;
-  auto next = plan(total(16 << 20), account(100'000, 0, kNow), keeping);
+  auto next = plan(total(16 << 20), account(100'000, WEIR_UNLISTED_OF_TOTAL, kNow), keeping);
   EXPECT_TRUE(next.now.empty());
   ASSERT_EQ(next.written.size(), 1u);
   EXPECT_EQ(next.written[0].kept, 100'000u + (1 << 20));
@@ -98,11 +98,30 @@ TEST(kept_accounts, who_asks_gets_a_sixteenth_more_once_it_is_written) {
 
 TEST(kept_accounts, a_small_number_goes_by_the_largest_packet_and_never_beyond_itself) {
   AccountKeeping keeping;
-  auto next = plan(total(300'000), account(0, 0, kNow), keeping);
+  auto next = plan(total(300'000), account(0, WEIR_UNLISTED_OF_TOTAL, kNow), keeping);
   EXPECT_EQ(next.written.at(0).kept, 65'536u);
   next = plan(total(300'000), account(290'000, 290'000, kNow + 1), keeping);
   EXPECT_EQ(next.written.at(0).kept, 300'000u);
   EXPECT_EQ(next.written.at(0).mark, kNone) << "there is no more to ask for";
+}
+
+TEST(kept_accounts, a_total_of_which_a_name_was_asked_for_needs_no_list) {
+  AccountKeeping keeping;
+  EXPECT_EQ(unlisted_of(total(300'000), WEIR_PER_PERSON), 4096u);
+  EXPECT_EQ(unlisted_of(total(8'000), WEIR_PER_PERSON), 1'000u) << "an eighth of a small one";
+  EXPECT_EQ(unlisted_of(total(300'000), WEIR_PER_PERSON | WEIR_PER_OVERFLOW), 0u);
+  auto next = plan(total(300'000), account(68, WEIR_UNLISTED_OF_TOTAL), keeping);
+  EXPECT_TRUE(next.listed.empty());
+  EXPECT_TRUE(next.written.empty());
+}
+
+TEST(kept_accounts, one_that_is_being_made_is_left_alone_for_one_look) {
+  AccountKeeping keeping;
+  auto next = plan(total(300'000), account(0, 0, kNow), keeping);
+  EXPECT_TRUE(next.written.empty());
+  next = plan(total(300'000), account(0, 0, kNow), keeping, kNow + 1);
+  ASSERT_EQ(next.written.size(), 1u) << "an adopted one: nobody makes it, and it asks";
+  EXPECT_EQ(next.written[0].kept, 65'536u);
 }
 
 TEST(kept_accounts, what_is_taken_back_is_listed_until_the_next_look) {
