@@ -22,7 +22,8 @@ constexpr std::size_t kMostTables = 64;    // of one program; ours have some twe
 constexpr std::size_t kMostLinks = 65536;  // of a machine; beyond that they are not looked at
 
 bool is_cgroup_program(const bpf_program* program) {
-  return bpf_program__type(program) != BPF_PROG_TYPE_TRACING;
+  const bpf_prog_type type = bpf_program__type(program);
+  return type != BPF_PROG_TYPE_TRACING && type != BPF_PROG_TYPE_LSM;
 }
 
 // Runs when it is read (KernelPart::wake), so there is nothing to keep between two guards.

@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "platform/linux/kernel_state.h"
+#include "platform/linux/lsm.h"
 
 // The object's bytes, from the build tree into the program.
 __asm__(
@@ -135,6 +136,11 @@ const std::vector<ProgramNote>& program_notes() {
       {"weir_floor", false, "frames by packet sockets and forwarded packets leave uncounted"},
       {"weir_floor_ip", false, "the same at devices without a link header"},
       {"weir_setsockopt", false, "frames past the queues (AF_XDP, QDISC_BYPASS) leave uncounted"},
+      {"weir_family_sent", false,
+       "what sockets of other families (AF_VSOCK, AF_BLUETOOTH …) send is not reported (kernels "
+       "before 6.3)"},
+      {kLsmProgram, false,
+       "sockets of other families (AF_VSOCK, AF_BLUETOOTH …) can't be refused: needs BPF LSM"},
   };
   return notes;
 }
@@ -159,7 +165,8 @@ Result<Object> open_and_load(const Wanted& wanted, std::string& problem) {
   for (auto r : {set_constant(object.get(), "scope_cgroup", wanted.place->id),
                  set_constant(object.get(), "scope_level", wanted.place->level),
                  set_constant(object.get(), "known_trees_only", std::uint32_t{known}),
-                 set_constant(object.get(), "home_network", home_network())})
+                 set_constant(object.get(), "home_network", home_network()),
+                 set_constant(object.get(), "counted_families", wanted.options->counted_families)})
     if (!r) return tl::unexpected(r.error());
   if (int e = bpf_object__load(object.get())) {
     problem = std::strerror(-e);
@@ -169,6 +176,30 @@ Result<Object> open_and_load(const Wanted& wanted, std::string& problem) {
   return object;
 }
 
+namespace {
+
+// A kernel without "bpf" in its list of security modules takes the program and never calls it.
+std::string try_lsm() {
+  std::string problem;
+  const KernelOptions options;
+  const CgroupPlace nowhere;
+  Wanted wanted{&options, &nowhere, "", kLsmProgram, {}};
+  auto object = open_and_load(wanted, problem);
+  if (!object) return problem.empty() ? object.error().sentence : problem;
+  const bpf_program* program = bpf_object__find_program_by_name(object->get(), kLsmProgram);
+  const Fd link(program != nullptr ? attach_program(program, -1) : -ENOENT);
+  if (!link) return std::string("cannot attach: ") + std::strerror(-link.get());
+  if (!lsm_answers()) return "the kernel takes it and does not call it: lsm= lacks bpf";
+  return "";
+}
+
+}  // namespace
+
+const std::string& lsm_problem() {
+  static const std::string problem = try_lsm();  // it won't change
+  return problem;
+}
+
 std::vector<KernelProgram> probe_programs(const KernelOptions& options, const CgroupPlace& place) {
   std::vector<KernelProgram> programs;
   for (const ProgramNote& note : program_notes()) {
@@ -176,6 +207,12 @@ std::vector<KernelProgram> probe_programs(const KernelOptions& options, const Cg
     p.name = note.name;
     p.required = note.required;
     p.lost = note.lost;
+    if (p.name == kLsmProgram) {
+      p.problem = lsm_problem();
+      p.loaded = p.problem.empty();
+      programs.push_back(std::move(p));
+      continue;
+    }
     Wanted wanted{&options, &place, "", note.name, {}};
     auto object = open_and_load(wanted, p.problem);
     p.loaded = object.has_value();

@@ -58,13 +58,36 @@ std::vector<KernelProgram> all_loaded() {
   return programs;
 }
 
+// Programs that are not loaded with the others, and why. BPF LSM, which many kernels lack, is tried
+// by itself: else all the others would be, too. `weir exec` goes without: a hook of BPF LSM has 38
+// places, and its summary speaks of no other families.
+std::map<std::string, std::string> left_out(const KernelState& state) {
+  const std::string not_here = "not under weir exec";
+  if (state.options.scope == KernelScope::known_trees)
+    return {{kLsmProgram, not_here}, {"weir_family_sent", not_here}};
+  if (lsm_problem().empty()) return {};
+  return {{kLsmProgram, lsm_problem()}};
+}
+
+void set_programs(KernelState& state, std::vector<KernelProgram> programs,
+                  const std::map<std::string, std::string>& without) {
+  for (KernelProgram& p : programs)
+    if (const auto out = without.find(p.name); out != without.end()) {
+      p.loaded = false;
+      p.problem = out->second;
+    }
+  state.programs = std::move(programs);
+}
+
 Result<void> load_object(KernelState& state, const std::string& map_pins) {
   Wanted wanted{&state.options, &state.place, map_pins, "", {}};
   std::string problem;
+  const std::map<std::string, std::string> without = left_out(state);
+  for (const auto& [name, why] : without) wanted.without.push_back(name);
   if (!known_programs()) {
     auto object = open_and_load(wanted, problem);
     if (object) {
-      state.programs = all_loaded();
+      set_programs(state, all_loaded(), without);
       state.object = std::move(*object);
       return {};
     }
@@ -74,12 +97,12 @@ Result<void> load_object(KernelState& state, const std::string& map_pins) {
     for (const KernelProgram& p : programs) {
       if (!p.loaded && p.required)
         return fail(fmt::format("{} does not load: {}", p.name, p.problem));
-      all = all && p.loaded;
+      all = all && (p.loaded || p.name == kLsmProgram);
     }
     if (all) return tl::unexpected(object.error());  // not the programs: the pins, or memory
     known_programs() = std::move(programs);
   }
-  state.programs = *known_programs();
+  set_programs(state, *known_programs(), without);
   for (const KernelProgram& p : state.programs)
     if (!p.loaded) wanted.without.push_back(p.name);
   auto object = open_and_load(wanted, problem);
@@ -246,6 +269,17 @@ Result<KernelPart> KernelPart::load(const KernelOptions& options) {
 std::vector<KernelProgram> KernelPart::probe() {
   KernelOptions options;
   return probe_programs(options, CgroupPlace{});
+}
+
+Result<void> KernelPart::try_lsm() {
+  if (lsm_problem().empty()) return {};
+  return fail("BPF LSM: " + lsm_problem());
+}
+
+Result<void> KernelPart::has_lsm() const {
+  for (const KernelProgram& p : state_->programs)
+    if (p.name == kLsmProgram && !p.attached) return fail("BPF LSM: " + p.problem);
+  return {};
 }
 
 Result<void> KernelPart::release(const std::string& pin_dir) {

@@ -53,6 +53,7 @@ struct KernelOptions {
   bool own_machine = false;       // a test in an emulator: it may attach to the root of all cgroups
   std::uint32_t max_accounts = WEIR_ACCOUNTS;  // smaller ones are for tests
   std::uint32_t max_tasks = WEIR_TASKS;
+  std::uint64_t counted_families = WEIR_COUNTED_FAMILIES;  // others are for tests
 };
 
 // A network device of this network namespace.
@@ -75,6 +76,9 @@ struct WireBytes {
   std::uint64_t seen = 0;
   std::uint64_t unattributed = 0;  // of `sent`, of each device: beyond what was seen
 };
+
+// Tier 2: the program that refuses sockets of families which nobody charges.
+inline constexpr const char* kLsmProgram = "weir_family";
 
 struct KernelProgram {  // one line of `weir doctor`
   std::string name;
@@ -210,6 +214,8 @@ class KernelPart {
   static Result<KernelPart> load(const KernelOptions& options);
   // Tries to load each program and attaches none: for `weir doctor`, also where load() fails.
   static std::vector<KernelProgram> probe();
+  // Tier 2. An Error says why this host has none.
+  static Result<void> try_lsm();
   // Removes every pin below pin_dir/weir (all layouts). Links that nobody else holds end with it.
   static Result<void> release(const std::string& pin_dir);
   // What a guard of other tables (WEIR_LAYOUT) pinned: it can be neither adopted nor changed.
@@ -221,6 +227,7 @@ class KernelPart {
 
   const std::vector<KernelProgram>& programs() const;
   bool adopted() const;
+  Result<void> has_lsm() const;  // as try_lsm(), of what is attached
 
   // Rows and state change for packets from now on. `rows` beyond its size are unused.
   Result<void> set_limits(std::span<const weir_limit> rows);

@@ -109,6 +109,9 @@ struct Wanted {  // what one opening of the object is to hold
   std::vector<std::string> without;
 };
 Result<Object> open_and_load(const Wanted& wanted, std::string& problem);
+// Why the kernel does not run the program of BPF LSM, "" if it does: found out once, by trying it
+// in nobody's scope (kernel_object.cpp).
+const std::string& lsm_problem();
 std::vector<KernelProgram> probe_programs(const KernelOptions& options, const CgroupPlace& place);
 
 // The devices of the floor whose frames are counted, instead of those before; the sums of the

@@ -178,6 +178,7 @@ Result<void> KernelPart::replace(const KernelPolicy& policy) {
   values.answers = policy.state.answers;
   values.first_flight = policy.state.first_flight;
   values.verdict_wait_ns = policy.state.verdict_wait_ns;
+  values.charged_only = policy.state.charged_only;
   values.generation++;  // sockets look themselves up again, verdicts of before count no more
   values.swapping = 0;
   if (auto written = state_->write_state(); !written) return written;

@@ -139,6 +139,7 @@ Result<void> KernelPart::set_state(const weir_state& state) {
   v.answers = state.answers;
   v.first_flight = state.first_flight;
   v.verdict_wait_ns = state.verdict_wait_ns;
+  v.charged_only = state.charged_only;
   v.generation = state.generation;
   return state_->write_state();
 }

@@ -29,6 +29,7 @@ Result<PinnedTables> read_pinned(const std::string& pin_dir) {
     return fail(fmt::format("nothing of Weir is pinned in {}", pin_dir));
   PinnedTables tables;
   tables.attached = access((dir + "/links/weir_egress").c_str(), F_OK) == 0;
+  tables.lsm = access((dir + "/links/" + kLsmProgram).c_str(), F_OK) == 0;
   tables.limits.resize(WEIR_LIMITS);
   for (std::uint32_t row = 0; row < WEIR_LIMITS; row++)
     bpf_map_lookup_elem(limits.get(), &row, &tables.limits[row]);

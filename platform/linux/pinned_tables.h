@@ -21,6 +21,7 @@ struct PinnedTables {
   WireBytes wire;                                              // as of the guard's last look
   std::array<std::uint64_t, WEIR_SHUTS> shut_until_boot_ns{};  // of each slot; 0: not blocked
   bool attached = false;  // the egress program's link is pinned: the bound holds
+  bool lsm = false;       // so is that of tier 2
 };
 
 // Nothing pinned there: an error that says so.

@@ -8,6 +8,9 @@
 #include "packet.h"
 #include "records.h"
 
+#define WEIR_ACKNOWLEDGEMENT_BYTES 100 /* CONTRACT, "What is counted" */
+#define WEIR_ACKNOWLEDGEMENT_AFTER 2   /* datagrams received since our last */
+
 struct route { /* of one packet; the socket holds a copy of it while it has one peer */
   u64 limits, dest;
   u32 classified;
@@ -59,6 +62,15 @@ static __always_inline int route_of(struct route* r, const struct weir_socket* s
   }
   route_by_address(r, p->remote, now);
   return 0;
+}
+
+static __always_inline int is_acknowledgement(struct weir_socket* s, const struct packet* p,
+                                              const struct weir_state* now) {
+  if (p->stream) return 0;
+  u32 received = s->datagrams_in;
+  s->datagrams_in = 0;
+  return now->acknowledgements && !s->labels && p->length <= WEIR_ACKNOWLEDGEMENT_BYTES &&
+         received >= WEIR_ACKNOWLEDGEMENT_AFTER;
 }
 
 /* Refunds the first flight of `s` in these rows. */

@@ -17,6 +17,7 @@ typedef w_u64 u64;
 
 #define WEIR_VERDICTS 65536u /* sockets with a verdict at once; more: they stay unclassified */
 #define WEIR_HELD 4096u      /* sockets that wait for their verdict at once */
+#define WEIR_FAMILIES 1024u  /* persons and families: a desk has a few of each */
 #define WEIR_LAUNCHERS 256u  /* declared launchers: a desk has about twenty */
 #define WEIR_CARRIED                                                           \
   4096u /* addresses that containers talk to; a forgotten one is charged again \
@@ -166,6 +167,14 @@ struct {
   __type(value, struct weir_state);
 } state SEC(".maps");
 
+/* LRU: one that is forgotten is told once more, and counts from 0. */
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, WEIR_FAMILIES);
+  __type(key, struct weir_family_key);
+  __type(value, struct weir_family);
+} families SEC(".maps");
+
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
   __uint(max_entries, WEIR_COUNTERS);
@@ -198,6 +207,7 @@ volatile const u32 known_trees_only = 0;
 /* Cookie of the network namespace that the guard runs in; 0: this kernel does not tell (< 5.14). A
  * person can make a namespace of their own, with interfaces of any name and number. */
 volatile const u64 home_network = 0;
+volatile const u64 counted_families = WEIR_COUNTED_FAMILIES;
 
 static __always_inline void count(u32 which) {
   u64* n = bpf_map_lookup_elem(&counters, &which);

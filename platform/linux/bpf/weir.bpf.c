@@ -10,6 +10,7 @@
 #include "accounts.h"
 #include "answers.h"
 #include "carried.h"
+#include "families.h"
 #include "floor.h"
 #include "flow.h"
 #include "hold.h"
@@ -31,9 +32,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define WEIR_REFUSE 0 /* a datagram's sender sees EPERM */
 #define WEIR_LOSE 2   /* a datagram's sender sees success: as if it were lost on the way */
 
-#define WEIR_MPTCP 262                 /* IPPROTO_MPTCP */
-#define WEIR_ACKNOWLEDGEMENT_BYTES 100 /* CONTRACT, "What is counted" */
-#define WEIR_ACKNOWLEDGEMENT_AFTER 2   /* datagrams received since our last */
+#define WEIR_MPTCP 262 /* IPPROTO_MPTCP */
 
 /* ---- tasks ---------------------------------------------------------------------------------- */
 
@@ -283,15 +282,6 @@ static __always_inline struct weir_socket* socket_of(struct __sk_buff* skb, stru
     start_socket(s, cookie);
   }
   return s;
-}
-
-static __always_inline int is_acknowledgement(struct weir_socket* s, const struct packet* p,
-                                              const struct weir_state* now) {
-  if (p->stream) return 0;
-  u32 received = s->datagrams_in;
-  s->datagrams_in = 0;
-  return now->acknowledgements && !s->labels && p->length <= WEIR_ACKNOWLEDGEMENT_BYTES &&
-         received >= WEIR_ACKNOWLEDGEMENT_AFTER;
 }
 
 /* A packet that the disk does not vouch for yet: told to nobody, and pushed once it does. */

@@ -89,6 +89,11 @@ struct weir_limit {
 #define WEIR_ISOLATED (WEIR_LIMITS + 1u) /* in records: no row refused it, the host is isolated */
 #define WEIR_SHUT \
   (WEIR_LIMITS + 2u) /* likewise: an administrator blocked the place; `dest` is the slot */
+/* In records: no row is about it. A socket of a family that nobody charges was refused, or made, or
+ * bytes were sent on one. `dest`: the family; `charged`: bytes that the person sent so far. */
+#define WEIR_FAMILY_REFUSED (WEIR_LIMITS + 3u)
+#define WEIR_FAMILY_MADE (WEIR_LIMITS + 4u)
+#define WEIR_FAMILY_SENT (WEIR_LIMITS + 5u)
 struct weir_account_key {
   w_u32 limit; /* row, or weir_limit.account; WEIR_LIMITS: a lease row (block). In records: row */
   w_u32 per;
@@ -274,6 +279,25 @@ struct weir_device {
   w_u32 looks, pad;
 };
 
+/* ---- families: LRU_HASH person, family and kind of record → what of it is told ------------ */
+struct weir_family_key {
+  w_u32 person;
+  w_u16 family, kind; /* WEIR_FAMILY_* */
+};
+struct weir_family {
+  w_u64 bytes, told_ns;
+};
+/* Families whose sockets send nothing that is not charged elsewhere: AF_UNIX, AF_INET, AF_INET6,
+ * AF_KEY, AF_NETLINK, AF_PACKET (the floor), AF_PPPOX (what goes into the line's own device is
+ * charged there, and its frames pass the floor), AF_ALG; and AF_UNSPEC, which no socket has. */
+#define WEIR_COUNTED_FAMILIES                                                                      \
+  (1ull | 1ull << 1 | 1ull << 2 | 1ull << 10 | 1ull << 15 | 1ull << 16 | 1ull << 17 | 1ull << 24 | \
+   1ull << 38)
+/* Asking for a socket of no family and this protocol is answered by weir_family with this error
+ * number: a kernel takes the program also where it never calls it (`lsm=` without bpf). */
+#define WEIR_TRY_PROTOCOL 0x57454952
+#define WEIR_TRY_ANSWER 54 /* EXFULL, which no socket call gives */
+
 /* ---- inode: HASH → labels (written from the issue on that watches files) -------------------- */
 struct weir_inode_key {
   w_u64 dev, ino;
@@ -393,7 +417,7 @@ struct weir_state {
   w_u64 observed_until; /* boot time; before it accounts and lease rows count and tell, and refuse
                            nothing: the host was released (decision 0032). 0: none */
   w_u32 shuts;          /* bit n: slot n of `shuts` is in use */
-  w_u32 pad;
+  w_u32 charged_only;   /* 1: sockets of families that nobody charges are refused */
 };
 
 #endif
