@@ -4,24 +4,28 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <string_view>
 #include <vector>
 
 #include "agent/cli/commands.h"
 #include "agent/cli/policy_file.h"
 #include "agent/cli/printer.h"
+#include "agent/guard/flat_policy.h"
 #include "agent/run/cgroup.h"
 #include "agent/run/state_dir.h"
 #include "agent/wire/report_proto.h"
 #include "core/policy/evaluate.h"
 #include "platform/linux/canary.h"
 #include "platform/linux/kernel_part.h"
+#include "platform/linux/lsm.h"
 #include "platform/linux/pinned_tables.h"
 #include "weir/v1/report.pb.h"
 
 namespace weir {
 namespace {
 
-constexpr std::uint32_t kTierBpf = 1, kTierObserve = 4;
+constexpr std::uint32_t kTierBpf = 1, kTierLsm = 2, kTierObserve = 4;
 
 struct Findings {
   std::vector<v1::Control> controls;
@@ -31,7 +35,7 @@ struct Findings {
 v1::Control control_of(const KernelProgram& program) {
   v1::Control control;
   control.set_control(program.name);
-  control.set_tier(kTierBpf);
+  control.set_tier(program.name == kLsmProgram ? kTierLsm : kTierBpf);
   control.set_state(program.loaded ? v1::Control::effective : v1::Control::unavailable);
   control.set_detail(program.problem);
   if (!program.loaded) {
@@ -68,6 +72,12 @@ Findings examine() {
   return found;
 }
 
+bool is_effective(const Findings& found, std::string_view name) {
+  return std::any_of(found.controls.begin(), found.controls.end(), [&](const v1::Control& control) {
+    return control.control() == name && control.state() == v1::Control::effective;
+  });
+}
+
 v1::Control* control_named(Findings& found, const std::string& name) {
   for (v1::Control& control : found.controls)
     if (control.control() == name) return &control;
@@ -79,6 +89,12 @@ Result<void> try_running(const std::string& state_dir, Findings& found) {
   Result<RunningAgent> agent = read_running(state_dir);
   // Nothing holds here: what could be attached is all that can be said.
   if (!agent || !read_pinned(agent->pin_dir)) return {};
+  if (v1::Control* lsm = control_named(found, kLsmProgram);
+      lsm->state() == v1::Control::effective && !lsm_answers()) {
+    lsm->set_state(v1::Control::failed);
+    lsm->set_detail("the running agent has not attached it");
+    found.summary.set_degraded(true);
+  }
   Result<std::string> root = agent->cgroup.empty() ? cgroup2_root() : agent->cgroup;
   if (!root) return tl::unexpected(root.error());
   Result<ChildCgroup> cgroup = agent_cgroup(*root, "weir-doctor-");
@@ -107,7 +123,7 @@ void print_text(const Findings& found, Language language) {
   }
   fmt::print(fmt::runtime(either(language, "tier {} on kernel {}: {}\n", "级别 {}，内核 {}：{}\n")),
              found.summary.tier(), found.summary.kernel(),
-             found.summary.tier() == kTierBpf
+             found.summary.tier() < kTierObserve
                  ? either(language, "the kernel can hold a bound", "内核可以执行限额")
                  : either(language, "nothing can be bounded here, only observed",
                           "此处无法限额，只能观察"));
@@ -135,6 +151,8 @@ int cmd_doctor(int argc, char** argv) {
   Findings found = examine();
   if (auto tried = try_running(state_dir, found); !tried)
     fmt::print(stderr, "weir doctor: {}\n", tried.error().sentence);
+  if (found.summary.tier() == kTierBpf && is_effective(found, kLsmProgram))
+    found.summary.set_tier(kTierLsm);
   if (!policy_file.empty()) {
     auto policy = read_policy_file(policy_file);
     if (!policy) {
@@ -143,9 +161,13 @@ int cmd_doctor(int argc, char** argv) {
     }
     for (std::string& part : unenforceable(**policy))
       found.summary.add_unenforceable(std::move(part));
+    if ((*policy)->defaults.other_families == OtherFamilies::prevent &&
+        found.summary.tier() != kTierLsm)
+      found.summary.add_unenforceable(fmt::format(
+          "{}: {}", kNeedsLsm, "BPF LSM: " + control_named(found, kLsmProgram)->detail()));
     bool bounds = !(*policy)->limits.empty();
     found.summary.set_degraded(found.summary.degraded() || found.summary.unenforceable_size() > 0 ||
-                               (bounds && found.summary.tier() != kTierBpf));
+                               (bounds && found.summary.tier() == kTierObserve));
   }
   if (format == "json") {
     for (const v1::Control& control : found.controls) fmt::print("{}\n", json_line(control));

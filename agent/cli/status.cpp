@@ -399,7 +399,7 @@ void fill(v1::Lease& out, const Waiting& one) {
 v1::Status message_of(const RunningAgent& agent, bool alive, const PinnedTables& tables,
                       const Policy& policy) {
   v1::Status status;
-  status.set_tier(tables.attached ? 1 : 4);
+  status.set_tier(tables.attached ? (tables.lsm ? 2 : 1) : 4);
   status.set_policy(policy.name);
   status.set_policy_number(policy.number);
   status.set_mode(policy.mode == Mode::enforce ? v1::Mode::enforce : v1::Mode::observe);

@@ -19,6 +19,7 @@
 #include "agent/engine/engine.h"
 #include "agent/engine/seal.h"
 #include "agent/guard/descriptors.h"
+#include "platform/linux/lsm.h"
 #include "proto/map/policy_proto.h"
 
 namespace weir {
@@ -137,7 +138,7 @@ int run(int argc, char** argv) {
   }
   // Without BPF the guard hands down a packet socket instead of the ring.
   bool has_ring = !is_socket(fds::kSource);
-  EngineFacts facts = gather_facts(has_ring ? 1 : 4);
+  EngineFacts facts = gather_facts(has_ring ? (lsm_answers() ? 2 : 1) : 4);
   std::optional<EventRing> ring;
   if (has_ring) {
     Result<EventRing> opened = EventRing::open(fds::kSource);

@@ -39,6 +39,7 @@ const char* damage_of(const weir_limit& row, const FlatHold& hold, bool enforce)
 const char* damage_of(const FlatHeader& h) {
   std::uint64_t rows = h.limits >= 64 ? ~0ull : (1ull << h.limits) - 1;
   if (h.keep > 1 || h.enforce > 1 || h.proves_names > 1) return "a flag is neither 0 nor 1";
+  if (h.state.charged_only > h.enforce) return "it would refuse sockets although it only observes";
   if ((h.state.unclassified & ~rows) != 0 || (h.state.acknowledgements & ~rows) != 0 ||
       (h.state.answers & ~rows) != 0 || (h.no_hold_rows & ~rows) != 0)
     return "a row is named that the table does not have";

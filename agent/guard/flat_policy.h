@@ -87,6 +87,9 @@ struct FlatPolicy {  // a checked view; `bytes` stay alive under it
   }
 };
 
+// What state.charged_only needs, as the policy's own words; of the host's it follows why not.
+inline constexpr std::string_view kNeedsLsm = "defaults: other_families: prevent";
+
 // `bytes` must be aligned for FlatHeader (a mapping or an allocation is).
 Result<FlatPolicy> read_flat_policy(Bytes bytes);
 

@@ -98,6 +98,9 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
   wanted.shuts = shuts_of(taken(exceptions.blocks, {wall_s(), now_ns(), boot_id()}, nullptr));
   Result<KernelPart> kernel = KernelPart::load(wanted);
   if (!kernel) return tl::unexpected(kernel.error());
+  // One that was in force before, on another kernel, is not put out of force for it.
+  const Result<void> can = check_host(*kernel, policy.flat);
+  if (!can && !policy.accepted) return tl::unexpected(can.error());
   std::vector<weir_limit> rows{policy.flat.header->table,
                                policy.flat.header->table + policy.flat.header->limits};
   if (past != nullptr) mark_kept_rows(rows);
@@ -123,6 +126,12 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
   guard.after_crashes_ = options.after_crashes.value_or(AfterCrashes::none);
   guard.crashed_ = options.crashed;
   if (guard.crashed_) guard.refused_ = {wire::Refusal::crashed, guard.crashed_->number, ""};
+  if (!can) {
+    fmt::print(stderr, "weir-guard: the policy in force can't hold whole: {}\n",
+               can.error().sentence);
+    guard.refused_ = {wire::Refusal::host_lacks, guard.policy_.flat.header->policy_number,
+                      can.error().sentence};
+  }
   guard.controls_ = ControlWatch(options.try_every_s * kSecondNs, now_ns());
   guard.lay_floor();
   guard.adopt_exceptions(exceptions, now_ns());

@@ -176,6 +176,7 @@ class Guard {
   bool waits_for_keeper() const;
   bool may_hear_offers() const;
   Result<void> swap(AcceptedPolicy accepted);
+  static Result<void> check_host(const KernelPart& kernel, const FlatPolicy& policy);
   void give_policy();
   void keep_policy();
   void refuse(const OfferRefused& refused);

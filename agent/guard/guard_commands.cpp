@@ -29,7 +29,7 @@ std::string said_of(const CommandEnded& ended) {
 }
 
 constexpr std::uint32_t kEffective = 1, kUnavailable = 2;  // Control.State of report.proto
-constexpr std::uint32_t kTierBpf = 1;
+constexpr std::uint32_t kTierBpf = 1, kTierLsm = 2;
 
 }  // namespace
 
@@ -175,13 +175,14 @@ void Guard::refuse(const TrustRefused& refused) {
 
 void Guard::tell_host_facts() {
   wire::HostFactsMessage facts;
-  facts.tier = kTierBpf;  // without BPF no guard gets here (observer.h)
+  facts.tier =
+      kernel_.has_lsm() ? kTierLsm : kTierBpf;  // without BPF no guard gets here (observer.h)
   for (const KernelProgram& program : kernel_.programs()) {
     if (facts.controls >= facts.control.size()) break;
     wire::HostFactsMessage::Control& control = facts.control[facts.controls++];
     put_text(control.name, program.name);
     control.state = program.attached ? kEffective : kUnavailable;
-    control.tier = kTierBpf;
+    control.tier = program.name == kLsmProgram ? kTierLsm : kTierBpf;
   }
   const std::array<std::uint64_t, WEIR_COUNTERS> kernel = kernel_.counters();
   const std::pair<const char*, std::uint64_t> counters[] = {

@@ -67,6 +67,8 @@ void Guard::take_compiled(int status, std::uint64_t) {
   const std::uint32_t number = outcome->view.header->number;
   if (crashed_ && sha256(outcome->envelope.bytes()) == crashed_->digest)
     return refuse({wire::Refusal::crashed, number, ""});
+  if (auto can = check_host(kernel_, outcome->view.flat); !can)
+    return refuse({wire::Refusal::host_lacks, number, can.error().sentence});
   if (auto swapped = swap(std::move(*outcome)); !swapped)
     return refuse({wire::Refusal::failed, number, swapped.error().sentence});
   ++counters_.policies;
@@ -78,6 +80,13 @@ void Guard::take_compiled(int status, std::uint64_t) {
              static_cast<double>(boot_ns_now() - offered_ns_) / 1e6);
   keep_policy();
   tell_policy_state();
+}
+
+// An Error names what the policy asks for, and what this host lacks for it.
+Result<void> Guard::check_host(const KernelPart& kernel, const FlatPolicy& policy) {
+  if (policy.header->state.charged_only == 0) return {};
+  const Result<void> lsm = kernel.has_lsm();
+  return lsm ? lsm : fail(fmt::format("{}: {}", kNeedsLsm, lsm.error().sentence));
 }
 
 Result<void> Guard::swap(AcceptedPolicy accepted) {

@@ -110,7 +110,8 @@ std::string_view code_of(Refusal refusal) {
                                                            "policy_unenforceable",
                                                            "policy_failed",
                                                            "policy_below_least",
-                                                           "policy_crashed"};
+                                                           "policy_crashed",
+                                                           "policy_host_lacks"};
   return kCodes[static_cast<std::size_t>(refusal)];
 }
 

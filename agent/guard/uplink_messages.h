@@ -93,8 +93,9 @@ enum class Refusal : std::uint32_t {
   failed,         // this host could not: memory, a child that did not start
   below_least,    // the number is below the least that this host takes of its group
   crashed,        // it was in force, and guard or engine crashed three times within a minute
+  host_lacks,     // mode enforce asks for what this host does not have
 };
-inline constexpr std::size_t kRefusals = 14;
+inline constexpr std::size_t kRefusals = 15;
 // The reason's code as core/policy/reasons.h has it: "policy_unknown_key" …; "" for none.
 std::string_view code_of(Refusal refusal);
 

@@ -138,6 +138,8 @@ std::vector<std::uint8_t> flatten(const Policy& policy, const std::vector<IpAddr
   header.no_hold_rows = header.enforce != 0 ? rows_without_hold(policy) : 0;
   header.state.first_flight = policy.defaults.first_flight;
   header.state.verdict_wait_ns = kVerdictWaitNs;
+  if (header.enforce != 0 && policy.defaults.other_families == OtherFamilies::prevent)
+    header.state.charged_only = 1;
   if (header.limits > 0 && header.limits < WEIR_POLICY_LIMITS) {
     std::uint32_t flags = WEIR_LIMIT_FIXED | (header.enforce != 0 ? 0 : WEIR_LIMIT_OBSERVE);
     header.table[header.limits] =

@@ -14,6 +14,7 @@
 #include <optional>
 
 #include "agent/engine/seal.h"
+#include "agent/guard/flat_policy.h"
 #include "agent/run/accounts_file.h"
 #include "agent/run/asked.h"
 #include "agent/run/cgroup.h"
@@ -176,6 +177,19 @@ std::optional<Process> serve_others(const RunOptions& options, const std::string
   return std::nullopt;
 }
 
+// A policy of a file is refused where it can't hold whole, so that nobody believes it does.
+Result<CompiledPolicy> policy_for_this_host(const std::string& file) {
+  Result<CompiledPolicy> policy = compile_policy(file);
+  if (!policy) return policy;
+  Result<FlatPolicy> flat = read_flat_policy(policy->flat);
+  if (!flat) return tl::unexpected(flat.error());
+  if (flat->header->state.charged_only == 0) return policy;
+  if (auto lsm = KernelPart::try_lsm(); !lsm)
+    return fail(
+        fmt::format("this host can't enforce the policy: {}: {}", kNeedsLsm, lsm.error().sentence));
+  return policy;
+}
+
 // Where pins go; "": nowhere.
 std::string pins_of(const RunOptions& options) {
   if (!options.pin_dir.empty()) return options.pin_dir;
@@ -226,7 +240,7 @@ int run_agent(const RunOptions& options) {
                options.state_dir);
     return kNotAllowed;
   }
-  Result<CompiledPolicy> policy = compile_policy(options.policy);
+  Result<CompiledPolicy> policy = policy_for_this_host(options.policy);
   if (!policy) {
     fmt::print(stderr, "weir run: {}\n", policy.error().sentence);
     return kUsage;

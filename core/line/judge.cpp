@@ -277,6 +277,8 @@ void Line::State::judge_spent(const AccountSpent& spent) {
   if (!simulated() && spent.limit == kExceptionsRow) return judge_exception_spent(spent);
   if (!simulated() && spent.limit == kIsolatedRow) return tell_kept_in(spent);
   if (!simulated() && spent.limit == kShutRow) return tell_shut(spent);
+  if (!simulated() && spent.limit >= kFamilyRefused && spent.limit <= kFamilySent)
+    return tell_family(spent);
   if (simulated() || spent.limit >= policy->limits.size()) {
     ++counters.spent_unknown;
     return;

@@ -138,6 +138,7 @@ struct Line::State {
   bool end_exceptions();  // true: one has ended
   void judge_exception_spent(const AccountSpent& spent);
   void tell_kept_in(const AccountSpent& spent);
+  void tell_family(const AccountSpent& spent);  // families.cpp
   void judge_stranger(const AccountSpent& spent);
   void judge_anew(JudgedFlow& known, std::uint64_t serial);
   void judge_excepted();

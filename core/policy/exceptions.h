@@ -41,5 +41,9 @@ inline constexpr const char* kExceptionsRule = "person.exception";
 // In the place of a row: none refused it, the host is isolated (WEIR_ISOLATED).
 inline constexpr std::uint32_t kIsolatedRow = 65;
 inline constexpr const char* kIsolatedRule = "host.isolated";
+// Likewise: a socket of a family that no limit counts was refused, was made, or has sent
+// (WEIR_FAMILY_*). The place is then the family's number.
+inline constexpr std::uint32_t kFamilyRefused = 67, kFamilyMade = 68, kFamilySent = 69;
+inline constexpr const char* kFamiliesRule = "defaults.other_families";
 
 }  // namespace weir

@@ -66,7 +66,7 @@ struct Named {
   Words what;
 };
 // What a finding says happened, before its numbers.
-constexpr std::array<Named, 12> kHappened = {{
+constexpr std::array<Named, 13> kHappened = {{
     {"dns_tunnel", {"Data left inside DNS questions", "数据夹带在 DNS 查询中发出"}},
     {"cloud_upload", {"A file was uploaded to a cloud service", "有文件上传到云服务"}},
     {"bulk_egress", {"An unusually large amount was sent", "发出了异常多的数据"}},
@@ -77,6 +77,7 @@ constexpr std::array<Named, 12> kHappened = {{
     {"name_mismatch", {"A server was not who its name said", "服务器与其名称不符"}},
     {"limit", {"A limit is spent", "额度已用完"}},
     {"tampering", {"What bounds this machine was tampered with", "本机的管控遭到破坏"}},
+    {"other_family", {"A socket that no limit counts", "任何限额都不计入的套接字"}},
     {"release", {"What bounds this machine has changed", "本机的管控发生变更"}},
     {"policy", {"Something that a rule speaks of was sent", "发出了某条规则所涉及的数据"}},
 }};
@@ -152,6 +153,9 @@ std::string happened(const Report& report, Language language) {
   for (const Named& named : kHappened)
     if (named.id == report.finding.detector) what = named.what.in(language);
   if (is_about_host(report)) return std::string(what) + Words{".", "。"}.in(language).data();
+  if (report.finding.detector == "other_family")
+    return fmt::format(fmt::runtime(Words{"{}: {}, by {}.", "{}：{}，使用者：{}。"}.in(language)),
+                       what, where(report.destination), who(report, language));
   constexpr Words kSentence = {"{}: {} sent {} to {}.", "{}：{} 发出 {}，去向 {}。"};
   std::string text =
       fmt::format(fmt::runtime(kSentence.in(language)), what, who(report, language),

@@ -164,6 +164,10 @@ enum class OnExit : std::uint8_t { release, keep };
 // A desk that serves a room: 50 people with 2,000 look-ups of 160 bytes each are 16 MB a day.
 inline constexpr std::uint64_t kDefaultAnswers = 32ull << 20;
 
+// Sockets of families that no limit counts (AF_VSOCK, AF_BLUETOOTH …): told where the host can, or
+// refused, which takes BPF LSM.
+enum class OtherFamilies : std::uint8_t { detect, prevent };
+
 struct Defaults {
   Action on_deadline = Action::allow;
   std::string on_uninspectable = "opaque";
@@ -171,6 +175,7 @@ struct Defaults {
   std::uint64_t first_flight = 16 * 1024;  // bytes a flow may send before it is named
   // Bytes in 24 h that servers of this machine may answer others with: answers_limit().
   std::uint64_t answers = kDefaultAnswers;
+  OtherFamilies other_families = OtherFamilies::detect;
 };
 
 // What a policy may name under never_block: a provider's sign-in has ranges of /18 and shorter.

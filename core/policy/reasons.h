@@ -73,6 +73,15 @@ inline constexpr ReasonText kReasonTexts[] = {
      "An administrator blocked {0} on this host for a time: what was meant for it was refused.",
      "管理员已在本机临时封锁 {0}：发往该处的数据已被拒绝。"},
     {"blocked", 1, "An administrator blocked it on this host: {0}.", "管理员已在本机封锁：{0}。"},
+    {"family_refused", 1, "A socket of {0} was asked for, which no limit counts: it was refused.",
+     "有程序请求 {0} 套接字，任何限额都不计入此类套接字：已拒绝。"},
+    {"family_made", 1,
+     "A socket of {0} was asked for, which no limit counts: what it sends is not bounded.",
+     "有程序请求了 {0} 套接字，任何限额都不计入此类套接字：其发送的数据不受限制。"},
+    {"family_sent", 2,
+     "Sockets of {0} of this person have sent {1:bytes} since Weir began to look; no limit counts "
+     "that, and nothing bounds it.",
+     "自 Weir 开始监测以来，此人的 {0} 套接字已发出 {1:bytes}；任何限额都不计入，也不受限制。"},
     {"isolated", 1, "The host is isolated: {0}.", "本机已被隔离：{0}。"},
     {"released", 1, "The host is released and only observes: {0}.",
      "本机已解除限制，仅观察：{0}。"},
@@ -227,6 +236,10 @@ inline constexpr ReasonText kReasonTexts[] = {
     {"policy_crashed", 0,
      "Under it the agent crashed three times within a minute; the policy before is in force.",
      "在该策略下代理一分钟内崩溃三次；已恢复上一版策略。"},
+    {"policy_host_lacks", 1,
+     "It asks for what this host does not have: {0}. The policy before stays; if it was in force "
+     "already, the rest of it holds.",
+     "它要求本机不具备的能力：{0}。仍使用之前的策略；若该策略此前已生效，则其余部分继续执行。"},
     // the uplink
     {"certificate_not_renewed", 1, "The certificate of this host was not renewed: {0}.",
      "本机证书未能续期：{0}。"},

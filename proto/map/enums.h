@@ -137,6 +137,12 @@ inline constexpr Pairs<OnExit, v1::OnExit::Value, 2> kOnExits{{
 }};
 static_assert(kOnExits.size() + 1 == v1::OnExit::Value_ARRAYSIZE);
 
+inline constexpr Pairs<OtherFamilies, v1::OtherFamilies::Value, 2> kOtherFamilies{{
+    {OtherFamilies::detect, v1::OtherFamilies::detect},
+    {OtherFamilies::prevent, v1::OtherFamilies::prevent},
+}};
+static_assert(kOtherFamilies.size() + 1 == v1::OtherFamilies::Value_ARRAYSIZE);
+
 inline constexpr Pairs<LinkType, v1::PacketHead::Link, 7> kLinks{{
     {LinkType::unsupported, v1::PacketHead::LINK_UNSPECIFIED},
     {LinkType::ethernet, v1::PacketHead::ethernet},

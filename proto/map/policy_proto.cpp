@@ -306,6 +306,9 @@ Defaults defaults_from(const v1::Defaults& in, Taker& take) {
   out.on_full = in.on_full();
   out.first_flight = in.first_flight();
   if (in.has_answers()) out.answers = in.answers();
+  if (in.other_families() != v1::OtherFamilies::OTHER_FAMILIES_UNSPECIFIED)
+    out.other_families =
+        take.pick(map::kOtherFamilies, in.other_families(), "defaults.other_families");
   return out;
 }
 
@@ -354,6 +357,9 @@ void to_proto(const Policy& policy, v1::Policy& out) {
   defaults->set_on_full(policy.defaults.on_full);
   defaults->set_first_flight(policy.defaults.first_flight);
   defaults->set_answers(policy.defaults.answers);
+  if (policy.defaults.other_families !=
+      OtherFamilies::detect)  // agents before it know no such field
+    defaults->set_other_families(wire_of(map::kOtherFamilies, policy.defaults.other_families));
   for (const Network& network : policy.networks) {
     v1::Network* to = out.add_networks();
     to->set_id(network.id);

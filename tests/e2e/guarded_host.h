@@ -58,15 +58,16 @@ struct Terms {
   std::string limit = "1MiB";
   std::string then;  // instead of the limit
   std::string when = "{trust: unknown}";
+  std::string defaults = "{first_flight: 16KiB}";
 };
 
 inline std::string envelope_of(const Terms& terms) {
   std::string then =
       terms.then.empty() ? "{limit: {bytes: " + terms.limit + ", per: person}}" : terms.then;
   Result<Policy> policy = parse_policy(
-      "apiVersion: weir/v1\nname: pushed\nmode: enforce\non_exit: release\nrules:\n"
-      "  - id: pushed\n    when: " +
-          terms.when + "\n    then: " + then + "\n",
+      "apiVersion: weir/v1\nname: pushed\nmode: enforce\non_exit: release\ndefaults: " +
+          terms.defaults + "\nrules:\n  - id: pushed\n    when: " + terms.when +
+          "\n    then: " + then + "\n",
       "pushed");
   EXPECT_TRUE(policy) << policy.error().sentence;
   policy->number = terms.number;

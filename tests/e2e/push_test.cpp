@@ -56,6 +56,43 @@ TEST_F(Push, a_good_policy_comes_into_force_and_each_bad_one_is_refused_by_its_r
   }
 }
 
+// Sockets that no limit counts can be refused where the kernel calls BPF LSM (tier 2) only.
+TEST_F(Push, a_policy_that_asks_for_what_this_host_lacks_is_refused_and_says_what) {
+  const Result<void> lsm = KernelPart::try_lsm();
+  if (lsm) GTEST_SKIP() << "this host is of tier 2";
+  EXPECT_TRUE(lsm.error().sentence.starts_with("BPF LSM: ")) << lsm.error().sentence;
+  const std::string needs = "defaults: other_families: prevent: " + lsm.error().sentence;
+  const fs::path file = base_ / "prevents.yaml";
+  const auto write = [&](const std::string& mode) {
+    std::ofstream(file) << "apiVersion: weir/v1\nname: t\nmode: " << mode
+                        << "\ndefaults: {other_families: prevent}\nrules:\n  - id: all\n"
+                           "    then: {limit: {bytes: 1MiB, per: person}}\n";
+  };
+  write("enforce");
+  const auto [status, said] =
+      weir("run --policy " + file.string() + " --state " + (base_ / "other").string() +
+           " --cgroup " + cgroup_ + " --pin " + (base_ / "bpf").string());
+  EXPECT_EQ(status, 2) << said;
+  EXPECT_NE(said.find(needs), std::string::npos) << said;
+  write("observe");
+  const auto [found, doctor] =
+      weir("doctor --policy " + file.string() + " --state " + (base_ / "other").string());
+  EXPECT_EQ(found, 6) << doctor;
+  EXPECT_NE(doctor.find("not enforced: " + needs), std::string::npos) << doctor;
+  EXPECT_NE(doctor.find("tier 1 on kernel"), std::string::npos) << doctor;
+
+  start();
+  EXPECT_EQ(next_state(), "4 0  0");
+  offer({.number = 3});
+  ASSERT_EQ(next_state(), "1 3  0") << errors();
+  offer({.number = 4, .limit = "2MiB", .defaults = "{other_families: prevent}"});
+  EXPECT_EQ(next_state(), "2 3 policy_host_lacks 4");
+  EXPECT_EQ(kernel_bytes(), 1u << 20) << "the one before stays";
+  EXPECT_NE(errors().find(needs), std::string::npos) << errors();
+  offer({.number = 5, .limit = "2MiB", .defaults = "{other_families: detect}"});
+  EXPECT_EQ(next_state(), "1 5  0");
+}
+
 TEST_F(Push, the_last_good_policy_comes_back_with_the_guard_and_with_the_agent) {
   start();
   EXPECT_EQ(next_state(), "4 0  0");

@@ -149,6 +149,7 @@ class Builder {
     out.on_full = text(get(node, "on_full"), out.on_full);
     out.first_flight = size(get(node, "first_flight"), out.first_flight);
     out.answers = size(get(node, "answers"), out.answers);
+    if (text(get(node, "other_families")) == "prevent") out.other_families = OtherFamilies::prevent;
   }
 
   void networks(const Node& node) {

@@ -142,6 +142,7 @@ const Shape kOnExit{.words = +[] { return Words{"release", "keep"}; }};
 const Shape kOnDeadline{.words = +[] { return Words{"allow", "block"}; }};
 const Shape kOnUninspectable{.words = +[] { return Words{"opaque", "clean"}; }};
 const Shape kOnFull{.words = +[] { return Words{"stricter", "allow"}; }};
+const Shape kOtherFamilies{.words = +[] { return Words{"detect", "prevent"}; }};
 const Shape kYesNo{.words = +[] { return Words{"true", "false"}; }};
 const Shape kOtherwise{.words = +[] { return Words{"allow", "block"}; }};
 const Shape kAsk{.words = +[] { return Words{"justification", "approval"}; }};
@@ -184,6 +185,9 @@ const Field kDefaultsFields[] = {
      "bytes that a flow may send before it is named, 2KiB to 1MiB"},
     {"answers", &kSize, Need::optional,
      "bytes in 24h that name, time and address servers of a machine may answer others with"},
+    {"other_families", &kOtherFamilies, Need::optional,
+     "sockets that no limit counts, such as AF_VSOCK and AF_BLUETOOTH: detect (the default) or "
+     "prevent, which takes a kernel with BPF LSM"},
 };
 const Shape kDefaults{.kind = Kind::object, .fields = kDefaultsFields};
 

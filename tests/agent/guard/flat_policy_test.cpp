@@ -86,6 +86,11 @@ TEST(flat_policy, observe_can_not_carry_a_row_that_refuses) {
   header.table[0].flags |= WEIR_LIMIT_OBSERVE;
   header.table[1].flags |= WEIR_LIMIT_OBSERVE;
   EXPECT_TRUE(read_flat_policy(write_flat_policy(header, {})));
+  header.state.charged_only = 1;
+  EXPECT_FALSE(read_flat_policy(write_flat_policy(header, {}))) << "nor refuse sockets";
+  header = two_rows();
+  header.state.charged_only = 1;
+  EXPECT_TRUE(read_flat_policy(write_flat_policy(header, {})));
 }
 
 TEST(flat_policy, a_verdict_lifts_liftable_rows_and_never_a_fixed_one) {

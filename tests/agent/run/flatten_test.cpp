@@ -88,6 +88,23 @@ TEST(flatten, in_observe_every_row_only_counts) {
   EXPECT_EQ(flat->header->no_hold_rows, 0u);
 }
 
+TEST(flatten, sockets_that_no_limit_counts_are_refused_in_enforce_where_the_policy_says_so) {
+  const auto refuses = [](const std::string& mode, const std::string& defaults) {
+    Result<Policy> policy = parse_policy("apiVersion: weir/v1\nname: t\nmode: " + mode + defaults +
+                                             "\nrules:\n  - id: all\n    then: log\n",
+                                         "t");
+    EXPECT_TRUE(policy) << policy.error().sentence;
+    std::vector<std::uint8_t> bytes = flatten(*policy, {});
+    Result<FlatPolicy> flat = read_flat_policy(bytes);
+    EXPECT_TRUE(flat);
+    return flat->header->state.charged_only;
+  };
+  EXPECT_EQ(refuses("enforce", ""), 0u);
+  EXPECT_EQ(refuses("enforce", "\ndefaults: {other_families: detect}"), 0u);
+  EXPECT_EQ(refuses("enforce", "\ndefaults: {other_families: prevent}"), 1u);
+  EXPECT_EQ(refuses("observe", "\ndefaults: {other_families: prevent}"), 0u);
+}
+
 TEST(flatten, an_isolated_host_may_send_to_its_resolvers_and_what_never_block_names) {
   const auto refuges = [](const std::string& never) {
     Result<Policy> policy =

@@ -260,6 +260,9 @@ TEST(surface, a_mistake_outside_the_rules_is_told_too) {
       {"moode: observe\n",
        "p.yaml:3:1: 'moode' is not known here; allowed: apiVersion, name, mode, on_exit, defaults, "
        "networks, resolvers, never_block, services, indexes, labels, destinations or rules"},
+      {"defaults: {other_families: block}\n",
+       "p.yaml:3:28: defaults.other_families: 'block' is not allowed here; allowed: detect or "
+       "prevent"},
       {"defaults: {first_flight: 1}\n",
        "p.yaml:1:1: defaults.first_flight must be from 2KiB to 1MiB"},
       {"networks: {a: {interface: }}\n",

@@ -115,6 +115,7 @@ inline Policy policy() {
   out.mode = one_of(Mode::observe, Mode::enforce);
   out.on_exit = one_of(OnExit::release, OnExit::keep);
   out.defaults = {one_of(Action::allow, Action::isolate), word(), word(), number<std::uint64_t>()};
+  out.defaults.other_families = one_of(OtherFamilies::detect, OtherFamilies::prevent);
   out.networks = some<Network>([] { return Network{word(), word(), some<IpAddress>(address)}; });
   out.resolvers = some<Resolver>([] { return Resolver{address(), word()}; });
   out.never_block = some<Prefix>(prefix);

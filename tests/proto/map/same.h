@@ -75,8 +75,8 @@ inline bool same(const Selector& a, const Selector& b) {
 
 inline bool same(const Defaults& a, const Defaults& b) {
   auto tie = [](const Defaults& v) {
-    const auto& [on_deadline, on_uninspectable, on_full, first_flight, answers] = v;
-    return std::tie(on_deadline, on_uninspectable, on_full, first_flight, answers);
+    const auto& [on_deadline, on_uninspectable, on_full, first_flight, answers, other_families] = v;
+    return std::tie(on_deadline, on_uninspectable, on_full, first_flight, answers, other_families);
   };
   return tie(a) == tie(b);
 }
