@@ -62,6 +62,7 @@ void Line::State::take(const PolicyChanged& changed) {
   if (policy->defaults.answers > 0 && !policy->limits.empty())
     answers_policy.limits.push_back(answers_limit(*policy));
   judge_again();
+  renew_shuts();  // their addresses' prefixes went with the policy
 }
 
 JudgedFlow& Line::State::known(const Observation& seen) {

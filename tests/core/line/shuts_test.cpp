@@ -128,6 +128,18 @@ TEST_F(Shuts, address_is_renewed_as_long_as_its_answer_holds) {
   EXPECT_GT(host->out.all<ClassifyAddress>().size(), before);
 }
 
+TEST_F(Shuts, address_is_named_again_once_a_policy_came) {
+  answer();
+  hold({shut(kName)});
+  const std::size_t before = host->out.all<ClassifyAddress>().size();
+  Policy next;
+  next.mode = Mode::enforce;
+  trust_resolver(next, kResolver.address);
+  host->change(std::move(next));
+  EXPECT_GT(host->out.all<ClassifyAddress>().size(), before) << "the swap took its prefix";
+  EXPECT_EQ(last_of(kServer.address), destination_key(kName));
+}
+
 TEST_F(Shuts, place_is_told_to_whom_it_was_refused) {
   answer();
   hold({shut(kName)});
