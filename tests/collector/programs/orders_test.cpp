@@ -60,10 +60,10 @@ TEST_F(OrdersOfPrograms, undo_is_signed_for_that_exception_and_tells_what_the_ho
 TEST_F(OrdersOfPrograms, what_changes_a_host_is_asked_about_at_a_terminal) {
   const Ran undo = ctl_at_a_terminal({"hosts", "undo", host.id, kLease}, "n\n");
   EXPECT_EQ(undo.status, 1);
-  EXPECT_NE(undo.out.find("Sign for host " + host.id +
-                          ": end the exception, isolation or release " + kLease + "? [y/N]"),
-            std::string::npos)
+  // What can be undone becomes more from version to version: the words between are not held here.
+  EXPECT_NE(undo.out.find("Sign for host " + host.id + ": end the "), std::string::npos)
       << undo.out;
+  EXPECT_NE(undo.out.find(std::string(" ") + kLease + "? [y/N]"), std::string::npos) << undo.out;
   const Ran renew = ctl_at_a_terminal({"hosts", "renew", host.id}, "n\n");
   EXPECT_EQ(renew.status, 1);
   EXPECT_NE(renew.out.find("nothing was signed"), std::string::npos) << renew.out;
