@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -97,6 +98,7 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
       isolated_until(exceptions.isolation, {wall_s(), now_ns(), boot_id()}, std::nullopt);
   wanted.shuts = shuts_of(taken(exceptions.blocks, {wall_s(), now_ns(), boot_id()}, nullptr));
   Result<KernelPart> kernel = KernelPart::load(wanted);
+  ::malloc_trim(0);  // what loading took stays locked in memory else
   if (!kernel) return tl::unexpected(kernel.error());
   // One that was in force before, on another kernel, is not put out of force for it.
   const Result<void> can = check_host(*kernel, policy.flat);
