@@ -163,33 +163,38 @@ __attribute__((noinline)) int charge_row(struct charge* c, u32 row, struct trail
   u64 cost = q4 ? cost_of(limit, c) : c->bytes;
   u64 most = bytes_of(limit, c);
   most = c->bytes > most ? 0 : q4 ? most * q4 : most;
-  for (int i = 0; i < WEIR_CAS_TRIES; i++) {
+  u64 highest = flags & WEIR_LIMIT_OBSERVE ? ~0ull : most, level = 0;
+  if (flags & WEIR_LIMIT_KEPT && *(volatile u64*)&account->kept < highest)
+    highest = *(volatile u64*)&account->kept;
+  int taken = 0;
+  /* As little as can be: the verifier walks each try. */
+  for (int i = 0; i < WEIR_CAS_TRIES && !taken; i++) {
     u64 before = *(volatile u64*)&account->word;
     u64 after = moved(before, now, cost);
-    u64 level = after - now;
-    int room = level <= most;
-    if (!room && !(flags & WEIR_LIMIT_OBSERVE)) {
-      __sync_fetch_and_add(&account->refused, c->bytes);
-      t->refused = 1 + row;
-      return 0;
-    }
-    if ((flags & WEIR_LIMIT_KEPT) && level > *(volatile u64*)&account->mark) {
-      t->asks |= must_ask(account, c->now);
-      if (level > *(volatile u64*)&account->kept) {
-        t->refused = WEIR_EARLY | (1 + row);
-        return 0;
-      }
-    }
-    if (__sync_val_compare_and_swap(&account->word, before, after) == before) {
-      t->before[slot] = before;
-      t->done |= 1u << slot;
-      if (!room) t->over = 1 + row;
-      __sync_fetch_and_add(&account->charged, c->bytes);
-      return 0;
-    }
+    level = after - now;
+    if (level > highest) break;
+    t->before[slot] = before;
+    taken = __sync_val_compare_and_swap(&account->word, before, after) == before;
   }
-  count(WEIR_COUNT_CAS_EXHAUSTED);
-  if (!(flags & WEIR_LIMIT_OBSERVE)) t->refused = 1 + row;
+  if (level > most && !(flags & WEIR_LIMIT_OBSERVE)) {
+    __sync_fetch_and_add(&account->refused, c->bytes);
+    t->refused = 1 + row;
+    return 0;
+  }
+  if (flags & WEIR_LIMIT_KEPT && level > *(volatile u64*)&account->mark)
+    t->asks |= must_ask(account, c->now);
+  if (!taken) {
+    if (level > highest)
+      t->refused = WEIR_EARLY | (1 + row);
+    else {
+      count(WEIR_COUNT_CAS_EXHAUSTED);
+      if (!(flags & WEIR_LIMIT_OBSERVE)) t->refused = 1 + row;
+    }
+    return 0;
+  }
+  t->done |= 1u << slot;
+  if (level > most) t->over = 1 + row;
+  __sync_fetch_and_add(&account->charged, c->bytes);
   return 0;
 }
 

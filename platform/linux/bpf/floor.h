@@ -79,20 +79,22 @@ static __always_inline int find_ip(struct __sk_buff* skb, struct packet* p) {
 
 /* Addresses and ports. Whole frames are charged, with the headers that segmentation adds; the
  * payload is what the socket's own program would call so. */
-static __always_inline void read_frame(struct __sk_buff* skb, struct packet* p) {
+__attribute__((noinline)) int read_frame(struct __sk_buff* skb, struct packet* p) {
+  if (!p) return 0;
   p->length = skb->wire_len > skb->len ? skb->wire_len : skb->len;
   p->via = skb->ifindex;
   int is_ip = find_ip(skb, p);
   p->payload = skb->len > p->start ? skb->len - p->start : 0;
   u32 at = is_ip ? read_ip(skb, p) : 0;
   struct tcp_header tcp = {};
-  if (!at || (p->protocol != WEIR_TCP && p->protocol != WEIR_UDP)) return;
-  if (bpf_skb_load_bytes(skb, at, &tcp, 4)) return;
+  if (!at || (p->protocol != WEIR_TCP && p->protocol != WEIR_UDP)) return 0;
+  if (bpf_skb_load_bytes(skb, at, &tcp, 4)) return 0;
   p->local_port = bpf_ntohs(tcp.source);
   p->remote_port = bpf_ntohs(tcp.destination);
-  if (p->protocol != WEIR_TCP || bpf_skb_load_bytes(skb, at, &tcp, sizeof(tcp))) return;
+  if (p->protocol != WEIR_TCP || bpf_skb_load_bytes(skb, at, &tcp, sizeof(tcp))) return 0;
   u32 headers = at + (tcp.offset >> 4) * 4;
   p->payload = skb->len > headers ? skb->len - headers : 0;
+  return 0;
 }
 
 /* ARP, neighbour discovery, memberships: a link can't live without them. */

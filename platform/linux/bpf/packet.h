@@ -71,6 +71,28 @@ static __always_inline int is_loopback_address(const u8* a) {
   return *(const u32*)(a + 8) == 0 && *(const u32*)(a + 12) == bpf_htonl(1);
 }
 
+/* Behind IPv6's extension headers, from the first of them on; 0 if there is no next one to read. By
+ * itself: or the verifier walks the loop again for each way that leads to it. */
+__attribute__((noinline)) int skip_extensions(struct __sk_buff* skb, struct packet* p) {
+  if (!p) return 0;
+  u32 at = p->start + sizeof(struct ip6_header);
+  u8 next = p->protocol;
+  p->protocol = 0;
+  for (int i = 0; i < WEIR_EXTENSIONS; i++) {
+    u8 extension[4] = {};
+    if (next != 0 && next != 43 && next != 44 && next != 51 && next != 60) break;
+    if (bpf_skb_load_bytes(skb, at, extension, sizeof(extension))) return 0;
+    if (next == 44 && ((extension[2] << 8 | extension[3]) & 0xfff8)) {
+      p->protocol = extension[0];
+      return 0; /* not the first fragment */
+    }
+    at += next == 44 ? 8 : next == 51 ? (extension[1] + 2) * 4 : (extension[1] + 1) * 8;
+    next = extension[0];
+  }
+  p->protocol = next;
+  return at;
+}
+
 /* Reads the network header; returns the offset of the next one, 0 if there is none to read. */
 static __always_inline u32 read_ip(struct __sk_buff* skb, struct packet* p) {
   u8* source = p->incoming ? p->remote : p->local;
@@ -92,21 +114,8 @@ static __always_inline u32 read_ip(struct __sk_buff* skb, struct packet* p) {
   __builtin_memcpy(source, ip.source, 16);
   __builtin_memcpy(destination, ip.destination, 16);
   p->hops = ip.hops;
-  u32 at = p->start + sizeof(ip);
-  u8 next = ip.next;
-  for (int i = 0; i < WEIR_EXTENSIONS; i++) {
-    u8 extension[4] = {};
-    if (next != 0 && next != 43 && next != 44 && next != 51 && next != 60) break;
-    if (bpf_skb_load_bytes(skb, at, extension, sizeof(extension))) return 0;
-    if (next == 44 && ((extension[2] << 8 | extension[3]) & 0xfff8)) {
-      p->protocol = extension[0];
-      return 0; /* not the first fragment */
-    }
-    at += next == 44 ? 8 : next == 51 ? (extension[1] + 2) * 4 : (extension[1] + 1) * 8;
-    next = extension[0];
-  }
-  p->protocol = next;
-  return at;
+  p->protocol = ip.next;
+  return skip_extensions(skb, p);
 }
 
 /* Headers that segmentation will add to a datagram that the stack holds as one. */

@@ -9,10 +9,11 @@ libcrc32c mbcache jbd2 ext4"
 # to code that the other processor is about to run, and that one never leaves the breakpoint which a
 # static key puts there for a moment (docs/decisions/0014). A processor that hangs all the same panics
 # with the traces of both, and the test fails. no_timer_check: a busy host lets the timer look dead for
-# a moment, which 6.1 takes for a broken board.
+# a moment, which 6.1 takes for a broken board. clearcpuid, init_on_alloc: the emulator walks a string instruction a
+# byte at a time, and the kernel clears memory with them where the processor claims that they are fast.
 readonly EMULATOR=(qemu-system-x86_64 -accel tcg,thread=single -cpu max -smp 2 -nographic -no-reboot -nic none)
 readonly KERNEL_WORDS="console=ttyS0 loglevel=5 softlockup_panic=1 softlockup_all_cpu_backtrace=1 panic=-1 \
-mitigations=off no_timer_check"
+mitigations=off no_timer_check clearcpuid=rep_good,erms,fsrm init_on_alloc=0"
 
 # What tests of tunnels and mounts want: the guest's kernel loads them when it is asked for them, with those that they need.
 readonly ASKED="wireguard sit ip_gre ip6_gre sctp xfrm_user xfrm_interface esp4 esp6 authenc echainiv seqiv drbg jitterentropy_rng cbc aes_generic hmac
