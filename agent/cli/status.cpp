@@ -22,6 +22,7 @@
 #include "core/policy/default_policy.h"
 #include "core/policy/explain.h"
 #include "core/policy/limit_table.h"
+#include "platform/linux/boot_clock.h"
 #include "platform/linux/pinned_tables.h"
 #include "weir/v1/report.pb.h"
 

@@ -14,11 +14,11 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <ctime>
 #include <utility>
 
 #include "agent/guard/descriptors.h"
 #include "core/event/report.h"
+#include "platform/linux/boot_clock.h"
 #include "platform/linux/launchers.h"
 
 namespace weir {
@@ -38,13 +38,6 @@ constexpr std::uint64_t kLaunchersNs = 10 * kSecondNs;  // an upgrade puts anoth
 constexpr weir_counter kLosses[] = {WEIR_COUNT_RING_LOST, WEIR_COUNT_TOLD_LOST,
                                     WEIR_COUNT_TASKS_FULL, WEIR_COUNT_ACCOUNTS_FULL,
                                     WEIR_COUNT_STORAGE_FULL};
-
-std::uint64_t now_ns() {
-  timespec now{};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * kSecondNs +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 // A former guard's accounts go on where a row means the same; else those that the disk knows.
 Result<void> put_in_force(KernelPart& kernel, const FlatPolicy& policy,
@@ -75,10 +68,10 @@ Guard::Guard(KernelPart kernel, PolicyInForce policy, std::optional<PolicyTrust>
       state_(kernel_.state()) {
   if (trust) {
     offers_.emplace(std::move(*trust));
-    commands_.emplace(done, now_ns());
-    rotation_.emplace(now_ns() | 1ull << 63);  // its questions have numbers of their own
-    release_ =
-        std::make_unique<ReleaseSide>(ReleaseSide{KeepLine(now_ns() | 1ull << 62), {}, 0, {}, 0});
+    commands_.emplace(done, boot_now_ns());
+    rotation_.emplace(boot_now_ns() | 1ull << 63);  // its questions have numbers of their own
+    release_ = std::make_unique<ReleaseSide>(
+        ReleaseSide{KeepLine(boot_now_ns() | 1ull << 62), {}, 0, {}, 0});
   }
   tell_host_facts();
   tell_policy_state();
@@ -95,8 +88,8 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
   wanted.pin_dir = options.pin_dir;
   wanted.launchers = all_launchers(options.launchers);
   wanted.isolated_until_boot_ns =
-      isolated_until(exceptions.isolation, {wall_s(), now_ns(), boot_id()}, std::nullopt);
-  wanted.shuts = shuts_of(taken(exceptions.blocks, {wall_s(), now_ns(), boot_id()}, nullptr));
+      isolated_until(exceptions.isolation, {wall_s(), boot_now_ns(), boot_id()}, std::nullopt);
+  wanted.shuts = shuts_of(taken(exceptions.blocks, {wall_s(), boot_now_ns(), boot_id()}, nullptr));
   Result<KernelPart> kernel = KernelPart::load(wanted);
   ::malloc_trim(0);  // what loading took stays locked in memory else
   if (!kernel) return tl::unexpected(kernel.error());
@@ -122,7 +115,7 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
   guard.floor_names_ = options.interfaces;
   if (past != nullptr) {
     guard.kept_ = std::make_unique<KeptSide>();
-    guard.kept_->line = KeepLine(now_ns(), fds::kKeepAccounts);
+    guard.kept_->line = KeepLine(boot_now_ns(), fds::kKeepAccounts);
   }
   guard.crashes_count_ = options.after_crashes.has_value();
   guard.after_crashes_ = options.after_crashes.value_or(AfterCrashes::none);
@@ -134,19 +127,19 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
     guard.refused_ = {wire::Refusal::host_lacks, guard.policy_.flat.header->policy_number,
                       can.error().sentence};
   }
-  guard.controls_ = ControlWatch(options.try_every_s * kSecondNs, now_ns());
+  guard.controls_ = ControlWatch(options.try_every_s * kSecondNs, boot_now_ns());
   guard.lay_floor();
-  guard.adopt_exceptions(exceptions, now_ns());
-  guard.adopt_holds(now_ns());
-  guard.look_at_hooks(now_ns());
+  guard.adopt_exceptions(exceptions, boot_now_ns());
+  guard.adopt_holds(boot_now_ns());
+  guard.look_at_hooks(boot_now_ns());
   return guard;
 }
 
 bool Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
   ready_fd_ = ready_fd;
-  start_at_ns_ = second_ns_ = now_ns();
+  start_at_ns_ = second_ns_ = boot_now_ns();
   for (;;) {
-    std::uint64_t now = now_ns();
+    std::uint64_t now = boot_now_ns();
     if (!running_ && now >= start_at_ns_) start_engine(spawner, now);
     uplink_.tend(spawner, now);
     const bool may_offer = may_hear_offers();
@@ -166,7 +159,7 @@ bool Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
                          {hears_answers_ ? fds::kAnswers : -1, POLLIN, 0},
                          {controls_.fd(), POLLIN, 0}};
     if (::poll(wanted, 12, wait_ms(now)) < 0 && errno != EINTR) return true;
-    now = now_ns();
+    now = boot_now_ns();
     hear_told(now);
     keep_accounts(now);
     destroy_due(now);
@@ -193,9 +186,9 @@ bool Guard::run(Spawner& spawner, int signal_fd, int ready_fd) {
   }
   // The engine flushes its last revisions; without it nobody waits for a verdict any more.
   uplink_.stop();
-  const std::uint64_t until = now_ns() + kLastWordsMs * 1'000'000ull;
+  const std::uint64_t until = boot_now_ns() + kLastWordsMs * 1'000'000ull;
   if (tell(wire::Stop{}))
-    while (running_ && now_ns() < until) {  // the uplink's end may be told before the engine's
+    while (running_ && boot_now_ns() < until) {  // the uplink's end may be told before the engine's
       pollfd end{spawner.fd(), POLLIN, 0};
       ::poll(&end, 1, kLastWordsMs);
       std::optional<Spawner::Ended> ended = spawner.ended();
@@ -405,7 +398,7 @@ void Guard::tell_processes() {
     wire::Process message;
     message.exec.record.kind = WEIR_REC_EXEC;
     message.exec.record.size = sizeof(weir_exec);
-    message.exec.record.boot_ns = now_ns();
+    message.exec.record.boot_ns = boot_now_ns();
     message.exec.record.tree = task.value.tree;
     message.exec.record.person = task.value.person;
     message.exec.record.pid = task.pid;

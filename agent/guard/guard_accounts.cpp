@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <ctime>
 #include <utility>
 
 #include "agent/guard/guard.h"
+#include "platform/linux/boot_clock.h"
 
 namespace weir {
 namespace {
@@ -16,13 +16,6 @@ constexpr std::uint64_t kLookNs = 10'000 * kMs;  // also when nobody asks: what 
 constexpr std::uint64_t kAgainNs = 1'000 * kMs;  // after a disk that did not take it
 // A table of 65,536 accounts takes some 60 ms to read: reading it is a third of the time at most.
 constexpr std::uint64_t kPauses = 2;
-
-std::uint64_t boot_ns_now() {
-  timespec now{};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000 * kMs +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 }  // namespace
 
@@ -66,11 +59,11 @@ void Guard::keep_accounts(std::uint64_t now) {
   Result<std::vector<KernelAccount>> accounts = kernel_.accounts();
   Result<std::vector<weir_limit>> rows = kernel_.limits();
   if (!accounts || !rows) return;
-  AccountKeeping::Plan plan = side.keeping.plan(*rows, *accounts, boot_ns_now());
+  AccountKeeping::Plan plan = side.keeping.plan(*rows, *accounts, boot_now_ns());
   kernel_.keep(plan.now);
   side.asked = write_kept_accounts(plan.listed);
   side.written = std::move(plan.written);
-  side.next_ns = now + kPauses * (boot_ns_now() - now);
+  side.next_ns = now + kPauses * (boot_now_ns() - now);
   if (side.asked == side.file) {  // it says so already
     kernel_.keep(side.written);
     if (!side.written.empty()) kernel_.wake_early();

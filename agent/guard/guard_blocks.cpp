@@ -2,9 +2,9 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <ctime>
 
 #include "agent/guard/guard.h"
+#include "platform/linux/boot_clock.h"
 
 namespace weir {
 
@@ -60,16 +60,14 @@ void Guard::end_blocks(std::uint64_t now) {
 }
 
 void Guard::put_blocks(wire::HostFactsMessage& facts) const {
-  timespec boot{};
-  ::clock_gettime(CLOCK_BOOTTIME, &boot);
   for (const HeldBlock& held : exceptions_->blocks.in_force()) {
     if (facts.leases >= facts.lease.size()) return;
     wire::HostFactsMessage::Lease& one = facts.lease[facts.leases++];
     one.id = held.id;
     one.kind = wire::HostFactsMessage::kBlocks;
     one.person = held.what.everybody != 0 ? wire::HostFactsMessage::kEverybody : held.what.person;
-    one.until_wall_s =
-        wall_s() + static_cast<std::int64_t>(held.until_boot_ns / 1'000'000'000) - boot.tv_sec;
+    one.until_wall_s = wall_s() + static_cast<std::int64_t>(held.until_boot_ns / 1'000'000'000) -
+                       static_cast<std::int64_t>(boot_now_ns() / 1'000'000'000);
     one.by_name = held.what.domain.front() != '\0' ? 1 : 0;
     put_text(one.to, text_of_place(held.what));
     put_text(one.rule, held.asked.data());

@@ -4,25 +4,18 @@
 #include <sys/socket.h>
 
 #include <cstdio>
-#include <ctime>
 
 #include "agent/guard/descriptors.h"
 #include "agent/guard/guard.h"
 #include "platform/files/fd.h"
 #include "platform/files/passing.h"
+#include "platform/linux/boot_clock.h"
 
 namespace weir {
 namespace {
 
 constexpr int kSend = MSG_DONTWAIT | MSG_NOSIGNAL;
 constexpr std::uint32_t kRequestsAtOnce = 16;
-
-std::uint64_t boot_ns_now() {
-  timespec now{};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 }  // namespace
 
@@ -49,9 +42,9 @@ void Guard::take_exceptions(const ExceptionTable& next) {
   *exceptions_ = taken;
   exceptions_->blocks = blocks;  // until take_blocks()
   to_give_exceptions_ = true;
-  take_isolation(next.isolation, boot_ns_now());
-  take_blocks(next.blocks, boot_ns_now());
-  take_release(next.release, boot_ns_now());
+  take_isolation(next.isolation, boot_now_ns());
+  take_blocks(next.blocks, boot_now_ns());
+  take_release(next.release, boot_now_ns());
 }
 
 // In the kernel as it stands on the disk. Nothing that was sent before is called back. What the
@@ -128,7 +121,7 @@ void Guard::put_leases(wire::HostFactsMessage& facts) const {
     one.id = held.id;
     one.kind = wire::HostFactsMessage::kIsolates;
     one.until_wall_s = wall_s() + (static_cast<std::int64_t>(held.until_boot_ns) -
-                                   static_cast<std::int64_t>(boot_ns_now())) /
+                                   static_cast<std::int64_t>(boot_now_ns())) /
                                       1'000'000'000;
     put_text(one.to, held.asked.data());
   }
@@ -139,7 +132,7 @@ void Guard::put_leases(wire::HostFactsMessage& facts) const {
     one.id = held.id;
     one.kind = wire::HostFactsMessage::kReleases;
     one.until_wall_s = wall_s() + (static_cast<std::int64_t>(held.until_boot_ns) -
-                                   static_cast<std::int64_t>(boot_ns_now())) /
+                                   static_cast<std::int64_t>(boot_now_ns())) /
                                       1'000'000'000;
     put_text(one.to, held.asked.data());
   }

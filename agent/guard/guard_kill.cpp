@@ -4,12 +4,12 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <ctime>
 #include <string>
 #include <vector>
 
 #include "agent/guard/guard.h"
 #include "platform/files/fd.h"
+#include "platform/linux/boot_clock.h"
 
 namespace weir {
 namespace {
@@ -19,13 +19,6 @@ constexpr std::uint64_t kPatienceNs = 2'000'000'000;
 constexpr useconds_t kPauseUs = 5'000;
 // What is queued already, and what is left in spite of all, does not leave meanwhile.
 constexpr std::uint64_t kSilencedNs = wire::kMaxLeaseNs;
-
-std::uint64_t boot_ns_now() {
-  timespec now{};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 }  // namespace
 
@@ -71,12 +64,12 @@ std::size_t Guard::kill_once(std::uint64_t tree) {
 }
 
 CommandEnded Guard::kill_tree(CommandEnded ended) {
-  const std::uint64_t began = boot_ns_now();
+  const std::uint64_t began = boot_now_ns();
   if (auto put = kernel_.put_block(ended.tree, WEIR_TARGET_EVERYTHING, began + kSilencedNs); !put)
     fmt::print(stderr, "weir-guard: what is left of tree {} is not silenced: {}\n", ended.tree,
                put.error().sentence);
   std::size_t left = kill_once(ended.tree);
-  while (left != 0 && boot_ns_now() - began < kPatienceNs) {
+  while (left != 0 && boot_now_ns() - began < kPatienceNs) {
     ::usleep(kPauseUs);
     left = kill_once(ended.tree);
   }

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <utility>
 
 #include "agent/guard/descriptors.h"
@@ -14,6 +13,7 @@
 #include "core/base/sha256.h"
 #include "core/policy/explain.h"
 #include "platform/files/passing.h"
+#include "platform/linux/boot_clock.h"
 
 namespace weir {
 namespace {
@@ -21,13 +21,6 @@ namespace {
 using State = wire::PolicyStateMessage::State;
 
 constexpr int kSend = MSG_DONTWAIT | MSG_NOSIGNAL;
-
-std::uint64_t boot_ns_now() {
-  timespec now{};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 std::vector<std::pair<Prefix, weir_prefix>> prefixes_of(const FlatPolicy& policy) {
   std::vector<std::pair<Prefix, weir_prefix>> prefixes;
@@ -77,7 +70,7 @@ void Guard::take_compiled(int status, std::uint64_t) {
   since_wall_s_ = wall_s();
   expired_ = false;
   fmt::print(stderr, "weir-guard: policy {} is in force, {:.1f} ms after it was offered\n", number,
-             static_cast<double>(boot_ns_now() - offered_ns_) / 1e6);
+             static_cast<double>(boot_now_ns() - offered_ns_) / 1e6);
   keep_policy();
   tell_policy_state();
 }
@@ -95,14 +88,14 @@ Result<void> Guard::swap(AcceptedPolicy accepted) {
   weir_state state = next.header->state;
   if (auto set = kernel_.set_refuges(refuges_of(next)); !set) return set;
   if (!session_ || !session_->ready()) state.verdict_wait_ns = 0;
-  hear_told(boot_ns_now());  // refusals under the rows of before
+  hear_told(boot_now_ns());  // refusals under the rows of before
   const std::vector<weir_limit> rows = rows_of(next);
   if (auto replaced = kernel_.replace({rows, prefixes, state}); !replaced) return replaced;
   if (kept_) kept_->due = true;  // accounts at another pace are listed anew
   state_ = kernel_.state();
   *leases_ = AddressLeases();  // their prefixes are gone
   policy_.flat = next;
-  adopt_holds(boot_ns_now());
+  adopt_holds(boot_now_ns());
   watch_interfaces();
   policy_.policy_fd = accepted.policy.fd();
   policy_.accepted = std::move(accepted);

@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <ctime>
 #include <utility>
 
 #include "agent/guard/descriptors.h"
 #include "agent/guard/guard.h"
 #include "core/base/command_id.h"
+#include "platform/linux/boot_clock.h"
 
 namespace weir {
 namespace {
@@ -147,10 +147,7 @@ void Guard::end_after_crashes() {
   if (after_crashes_ == AfterCrashes::none) return;
   after_crashes_ = AfterCrashes::none;
   to_give_exceptions_ = true;
-  timespec now{};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
-  set_observing(static_cast<std::uint64_t>(now.tv_sec) * kSecondNs +
-                static_cast<std::uint64_t>(now.tv_nsec));
+  set_observing(boot_now_ns());
   tell_host_facts();
 }
 

@@ -18,6 +18,7 @@
 #include "core/base/spoken.h"
 #include "core/policy/release.h"
 #include "platform/files/small_file.h"
+#include "platform/linux/boot_clock.h"
 #include "platform/linux/boot_id.h"
 
 namespace weir {

@@ -28,6 +28,7 @@
 #include "core/base/command_id.h"
 #include "platform/files/passing.h"
 #include "platform/files/small_file.h"
+#include "platform/linux/boot_clock.h"
 #include "platform/linux/pinned_tables.h"
 
 namespace weir {

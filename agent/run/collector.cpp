@@ -26,6 +26,7 @@
 #include "agent/uplink/user.h"
 #include "platform/files/passing.h"
 #include "platform/files/small_file.h"
+#include "platform/linux/boot_clock.h"
 #include "platform/linux/boot_id.h"
 #include "platform/linux/kernel_part.h"
 

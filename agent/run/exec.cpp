@@ -26,6 +26,7 @@
 #include "agent/run/names.h"
 #include "agent/run/places.h"
 #include "agent/run/process.h"
+#include "platform/linux/boot_clock.h"
 #include "platform/linux/event_ring.h"
 #include "platform/linux/kernel_part.h"
 

@@ -20,6 +20,7 @@
 
 #include "agent/run/exec_run.h"
 #include "agent/run/keeper.h"
+#include "platform/linux/boot_clock.h"
 
 namespace weir {
 namespace {

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "agent/guard/flat_policy.h"
+#include "platform/linux/boot_clock.h"
 #include "platform/linux/kernel_part.h"
 
 namespace weir {

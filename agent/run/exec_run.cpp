@@ -1,5 +1,6 @@
 // What every run of `weir exec` has: see exec_run.h.
 #include "agent/run/exec_run.h"
+#include "platform/linux/boot_clock.h"
 
 #include <fmt/format.h>
 #include <sys/stat.h>

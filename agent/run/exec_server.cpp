@@ -27,6 +27,7 @@
 #include "agent/run/exec_lease.h"
 #include "agent/run/exec_served.h"
 #include "agent/run/state_dir.h"
+#include "platform/linux/boot_clock.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77  // since 6.5

@@ -17,6 +17,7 @@
 #include "agent/engine/seal.h"
 #include "agent/guard/descriptors.h"
 #include "core/line/line.h"
+#include "platform/linux/boot_clock.h"
 
 namespace weir {
 namespace {

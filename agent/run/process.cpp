@@ -16,21 +16,14 @@
 namespace weir {
 namespace {
 
-std::int64_t clock_ns(clockid_t clock) {
-  timespec now{};
-  ::clock_gettime(clock, &now);
-  return now.tv_sec * 1'000'000'000ll + now.tv_nsec;
-}
-
 constexpr int kSignalled = 128;  // shells add it to the number of the signal
 
 }  // namespace
 
-std::uint64_t boot_now_ns() {
-  return static_cast<std::uint64_t>(clock_ns(CLOCK_BOOTTIME));
-}
 std::int64_t wall_now_ns() {
-  return clock_ns(CLOCK_REALTIME);
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return now.tv_sec * 1'000'000'000ll + now.tv_nsec;
 }
 
 Result<Pipe> Pipe::make() {

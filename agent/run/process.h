@@ -14,8 +14,7 @@
 
 namespace weir {
 
-std::uint64_t boot_now_ns();  // CLOCK_BOOTTIME
-std::int64_t wall_now_ns();   // CLOCK_REALTIME
+std::int64_t wall_now_ns();  // CLOCK_REALTIME
 
 class Pipe {  // both ends close on exec
  public:

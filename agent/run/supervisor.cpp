@@ -25,6 +25,7 @@
 #include "agent/run/policy_child.h"
 #include "agent/run/process.h"
 #include "agent/run/state_dir.h"
+#include "platform/linux/boot_clock.h"
 #include "platform/linux/kernel_part.h"
 
 namespace weir {

@@ -17,11 +17,11 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <ctime>
 #include <functional>
 #include <optional>
 
 #include "platform/files/fd.h"
+#include "platform/linux/boot_clock.h"
 #include "platform/linux/bpf/weir_abi.h"
 #include "platform/linux/veth.h"
 
@@ -69,13 +69,6 @@ bool await(const std::function<bool()>& holds) {
     ::usleep(kLookUs);
   }
   return false;
-}
-
-std::uint64_t boot_ns() {
-  timespec now{};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
-         static_cast<std::uint64_t>(now.tv_nsec);
 }
 
 int datagram_socket(int family, const char* address, std::uint16_t port) {
@@ -210,7 +203,7 @@ bool give_account(const Tables& tables, const weir_socket& socket, std::uint64_t
   const weir_account_key key{WEIR_EXCEPTIONS, WEIR_PER_PERSON_DEST, socket.person, own_number()};
   weir_account account{};
   account.word = WEIR_MOST_GRANTED - bytes;
-  account.until_ns = boot_ns() + kLeaseNs;
+  account.until_ns = boot_now_ns() + kLeaseNs;
   weir_verdict verdict{};
   verdict.limits = 1ull << WEIR_EXCEPTIONS;
   verdict.generation = tables.now().generation;
@@ -286,7 +279,8 @@ void try_socket(const Tables& tables, int sink, const Family& how, Seen& seen,
   if (::send(sink, "s", 1, 0) != 1 || ::recv(sink, &word, 1, 0) != 1 || word != 'r')
     end("the sink is not there");
   if (tables->now().isolated_until != 0) end("this host is isolated");
-  if (tables->now().observed_until > boot_ns()) end("this host was released: nothing is refused");
+  if (tables->now().observed_until > boot_now_ns())
+    end("this host was released: nothing is refused");
   constexpr Family kFamilies[] = {{AF_INET, kNearEnd.address4, 28, &Counts::four},
                                   {AF_INET6, kNearEnd.address6, 48, &Counts::six}};
   try_socket(*tables, sink, kFamilies[0], seen, seen.arrived4);

@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "platform/linux/boot_clock.h"
 #include "platform/linux/kernel_state.h"
 
 namespace weir {
@@ -67,7 +68,7 @@ void KernelState::open_for_tasks() {
 // Before the rows count. Nothing is refilled for the time in between: no clock says how long it
 // was. What finds no room in the table counts against the row's overflow account.
 void KernelState::put_back(const KernelPast& past, std::span<const weir_limit> rows) {
-  const std::uint64_t now = boot_ns() * kUnitsPerNs;
+  const std::uint64_t now = boot_now_ns() * kUnitsPerNs;
   values.fresh_ns = past.known || past.lost ? now / kUnitsPerNs : 0;
   values.unlisted_spent = past.lost ? 1 : 0;
   for (const KeptAccount& one : past.accounts) {

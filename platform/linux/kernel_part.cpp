@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -171,13 +170,6 @@ Result<void> make_pin_dirs(const std::string& pin_dir) {
 
 tl::unexpected<Error> fail_with(const std::string& text, int code) {
   return fail(text + ": " + std::strerror(std::abs(code)));
-}
-
-std::uint64_t boot_ns() {
-  timespec t{};
-  clock_gettime(CLOCK_BOOTTIME, &t);
-  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 +
-         static_cast<std::uint64_t>(t.tv_nsec);
 }
 
 Result<std::string> cgroup2_root() {

@@ -18,6 +18,7 @@
 #include <sstream>
 #include <unordered_map>
 
+#include "platform/linux/boot_clock.h"
 #include "platform/linux/kernel_state.h"
 
 namespace weir {
@@ -99,7 +100,7 @@ bool runs_launcher(int launchers, std::uint32_t pid) {
 
 std::uint64_t make_tree(KernelState& state) {
   constexpr std::uint64_t low = (std::uint64_t{1} << (kTreeCounterBits + 1)) - 1;
-  return (boot_ns() & ~low) | ((state.trees++ << 1 | 1) & low);
+  return (boot_now_ns() & ~low) | ((state.trees++ << 1 | 1) & low);
 }
 
 weir_task root_task(KernelState& state, const Process& p) {

@@ -90,7 +90,6 @@ struct KernelState {
 tl::unexpected<Error> fail_with(const std::string& text, int code);
 
 Result<CgroupPlace> find_cgroup(const std::string& path);
-std::uint64_t boot_ns();
 weir_prefix_key prefix_key(const Prefix& prefix);
 
 // Every program of the object with what is lost without it (kernel_programs.cpp).

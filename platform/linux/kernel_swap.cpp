@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 
+#include "platform/linux/boot_clock.h"
 #include "platform/linux/kernel_state.h"
 
 namespace weir {
@@ -165,7 +166,7 @@ Result<void> KernelPart::replace(const KernelPolicy& policy) {
   if (auto waited = wait_for_programs(); !waited) return give_up(waited.error(), nullptr);
   Swap swap(state_->map("accounts"));
   swap.plan(*old, policy.rows);
-  if (auto copied = swap.copy(boot_ns()); !copied) return give_up(copied.error(), &swap);
+  if (auto copied = swap.copy(boot_now_ns()); !copied) return give_up(copied.error(), &swap);
   if (auto written = state_->write_limits(swap.rows()); !written)
     return give_up(written.error(), &swap);
   state_->open_overflow(swap.rows());
