@@ -16,6 +16,7 @@
 #include "agent/guard/signed_reading.h"
 #include "agent/run/flatten.h"
 #include "agent/run/resolvers.h"
+#include "core/base/fixed_text.h"
 #include "core/base/sha256.h"
 #include "core/policy/evaluate.h"
 #include "platform/files/passing.h"

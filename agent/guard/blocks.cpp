@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "core/base/fixed_text.h"
+
 namespace weir {
 namespace {
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "agent/guard/signed_reading.h"
+#include "core/base/fixed_text.h"
 #include "core/base/sha256.h"
 
 namespace weir {

@@ -2,22 +2,10 @@
 #include "agent/guard/control_judge.h"
 
 #include <algorithm>
-#include <string_view>
+
+#include "core/base/fixed_text.h"
 
 namespace weir {
-namespace {
-
-template <std::size_t N>
-void put(std::array<char, N>& to, std::string_view text) {
-  std::copy_n(text.data(), std::min(text.size(), N - 1), to.data());
-}
-
-template <std::size_t N>
-std::string text_of(const std::array<char, N>& from) {
-  return {from.begin(), std::find(from.begin(), from.end(), '\0')};
-}
-
-}  // namespace
 
 CanaryAnswer answer_of(const std::vector<TriedControl>& tried) {
   CanaryAnswer answer;
@@ -25,8 +13,8 @@ CanaryAnswer answer_of(const std::vector<TriedControl>& tried) {
     if (answer.count == CanaryAnswer::kMost) break;
     CanaryAnswer::One& to = answer.all[answer.count++];
     to.state = static_cast<std::uint32_t>(one.state);
-    put(to.program, one.program);
-    put(to.detail, one.detail);
+    put_name(to.program, one.program);
+    put_name(to.detail, one.detail);
   }
   return answer;
 }

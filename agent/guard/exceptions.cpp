@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "core/base/fixed_text.h"
+
 namespace weir {
 namespace {
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "agent/guard/guard.h"
+#include "core/base/fixed_text.h"
 #include "platform/linux/boot_clock.h"
 
 namespace weir {

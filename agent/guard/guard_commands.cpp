@@ -8,6 +8,7 @@
 
 #include "agent/guard/guard.h"
 #include "core/base/command_id.h"
+#include "core/base/fixed_text.h"
 #include "core/policy/explain.h"
 
 namespace weir {

@@ -7,6 +7,7 @@
 
 #include "agent/guard/descriptors.h"
 #include "agent/guard/guard.h"
+#include "core/base/fixed_text.h"
 #include "platform/files/fd.h"
 #include "platform/files/passing.h"
 #include "platform/linux/boot_clock.h"

@@ -2,9 +2,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <string_view>
 
 #include "agent/guard/guard.h"
+#include "core/base/fixed_text.h"
 #include "core/event/event.h"
 #include "platform/linux/device_bytes.h"
 
@@ -26,11 +26,6 @@ HookRemoved::What what_of(const Removed& removed) {
   return HookRemoved::What::hook;
 }
 
-template <std::size_t N>
-void put(std::array<char, N>& to, std::string_view text) {
-  std::copy_n(text.data(), std::min(text.size(), N - 1), to.data());
-}
-
 }  // namespace
 
 // Once a second. How long nothing held is known from look to look; what left meanwhile by the
@@ -47,8 +42,8 @@ void Guard::look_at_hooks(std::uint64_t now) {
     message.restored = removed.problem.empty() ? 1 : 0;
     message.open_ns = first ? 0 : static_cast<std::int64_t>(now - looked_ns_);
     message.sent = first ? 0 : sent - std::min(sent, sent_when_looked_);
-    put(message.name, removed.name);
-    put(message.problem, removed.problem);
+    put_name(message.name, removed.name);
+    put_name(message.problem, removed.problem);
     tampering_.found(message, now);
     fmt::print(stderr, "weir-guard: {} was removed{}; {}\n", removed.name,
                removed.count > 1 ? fmt::format(" with {} more", removed.count - 1) : "",
@@ -66,8 +61,8 @@ void Guard::hear_canary(std::uint64_t now) {
     message.what = wire::kSilent;
     message.count = 1;
     message.restored = change.works ? 1 : 0;
-    put(message.name, change.program);
-    put(message.problem, change.detail);
+    put_name(message.name, change.program);
+    put_name(message.problem, change.detail);
     tampering_.found(message, now);
     fmt::print(stderr, "weir-guard: {} {}: {}\n", change.program,
                change.works ? "works again" : "does not work, although it is in its place",

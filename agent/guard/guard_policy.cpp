@@ -10,6 +10,7 @@
 
 #include "agent/guard/descriptors.h"
 #include "agent/guard/guard.h"
+#include "core/base/fixed_text.h"
 #include "core/base/sha256.h"
 #include "core/policy/explain.h"
 #include "platform/files/passing.h"

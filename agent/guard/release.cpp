@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "core/base/fixed_text.h"
 #include "core/base/hex.h"
 
 namespace weir {

@@ -130,14 +130,4 @@ tl::expected<PolicyTrust, wire::TrustRefusal> next_trust(
     const PolicyTrust& now, const TrustReading& reading, Bytes set,
     std::span<const wire::OfferedSignature> signatures, std::int64_t wall_s);
 
-// Cuts words to what fits, and replaces what does not print.
-template <std::size_t N>
-void put_text(std::array<char, N>& out, std::string_view text) {
-  out.fill(0);
-  for (std::size_t n = 0; n < text.size() && n + 1 < N; ++n) {
-    const auto c = static_cast<unsigned char>(text[n]);
-    out[n] = c < 0x20 || c == 0x7f ? ' ' : text[n];
-  }
-}
-
 }  // namespace weir

@@ -26,6 +26,7 @@
 #include "agent/run/exec_served.h"
 #include "agent/run/state_dir.h"
 #include "core/base/command_id.h"
+#include "core/base/fixed_text.h"
 #include "platform/files/passing.h"
 #include "platform/files/small_file.h"
 #include "platform/linux/boot_clock.h"
@@ -214,12 +215,6 @@ void answer_hold(int caller, const AskMessage& message, const AskCaller& who,
        "(`weir request`)\n");
 }
 
-template <std::size_t N>
-void put(std::array<char, N>& out, std::string_view text) {
-  out.fill(0);
-  std::copy_n(text.begin(), std::min(text.size(), N - 1), out.begin());
-}
-
 }  // namespace
 
 void serve_asked(Fd caller, const AskMessage& message, const AskCaller& who,
@@ -261,8 +256,8 @@ void serve_asked(Fd caller, const AskMessage& message, const AskCaller& who,
   if (!answer) return tell(caller.get(), kFailed, answer.error().sentence + "\n");
   if (answer->record.empty()) return tell(caller.get(), answer->status, answer->text);
   AskedRequest one;
-  put(one.id, facts.id);
-  put(one.report, message.report.data());
+  put_name(one.id, facts.id);
+  put_name(one.report, message.report.data());
   one.person = person;
   one.host = facts.host;
   one.duration_s = message.duration_s;

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "core/base/command_id.h"
+#include "core/base/fixed_text.h"
 #include "platform/files/passing.h"
 #include "weir/v1/agent.pb.h"
 
@@ -114,11 +115,6 @@ UplinkGuardLine::Heard UplinkGuardLine::hear() {
 }
 
 namespace {
-
-template <std::size_t N>
-std::string text_of(const std::array<char, N>& text) {
-  return {text.data(), ::strnlen(text.data(), text.size())};
-}
 
 void add_reason(v1::Reason& why, std::string_view code, const std::string& words) {
   why.set_code(std::string(code));

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "agent/guard/exceptions.h"
+#include "core/base/fixed_text.h"
 #include "core/line/destinations.h"
 
 namespace weir {

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <memory>
 
+#include "core/base/fixed_text.h"
+
 namespace weir {
 namespace {
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "agent/guard/compiled.h"
+#include "core/base/fixed_text.h"
 
 namespace weir {
 namespace {

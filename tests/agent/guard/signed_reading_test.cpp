@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "agent/guard/done_commands.h"
+#include "core/base/fixed_text.h"
 
 namespace weir {
 namespace {

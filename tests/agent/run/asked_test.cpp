@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <string>
 
+#include "core/base/fixed_text.h"
 #include "weir/v1/agent.pb.h"
 
 namespace weir {
