@@ -27,6 +27,7 @@ constexpr std::int64_t kSecondNs = 1'000'000'000;
 constexpr std::size_t kRecordsAtOnce = 1024;  // between two looks at the guard
 constexpr int kPacketsAtOnce = 256;
 constexpr std::int64_t kLookNs = 100'000'000;   // for records that wake nobody
+constexpr std::int64_t kRestNs = 500'000'000;   // where the last look found none
 constexpr std::size_t kLargestPacket = 65536;   // with GSO a packet socket sees super-packets
 constexpr std::uint32_t kMaxPolicy = 1u << 20;  // kMaxCompiledBytes
 constexpr std::size_t kUtmpBytes = 1024 * 512;  // kMaxUtmpRecords of at most 512 bytes
@@ -92,7 +93,8 @@ int Engine::run() {
     pollfd wanted[2] = {
         {sources_.guard, POLLIN, 0},
         {sources_.ring != nullptr ? sources_.ring->poll_fd() : sources_.packets, POLLIN, 0}};
-    std::int64_t left = std::clamp<std::int64_t>(second_ns_ - clock_ns(CLOCK_BOOTTIME), 0, kLookNs);
+    const std::int64_t left =
+        std::clamp<std::int64_t>(second_ns_ - clock_ns(CLOCK_BOOTTIME), 0, look_ns_);
     ::poll(wanted, 2, static_cast<int>(left / 1'000'000 + 1));
     boot_to_wall_ns_ = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
     if (sources_.ring != nullptr)
@@ -111,7 +113,7 @@ int Engine::run() {
 }
 
 void Engine::read_ring() {
-  sources_.ring->read(
+  const std::size_t read = sources_.ring->read(
       [this](Bytes record) {
         std::optional<Event> event = event_of(record, boot_to_wall_ns_, damage_);
         if (!event) return;
@@ -124,6 +126,7 @@ void Engine::read_ring() {
         }
       },
       kRecordsAtOnce);
+  look_ns_ = read > 0 ? kLookNs : kRestNs;
 }
 
 // Tier 4: what crosses the interfaces of this network namespace, whoever sent it.

@@ -66,6 +66,7 @@ class Engine {
   std::uint32_t from_guard_ = 0;  // sequence that is expected next
   std::int64_t boot_to_wall_ns_ = 0;
   std::int64_t second_ns_ = 0;
+  std::int64_t look_ns_ = 0;  // at the ring at the latest
 };
 
 }  // namespace weir

@@ -11,6 +11,8 @@
 namespace weir {
 namespace {
 
+constexpr std::uint64_t kPinsNs = 4'000'000'000;  // while we run nothing gets out for their lack
+
 static_assert(static_cast<std::uint32_t>(HookRemoved::What::more) == wire::kMoreRemoved);
 static_assert(static_cast<std::uint32_t>(HookRemoved::What::silent) == wire::kSilent);
 
@@ -28,11 +30,13 @@ HookRemoved::What what_of(const Removed& removed) {
 
 }  // namespace
 
-// Once a second. How long nothing held is known from look to look; what left meanwhile by the
-// devices' own counters, which count everybody's.
+// Once a second, at the pins every four. How long nothing held is known from look to look; what
+// left meanwhile by the devices' own counters, which count everybody's.
 void Guard::look_at_hooks(std::uint64_t now) {
   kernel_.look_at_wire();
-  const std::vector<Removed> all = kernel_.mend();
+  const bool pins = now - pins_looked_ns_ >= kPinsNs;
+  const std::vector<Removed> all =
+      kernel_.mend(pins ? KernelPart::Look::at_all : KernelPart::Look::at_hooks);
   const std::uint64_t sent = bytes_sent_by_devices();
   const bool first = looked_ns_ == 0;
   for (const Removed& removed : all) {
@@ -40,7 +44,8 @@ void Guard::look_at_hooks(std::uint64_t now) {
     message.what = static_cast<std::uint32_t>(what_of(removed));
     message.count = removed.count;
     message.restored = removed.problem.empty() ? 1 : 0;
-    message.open_ns = first ? 0 : static_cast<std::int64_t>(now - looked_ns_);
+    const std::uint64_t since = removed.what == Removed::What::pins ? pins_looked_ns_ : looked_ns_;
+    message.open_ns = first ? 0 : static_cast<std::int64_t>(now - since);
     message.sent = first ? 0 : sent - std::min(sent, sent_when_looked_);
     put_name(message.name, removed.name);
     put_name(message.problem, removed.problem);
@@ -50,6 +55,7 @@ void Guard::look_at_hooks(std::uint64_t now) {
                removed.problem.empty() ? "it is back" : removed.problem);
   }
   looked_ns_ = now;
+  if (pins) pins_looked_ns_ = now;
   sent_when_looked_ = sent;
   tell_removed(now);
 }

@@ -142,12 +142,12 @@ Held held_at_device(const FloorLink& floor, int program, std::uint32_t device) {
   return info.prog_id == ours ? Held::yes : Held::by_another;
 }
 
-std::vector<Removed> KernelPart::mend() {
+std::vector<Removed> KernelPart::mend(Look look) {
   std::vector<Removed> found = std::move(state_->removed);
   state_->removed.clear();
   mend_hooks(*state_, found);
   const bool hooks = !found.empty();
-  mend_pins(*state_, found);
+  if (hooks || look == Look::at_all) mend_pins(*state_, found);
   // Whoever began, or made a socket, while a hook was away.
   if (hooks && state_->options.scan && state_->options.scope == KernelScope::cgroup)
     (void)scan_tasks(state_->options.bind_sockets);

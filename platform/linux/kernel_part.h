@@ -265,8 +265,10 @@ class KernelPart {
 
   // Looks at every hook and every pin, and puts back what is gone. What can't be put back is told
   // once and tried again at each look. Nothing to do where the cgroup itself is gone. What load()
-  // found gone of a former loader's is told by the first look.
-  std::vector<Removed> mend();
+  // found gone of a former loader's is told by the first look. Pins let nothing out while we run:
+  // they may be looked at less often.
+  enum class Look { at_hooks, at_all };
+  std::vector<Removed> mend(Look look = Look::at_all);
 
   // The tree loses `target` (0 everything, 53 DNS, else a destination key) until then.
   Result<void> put_block(std::uint64_t tree, std::uint64_t target, std::uint64_t until_boot_ns);
