@@ -17,7 +17,7 @@ attack N2.2 "4 6" names_in_https "the same over HTTPS, to one's own resolver"
 names_in_https() { by /usr/bin/python3 "$LAB/ways.py" names_in_https "$to" 443; }
 
 attack N3 "4 6" echo_requests "ICMP echo with data (root)"
-echo_requests() { by_root /usr/bin/python3 "$LAB/ways.py" icmp "$to"; }
+echo_requests() { by_capable /usr/bin/python3 "$LAB/ways.py" icmp "$to"; }
 
 attack N4 "4 6" datagrams_443 "datagrams to port 443, as QUIC"
 datagrams_443() { by /usr/bin/python3 "$LAB/ways.py" udp "$to" 443; }
@@ -40,15 +40,15 @@ attack N8.2 "4" forwarded "the same from a program that no hook sees, as a virtu
 forwarded() { namespace_up; lab_net behind timeout -k 1 $ATTACK_S "$TRAFFIC" --to "$to" --port $PORT --bytes 1048576 --ms 3000; }
 
 attack N9.1 "4 6" raw_packets "whole IP packets by a raw socket (root)"
-raw_packets() { by_root /usr/bin/python3 "$LAB/ways.py" raw "$to"; }
+raw_packets() { by_capable /usr/bin/python3 "$LAB/ways.py" raw "$to"; }
 attack N9.2 "4 6" unknown_protocol "a protocol number nobody uses (root)"
-unknown_protocol() { by_root /usr/bin/python3 "$LAB/ways.py" other_protocol "$to"; }
+unknown_protocol() { by_capable /usr/bin/python3 "$LAB/ways.py" other_protocol "$to"; }
 attack N9.3 "4 6" frames "frames by a packet socket (root)"
-frames() { warm_neighbour; by_root /usr/bin/python3 "$LAB/ways.py" frames "$to"; }
+frames() { warm_neighbour; by_capable /usr/bin/python3 "$LAB/ways.py" frames "$to"; }
 attack N9.4 "4 6" frames_past_queue "frames past the queueing discipline (root)"
-frames_past_queue() { warm_neighbour; by_root /usr/bin/python3 "$LAB/ways.py" frames_past_queue "$to"; }
+frames_past_queue() { warm_neighbour; by_capable /usr/bin/python3 "$LAB/ways.py" frames_past_queue "$to"; }
 attack N9.5 "4 6" xdp_frames "frames by AF_XDP, to the driver itself (root)"
-xdp_frames() { warm_neighbour; by_root /usr/bin/python3 "$LAB/ways.py" xdp_frames "$to"; }
+xdp_frames() { warm_neighbour; by_capable /usr/bin/python3 "$LAB/ways.py" xdp_frames "$to"; }
 attack N9.6 "4 6" xdp_ring_from_before "the same by a ring that no hook saw made, as one from before Weir (root)"
 xdp_ring_from_before() { # by a process in no cgroup of the desk's
   local before
