@@ -217,7 +217,8 @@ class Destination : public testing::TestWithParam<Path> {
     std::set<std::uint64_t> named;
     std::uint64_t last = 0;
     auto quiet_since = std::chrono::steady_clock::now();
-    while (std::chrono::steady_clock::now() - quiet_since < milliseconds(1500) * scale()) {
+    const auto most = [&] { return milliseconds(named.empty() ? 15'000 : 1500) * scale(); };
+    while (std::chrono::steady_clock::now() - quiet_since < most()) {
       for (const auto& head : k->records<weir_head>(WEIR_REC_HEAD))
         if (named.insert(head.record.cookie).second)
           ASSERT_TRUE(k->part->put_verdict(head.record.cookie, 1, dest));

@@ -64,6 +64,10 @@ class Installed {
       int procs = open((cgroup_ + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC);
       int out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
       if (write(procs, "0", 1) != 1) _exit(126);
+      if (!also_in_.empty()) {
+        procs = open((also_in_ + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC);
+        if (write(procs, "0", 1) != 1) _exit(126);
+      }
       dup2(out, 1);
       dup2(out, 2);
       execl(program.c_str(), "weir", "run", "--policy", policy.c_str(), "--cgroup",
@@ -108,6 +112,21 @@ class Installed {
     EXPECT_TRUE(await(is_over, milliseconds(5000) * scale()));
   }
 
+  // Everything in its cgroup stands still, or goes on.
+  void freeze(bool still) const {
+    std::ofstream(cgroup_ + "/cgroup.freeze") << (still ? "1" : "0");
+    EXPECT_TRUE(await(
+        [&] {
+          std::ifstream events(cgroup_ + "/cgroup.events");
+          const std::string all(std::istreambuf_iterator<char>(events), {});
+          return all.find(still ? "frozen 1" : "frozen 0") != std::string::npos;
+        },
+        milliseconds(5000)));
+  }
+
+  // Into this cgroup as well, of another hierarchy, from the start.
+  void also_in(std::string cgroup) { also_in_ = std::move(cgroup); }
+
   void stop() {
     kill(pid_, SIGTERM);
     int status = -1;
@@ -147,9 +166,25 @@ class Installed {
   }
 
   const Desk& desk_;
-  std::string cgroup_;
+  std::string cgroup_, also_in_;
   std::filesystem::path folder_;
   pid_t pid_ = -1;
+};
+
+// A test of it.
+class Agent : public KernelTest {
+ protected:
+  void SetUp() override {
+    KernelTest::SetUp();
+    if (!k) return;
+    if (!std::filesystem::exists(std::filesystem::path(traffic_program()).parent_path() / "weir"))
+      GTEST_SKIP() << "the whole agent is not here";
+    installed.emplace(k->desk);
+    installed->put_programs();
+  }
+  void TearDown() override { installed.reset(); }
+
+  std::optional<Installed> installed;
 };
 
 }  // namespace weir::test

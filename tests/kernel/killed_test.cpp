@@ -16,21 +16,6 @@ int times(const char* variable, int usually) {
   return asked != nullptr && std::atoi(asked) > 0 ? std::atoi(asked) : usually;
 }
 
-class Agent : public KernelTest {
- protected:
-  void SetUp() override {
-    KernelTest::SetUp();
-    if (!k) return;
-    if (!std::filesystem::exists(std::filesystem::path(traffic_program()).parent_path() / "weir"))
-      GTEST_SKIP() << "the whole agent is not here";
-    installed.emplace(k->desk);
-    installed->put_programs();
-  }
-  void TearDown() override { installed.reset(); }
-
-  std::optional<Installed> installed;
-};
-
 constexpr std::uint64_t kBytesAKill = 40'000;  // of the account, so that it lasts for most of them
 constexpr int kLongestMs = 1000;               // from its start to its death
 constexpr int kReadyEach = 5;                  // every fifth lives until it is ready
@@ -112,9 +97,10 @@ struct Waiting {
 
 class StoppedAgent : public Agent {
  protected:
-  // Flows that begin while the guard is stopped: how long each waited.
-  std::vector<Waiting> wait_without(pid_t guard, int& port) {
-    EXPECT_EQ(kill(guard, SIGSTOP), 0);
+  // Flows that begin while nobody answers: how long each waited.
+  template <class Stop, class GoOn>
+  std::vector<Waiting> wait_without(const Stop& stop, const GoOn& go_on, int& port) {
+    stop();
     std::vector<Waiting> flows;
     for (int n = 0; n < kFlows; n++, port++) {
       const bool stream = n + 1 == kFlows;
@@ -135,18 +121,22 @@ class StoppedAgent : public Agent {
                               [](const Waiting& flow) { return flow.waited_ms == 0; });
         },
         within(4000));
-    EXPECT_EQ(kill(guard, SIGCONT), 0);
+    go_on();
     k->desk.end_all();
     return flows;
+  }
+
+  // A window: of a total nothing would leave that the guard has not written down before.
+  void start_with_a_window() {
+    installed->write_policy("keep", "bytes: 1GB, window: 24h",
+                            "{any: [{trust: unknown}, {trust: undeclared_udp}]}");
+    ASSERT_TRUE(installed->start());
   }
 };
 
 TEST_F(StoppedAgent, lets_each_flow_go_on_at_its_deadline_charged) {
   const int stops = times("WEIR_STOPS", 10);
-  // A window: of a total nothing would leave that the guard has not written down before.
-  installed->write_policy("keep", "bytes: 1GB, window: 24h",
-                          "{any: [{trust: unknown}, {trust: undeclared_udp}]}");
-  ASSERT_TRUE(installed->start());
+  start_with_a_window();
   std::vector<double> waits;
   double stream_ms = 0;
   const std::uint64_t charged = installed->charged();
@@ -156,7 +146,8 @@ TEST_F(StoppedAgent, lets_each_flow_go_on_at_its_deadline_charged) {
     const pid_t guard = installed->process("weir-guard");
     ASSERT_GT(guard, 0);
     if (n % kRounds == 0) port = k->desk.port();
-    for (const Waiting& flow : wait_without(guard, port)) {
+    for (const Waiting& flow : wait_without([&] { EXPECT_EQ(kill(guard, SIGSTOP), 0); },
+                                            [&] { EXPECT_EQ(kill(guard, SIGCONT), 0); }, port)) {
       received += k->desk.received(flow.port) - flow.first;
       ASSERT_GT(flow.waited_ms, 0) << "it waited, and went on";
       if (flow.stream)
@@ -178,6 +169,21 @@ TEST_F(StoppedAgent, lets_each_flow_go_on_at_its_deadline_charged) {
   EXPECT_GE(soon, kDeadlineMs - kLookMs);
   EXPECT_LE(in_time, kDeadlineMs + kLateMs);
   EXPECT_LE(stream_ms, kDeadlineMs + kStreamLateMs);
+  EXPECT_GE(installed->charged() - charged, received);
+}
+
+// All of it, as a container is paused.
+TEST_F(StoppedAgent, that_is_frozen_lets_each_flow_go_on_at_its_deadline_charged) {
+  start_with_a_window();
+  const std::uint64_t charged = installed->charged();
+  std::uint64_t received = 0;
+  int port = k->desk.port();
+  for (const Waiting& flow :
+       wait_without([&] { installed->freeze(true); }, [&] { installed->freeze(false); }, port)) {
+    received += k->desk.received(flow.port) - flow.first;
+    EXPECT_GE(flow.waited_ms, kDeadlineMs - kLookMs);
+    EXPECT_LE(flow.waited_ms, kDeadlineMs + kStreamLateMs);
+  }
   EXPECT_GE(installed->charged() - charged, received);
 }
 
