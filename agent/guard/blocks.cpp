@@ -2,11 +2,11 @@
 #include "agent/guard/blocks.h"
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include <algorithm>
 
 #include "core/base/fixed_text.h"
+#include "core/net/domain.h"
 
 namespace weir {
 namespace {
@@ -24,21 +24,6 @@ constexpr Place kAlways[] = {{"127.0.0.0/8", "this host itself"}, {"0.0.0.0", "t
                              {"::1", "this host itself"},         {"::", "this host itself"},
                              {"255.255.255.255", "DHCP"},         {"ff02::1:2", "DHCP"}};
 
-// Not of core/net, which brings the list of public suffixes along.
-bool is_within(std::string_view name, std::string_view domain) {
-  return !domain.empty() && name.ends_with(domain) &&
-         (name.size() == domain.size() || name[name.size() - domain.size() - 1] == '.');
-}
-
-std::string lower(std::string_view name) {
-  std::string out(name);
-  std::ranges::transform(out, out.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-  });
-  if (out.ends_with('.')) out.pop_back();
-  return out;
-}
-
 bool overlap(const Prefix& a, const Prefix& b) {
   return a.length <= b.length ? a.contains(b.address) : b.contains(a.address);
 }
@@ -54,10 +39,10 @@ const char* what_of(std::uint32_t refuge) {
 }
 
 std::string name_in(std::string_view domain, const MustReach& reach) {
-  const std::string collector = lower(reach.collector);
-  if (!collector.empty() && is_within(collector, domain))
+  const std::string collector = normal_host(reach.collector);
+  if (!collector.empty() && within_domain(collector, domain))
     return fmt::format("{} is this host's collector", collector);
-  if (domain == "localhost" || is_within(domain, "localhost"))
+  if (domain == "localhost" || within_domain(domain, "localhost"))
     return fmt::format("{} is this host itself", domain);
   return {};
 }
@@ -80,10 +65,6 @@ std::uint64_t left_until(const LeaseEnd& lease, const Now& at,
   }
   until = std::min(until, longest);
   return until > at.boot_ns ? until : 0;
-}
-
-std::uint64_t name_key(std::string_view domain) {
-  return std::max<std::uint64_t>(XXH3_64bits(domain.data(), domain.size()), 1);
 }
 
 const HeldBlock* BlockTable::find(const wire::CommandId& id) const {
@@ -237,8 +218,8 @@ std::vector<KernelShut> shuts_of(const BlockTable& table) {
     if (one.what.domain.front() == '\0') shut.prefix = place_of(one.what);
     for (const HeldBlock& other : table.in_force())
       if (!shut.prefix && other.what.domain.front() != '\0' &&
-          is_within(other.what.domain.data(), one.what.domain.data()))
-        shut.names.push_back(name_key(other.what.domain.data()));
+          within_domain(other.what.domain.data(), one.what.domain.data()))
+        shut.names.push_back(destination_key(other.what.domain.data()));
     all.push_back(std::move(shut));
   }
   return all;

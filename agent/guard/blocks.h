@@ -78,7 +78,6 @@ BlockTable taken(const BlockTable& table, const Now& at, const std::vector<Kerne
 // For a table that was lost: blocks of addresses as the kernel has them, under an id of their slot.
 BlockTable recovered(const std::vector<KernelShut>& in_kernel, const Now& at);
 std::vector<KernelShut> shuts_of(const BlockTable& table);
-std::uint64_t name_key(std::string_view domain);  // the same as core's destination_key()
 
 Prefix place_of(const BlockReading& what);            // where it has no name
 std::string text_of_place(const BlockReading& what);  // its name, address or range, for people

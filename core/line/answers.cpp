@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
+#include "core/net/domain.h"
 #include "core/net/names.h"
-#include "core/net/zone.h"
 
 namespace weir {
 namespace {

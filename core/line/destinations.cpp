@@ -1,10 +1,9 @@
 // Names claimed by clients are weighed against names that were answered: only the latter prove.
 #include "core/line/destinations.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 
+#include "core/net/domain.h"
 #include "core/net/zone.h"
 #include "core/policy/known_names.h"
 
@@ -84,10 +83,6 @@ void count_by(Place& place, std::string group) {
 }
 
 }  // namespace
-
-std::uint64_t destination_key(std::string_view group) {
-  return std::max<std::uint64_t>(XXH3_64bits(group.data(), group.size()), 1);
-}
 
 std::string network_of(const IpAddress& address) {
   Prefix network{address, static_cast<std::uint8_t>(address.is_v4() ? 120 : 48)};

@@ -57,7 +57,6 @@ class Destinations {
   Answers answers_;
 };
 
-std::uint64_t destination_key(std::string_view group);  // XXH3, 0 becomes 1
-std::string network_of(const IpAddress& address);       // its /24 or /48 as text
+std::string network_of(const IpAddress& address);  // its /24 or /48 as text
 
 }  // namespace weir

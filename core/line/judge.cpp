@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/line/state.h"
+#include "core/net/domain.h"
 #include "core/policy/limit_table.h"
 
 namespace weir {

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "core/line/state.h"
-#include "core/net/zone.h"
+#include "core/net/domain.h"
 
 namespace weir {
 namespace {

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "core/base/text.h"
-#include "core/net/zone.h"
+#include "core/net/domain.h"
 
 namespace weir {
 namespace {

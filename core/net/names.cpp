@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "core/net/zone.h"
+#include "core/net/domain.h"
 
 namespace weir {
 namespace {

@@ -1,7 +1,7 @@
 // Open questions: see questions.h.
 #include "core/net/questions.h"
 
-#include "core/net/zone.h"
+#include "core/net/domain.h"
 
 namespace weir {
 namespace {

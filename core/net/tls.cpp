@@ -8,7 +8,7 @@
 
 #include "core/base/sha256.h"
 #include "core/base/text.h"
-#include "core/net/zone.h"
+#include "core/net/domain.h"
 
 namespace weir {
 namespace {

@@ -1,9 +1,8 @@
 // Registered domains by the public suffix list (libpsl's own copy, else the system's file).
 #include "core/net/zone.h"
 
-#include <algorithm>
-
 #include "core/event/address.h"
+#include "core/net/domain.h"
 #include "core/net/suffix.h"
 
 namespace weir {
@@ -41,14 +40,6 @@ std::string domain_above(std::string_view name, IsSuffix is_suffix) {
 
 }  // namespace
 
-std::string normal_host(std::string_view name) {
-  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
-  std::string out(name);
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
-  return out;
-}
-
 std::string registered_domain(std::string_view name) {
   return domain_above(name, is_icann_suffix);
 }
@@ -61,12 +52,6 @@ bool is_customers_domain(std::string_view name) {
   const std::string host = normal_host(name);
   return host.find('.') != std::string::npos && !is_any_suffix(host) &&
          customers_domain(host) == host;
-}
-
-bool within_domain(std::string_view host, std::string_view domain) {
-  if (domain.empty() || host.size() < domain.size()) return false;
-  if (host.substr(host.size() - domain.size()) != domain) return false;
-  return host.size() == domain.size() || host[host.size() - domain.size() - 1] == '.';
 }
 
 }  // namespace weir

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "core/net/domain.h"
 #include "core/net/zone.h"
 #include "core/policy/host_patterns.h"
 

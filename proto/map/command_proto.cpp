@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
+#include "core/net/domain.h"
 #include "core/net/suffix.h"
-#include "core/net/zone.h"
 #include "core/policy/shuts.h"
 #include "proto/map/text.h"
 #include "weir/v1/agent.pb.h"

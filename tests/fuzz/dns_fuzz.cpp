@@ -1,6 +1,7 @@
 // DNS messages.
 #include "core/base/result.h"
 #include "core/net/dns.h"
+#include "core/net/domain.h"
 #include "core/net/names.h"
 #include "core/net/zone.h"
 

@@ -11,7 +11,7 @@
 
 #include "agent/guard/exceptions.h"
 #include "core/base/fixed_text.h"
-#include "core/line/destinations.h"
+#include "core/net/domain.h"
 
 namespace weir {
 namespace {
@@ -298,11 +298,6 @@ TEST_F(Blocks, a_reading_of_a_place_that_is_none_is_refused) {
   EXPECT_FALSE(reads([](BlockReading& b) { b.person = 1; }, "192.0.2.7")) << "whose?";
   EXPECT_FALSE(reads([](BlockReading& b) { b.everybody = 0, b.person = 0xffffffff; }, "192.0.2.7"));
   EXPECT_FALSE(reads([](BlockReading& b) { b.domain.fill('a'); }, "192.0.2.7"));
-}
-
-TEST(block_names, have_the_keys_that_the_line_gives_their_flows) {
-  for (const char* name : {"evil.example", "a", "files.evil.example"})
-    EXPECT_EQ(name_key(name), destination_key(name));
 }
 
 }  // namespace

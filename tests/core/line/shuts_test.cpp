@@ -2,7 +2,7 @@
 #include "core/policy/shuts.h"
 
 #include "core/line/answers.h"
-#include "core/line/destinations.h"
+#include "core/net/domain.h"
 #include "core/policy/exceptions.h"
 #include "tests/core/line/host.h"
 

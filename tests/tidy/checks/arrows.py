@@ -18,8 +18,8 @@ ROWS = [
     ("platform/linux/", ("core/", "platform/files/", "platform/linux/")),
     ("platform/", ("core/", "platform/")),
     ("agent/wire/", ("core/", "proto/map/", "weir/v1/", "agent/wire/")),
-    # The guard parses nothing: no protobuf, no policy text, no capture.
-    ("agent/guard/", ("core/base/", "core/event/", "core/policy/", "platform/files/", "platform/linux/",
+    # The guard parses nothing: no protobuf, no policy text, no capture, no public suffix list.
+    ("agent/guard/", ("core/base/", "core/event/", "core/net/domain.h", "core/policy/", "platform/files/", "platform/linux/",
                       "agent/guard/")),
     ("agent/spool/", ("core/base/", "platform/files/", "agent/spool/")),
     # The uplink speaks with the collector: it sees the spool and the guard's messages, not the line.
