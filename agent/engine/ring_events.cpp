@@ -5,8 +5,17 @@
 #include <cstddef>
 #include <cstring>
 
+#include "core/policy/exceptions.h"
+#include "core/policy/shuts.h"
+
 namespace weir {
 namespace {
+
+// What the line knows by a number in the place of a row.
+static_assert(kExceptionsRow == WEIR_EXCEPTIONS);
+static_assert(kIsolatedRow == WEIR_ISOLATED && kShutRow == WEIR_SHUT);
+static_assert(kFamilyRefused == WEIR_FAMILY_REFUSED && kFamilyMade == WEIR_FAMILY_MADE &&
+              kFamilySent == WEIR_FAMILY_SENT);
 
 constexpr std::uint8_t kIcmp = 1, kTcp = 6, kUdp = 17, kIcmp6 = 58;  // IPPROTO_*
 
