@@ -20,13 +20,12 @@ bool is_about(const Exception& exception, const Place& place) {
   return place.name_proven && within_domain(to.name, exception.domain);
 }
 
-// What it was granted for, in words.
-std::string where(const Exception& exception) {
+}  // namespace
+
+std::string where_of(const Exception& exception) {
   if (!exception.domain.empty()) return exception.domain;
   return exception.prefix.length == 128 ? exception.prefix.address.text() : exception.prefix.text();
 }
-
-}  // namespace
 
 const Exception* Line::State::exception_for(const Place& place, const Actor& actor) const {
   if (policy->mode != Mode::enforce || actor.person == kNoPerson) return nullptr;
@@ -82,59 +81,45 @@ void Line::State::judge_exception_spent(const AccountSpent& spent) {
   }
   if (spent.spent + kLargestRest < held->exception.bytes) return;
   held->over = true;
-  Flow flow;
-  flow.record.key = spent.flow;
-  const auto serial = serials.find(spent.flow);
-  const JudgedFlow* known = serial == serials.end() ? nullptr : judged.find(serial->second);
-  const Place place = known != nullptr ? known->place : destinations.place_of(*policy, flow, at);
-  Told one;
-  one.subject = kExceptionsRule;
-  one.about = place.group;
-  one.spent = true;
+  Told one = refusal_beside_rules(spent, kExceptionsRule, Action::limit);
   one.finding.detector = "limit";
-  one.finding.severity = Severity::low;
-  one.finding.confidence = 100;
-  one.finding.because = {{"exception_spent",
-                          {std::to_string(held->exception.bytes), where(held->exception),
-                           std::to_string(spent.spent)}}};
-  one.destination = place.destination;
-  one.actor = processes.actor_of(spent.socket, spent.flow.client.address);
-  one.decision.action = Action::limit;
-  one.decision.rule = kExceptionsRule;
-  one.decision.policy_number = policy->number;
-  one.decision.enforced = true;
-  one.decision.because = one.finding.because;
-  one.flow = known != nullptr ? serial->second : 0;
+  one.finding.because =
+      one.decision.because = {{"exception_spent",
+                               {std::to_string(held->exception.bytes), where_of(held->exception),
+                                std::to_string(spent.spent)}}};
   told.push_back(std::move(one));
   judge_excepted();
 }
 
-// Whoever tried on an isolated host hears why nothing leaves.
-void Line::State::tell_kept_in(const AccountSpent& spent) {
+Told Line::State::refusal_beside_rules(const AccountSpent& spent, const char* rule, Action action) {
   Flow flow;
   flow.record.key = spent.flow;
   const auto serial = serials.find(spent.flow);
   const JudgedFlow* known = serial == serials.end() ? nullptr : judged.find(serial->second);
   const Place place = known != nullptr ? known->place : destinations.place_of(*policy, flow, at);
   Told one;
-  one.subject = kIsolatedRule;
+  one.subject = rule;
   one.about = place.group;
   one.spent = true;
-  one.finding.detector = "policy";
   one.finding.severity = Severity::low;
   one.finding.confidence = 100;
-  one.finding.because = {
-      {"kept_in",
-       {place.destination.name.empty() ? place.destination.endpoint.address.text()
-                                       : place.destination.name}}};
   one.destination = place.destination;
   one.actor = processes.actor_of(spent.socket, spent.flow.client.address);
-  one.decision.action = Action::isolate;
-  one.decision.rule = kIsolatedRule;
+  one.decision.action = action;
+  one.decision.rule = rule;
   one.decision.policy_number = policy->number;
   one.decision.enforced = true;
-  one.decision.because = one.finding.because;
   one.flow = known != nullptr ? serial->second : 0;
+  return one;
+}
+
+// Whoever tried on an isolated host hears why nothing leaves.
+void Line::State::tell_kept_in(const AccountSpent& spent) {
+  Told one = refusal_beside_rules(spent, kIsolatedRule, Action::isolate);
+  const Destination& to = one.destination;
+  one.finding.detector = "policy";
+  one.finding.because = one.decision.because = {
+      {"kept_in", {to.name.empty() ? to.endpoint.address.text() : to.name}}};
   told.push_back(std::move(one));
 }
 

@@ -12,11 +12,6 @@ namespace {
 // Before the lease of an address ends, while an answer still leads there.
 constexpr std::int64_t kRenewNs = kAnswerGraceNs / 2;
 
-std::string where(const Exception& shut) {
-  if (!shut.domain.empty()) return shut.domain;
-  return shut.prefix.length == 128 ? shut.prefix.address.text() : shut.prefix.text();
-}
-
 }  // namespace
 
 // The narrowest that is about this name and person; without an actor, about anybody.
@@ -89,27 +84,9 @@ void Line::State::tell_shut(const AccountSpent& spent) {
     return one.number == spent.destination + 1;
   });
   if (shut == shuts.end()) return;  // it has ended
-  Flow flow;
-  flow.record.key = spent.flow;
-  const auto serial = serials.find(spent.flow);
-  const JudgedFlow* known = serial == serials.end() ? nullptr : judged.find(serial->second);
-  const Place place = known != nullptr ? known->place : destinations.place_of(*policy, flow, at);
-  Told one;
-  one.subject = kShutRule;
-  one.about = place.group;
-  one.spent = true;
+  Told one = refusal_beside_rules(spent, kShutRule, Action::block);
   one.finding.detector = "policy";
-  one.finding.severity = Severity::low;
-  one.finding.confidence = 100;
-  one.finding.because = {{"place_blocked", {where(*shut)}}};
-  one.destination = place.destination;
-  one.actor = processes.actor_of(spent.socket, spent.flow.client.address);
-  one.decision.action = Action::block;
-  one.decision.rule = kShutRule;
-  one.decision.policy_number = policy->number;
-  one.decision.enforced = true;
-  one.decision.because = one.finding.because;
-  one.flow = known != nullptr ? serial->second : 0;
+  one.finding.because = one.decision.because = {{"place_blocked", {where_of(*shut)}}};
   told.push_back(std::move(one));
 }
 

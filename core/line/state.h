@@ -74,6 +74,8 @@ struct HeldException {
   bool over = false;  // spent, or near its end: ordinary rows count
 };
 
+std::string where_of(const Exception& exception);  // its domain, address or range
+
 struct Line::State {
   explicit State(Outlet& to);
 
@@ -138,6 +140,8 @@ struct Line::State {
   bool end_exceptions();  // true: one has ended
   void judge_exception_spent(const AccountSpent& spent);
   void tell_kept_in(const AccountSpent& spent);
+  // By the kernel, under a name that no rule can have: all of it but detector and reason.
+  Told refusal_beside_rules(const AccountSpent& spent, const char* rule, Action action);
   void tell_family(const AccountSpent& spent);  // families.cpp
   void judge_stranger(const AccountSpent& spent);
   void judge_anew(JudgedFlow& known, std::uint64_t serial);
