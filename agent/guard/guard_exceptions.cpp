@@ -18,6 +18,18 @@ namespace {
 constexpr int kSend = MSG_DONTWAIT | MSG_NOSIGNAL;
 constexpr std::uint32_t kRequestsAtOnce = 16;
 
+// Of the whole host: who asked for it, and until when.
+template <class Held>
+void put_host_lease(wire::HostFactsMessage& facts, std::uint32_t kind, const Held& held) {
+  wire::HostFactsMessage::Lease& one = facts.lease[facts.leases++];
+  one.id = held.id;
+  one.kind = kind;
+  one.until_wall_s = wall_s() + (static_cast<std::int64_t>(held.until_boot_ns) -
+                                 static_cast<std::int64_t>(boot_now_ns())) /
+                                    1'000'000'000;
+  put_text(one.to, held.asked.data());
+}
+
 }  // namespace
 
 // The kernel's accounts become those of `next`: first what ends, then what begins.
@@ -117,26 +129,12 @@ void Guard::give_exceptions() {
 }
 
 void Guard::put_leases(wire::HostFactsMessage& facts) const {
-  if (const HostIsolation& held = exceptions_->isolation; held.holds != 0) {
-    wire::HostFactsMessage::Lease& one = facts.lease[facts.leases++];
-    one.id = held.id;
-    one.kind = wire::HostFactsMessage::kIsolates;
-    one.until_wall_s = wall_s() + (static_cast<std::int64_t>(held.until_boot_ns) -
-                                   static_cast<std::int64_t>(boot_now_ns())) /
-                                      1'000'000'000;
-    put_text(one.to, held.asked.data());
-  }
+  if (const HostIsolation& held = exceptions_->isolation; held.holds != 0)
+    put_host_lease(facts, wire::HostFactsMessage::kIsolates, held);
   if (after_crashes_ == AfterCrashes::observes)
     facts.lease[facts.leases++].kind = wire::HostFactsMessage::kCrashed;
-  if (const HostRelease& held = exceptions_->release.now; held.holds != 0) {
-    wire::HostFactsMessage::Lease& one = facts.lease[facts.leases++];
-    one.id = held.id;
-    one.kind = wire::HostFactsMessage::kReleases;
-    one.until_wall_s = wall_s() + (static_cast<std::int64_t>(held.until_boot_ns) -
-                                   static_cast<std::int64_t>(boot_now_ns())) /
-                                      1'000'000'000;
-    put_text(one.to, held.asked.data());
-  }
+  if (const HostRelease& held = exceptions_->release.now; held.holds != 0)
+    put_host_lease(facts, wire::HostFactsMessage::kReleases, held);
   put_blocks(facts);
   for (const HeldLease& held : exceptions_->in_force()) {
     if (facts.leases >= facts.lease.size()) break;
