@@ -62,7 +62,6 @@ void Guard::end_blocks(std::uint64_t now) {
 
 void Guard::put_blocks(wire::HostFactsMessage& facts) const {
   for (const HeldBlock& held : exceptions_->blocks.in_force()) {
-    if (facts.leases >= facts.lease.size()) return;
     wire::HostFactsMessage::Lease& one = facts.lease[facts.leases++];
     one.id = held.id;
     one.kind = wire::HostFactsMessage::kBlocks;

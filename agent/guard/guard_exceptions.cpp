@@ -137,7 +137,6 @@ void Guard::put_leases(wire::HostFactsMessage& facts) const {
     put_host_lease(facts, wire::HostFactsMessage::kReleases, held);
   put_blocks(facts);
   for (const HeldLease& held : exceptions_->in_force()) {
-    if (facts.leases >= facts.lease.size()) break;
     wire::HostFactsMessage::Lease& one = facts.lease[facts.leases++];
     one.id = held.id;
     one.person = held.what.person;

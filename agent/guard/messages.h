@@ -17,7 +17,7 @@
 
 namespace weir::wire {
 
-inline constexpr std::uint16_t kMessagesVersion = 6;
+inline constexpr std::uint16_t kMessagesVersion = 7;
 
 enum class Kind : std::uint16_t {
   // engine → guard

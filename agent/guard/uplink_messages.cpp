@@ -69,7 +69,7 @@ bool sound(const CommandOutcomeMessage& m) {
 }
 
 bool sound(const HostFactsMessage& m) {
-  if (m.controls > kMaxFacts || m.counters > kMaxFacts || m.leases > kMaxFacts) return false;
+  if (m.controls > kMaxFacts || m.counters > kMaxFacts || m.leases > kMaxLeases) return false;
   if (!std::all_of(m.lease.begin(), m.lease.end(), [](auto& one) {
         return one.by_name <= 1 && one.kind < HostFactsMessage::kLeaseKinds && one.pad == 0 &&
                ends(one.to) && ends(one.rule);

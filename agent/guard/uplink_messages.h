@@ -13,6 +13,8 @@
 
 #include "agent/guard/messages.h"
 #include "core/base/bytes.h"
+#include "core/policy/exceptions.h"
+#include "core/policy/shuts.h"
 #include "core/policy/signature.h"
 
 namespace weir::wire {
@@ -184,6 +186,9 @@ struct CommandOutcomeMessage {
 };
 
 inline constexpr std::size_t kMaxFacts = 32;
+// All that can be in force at once: what is not told can't be undone by its id. And isolation,
+// release, and that it only observes after crashes.
+inline constexpr std::size_t kMaxLeases = kMaxExceptions + kMaxShuts + 3;
 using FactName = std::array<char, 32>;  // NUL-terminated, lower-case, digits and _
 
 // What the guard knows of the host and itself, for Hello and the health report.
@@ -219,7 +224,7 @@ struct HostFactsMessage {
   std::uint32_t leases = 0;
   std::array<Control, kMaxFacts> control{};
   std::array<Counter, kMaxFacts> counter{};
-  std::array<Lease, kMaxFacts> lease{};
+  std::array<Lease, kMaxLeases> lease{};
 };
 
 struct UplinkStop {

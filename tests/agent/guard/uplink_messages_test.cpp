@@ -133,6 +133,11 @@ TEST(uplink_messages, an_outcome_and_the_facts_of_a_host_are_whole_or_refused) {
   facts = {};
   facts.counters = kMaxFacts + 1;
   EXPECT_FALSE(parse_to_uplink(bytes_of_message(facts, 0)));
+  facts = {};
+  facts.leases = kMaxExceptions + kMaxShuts + 3;
+  EXPECT_TRUE(parse_to_uplink(bytes_of_message(facts, 0)));
+  ++facts.leases;
+  EXPECT_FALSE(parse_to_uplink(bytes_of_message(facts, 0)));
 }
 
 TEST(uplink_messages, every_reason_of_a_command_and_of_keys_has_a_code_of_its_own) {

@@ -2,6 +2,7 @@
 // on, whoever is killed and whatever is restarted, until the lease ends or is undone; everything
 // else goes on; and what the host must reach is never blocked.
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/socket.h>
@@ -87,12 +88,15 @@ class Blocked : public Commanded {
     return ctl(words);
   }
   v1::Command block(char seed, std::uint32_t lease_s, const char* where = kPlace) {
+    return block(std::string(32, seed), lease_s, where);
+  }
+  v1::Command block(const std::string& id, std::uint32_t lease_s, const std::string& where) {
     Body body;
     body.set_lease_s(lease_s);
     body.mutable_destination()->set_address(where);
     body.mutable_reason()->set_code("asked");
     body.mutable_reason()->add_args("admin");
-    return signed_by_admin(Body::block_destination, seed, body);
+    return signed_by_admin(Body::block_destination, id, body);
   }
   v1::CommandResult undone(char seed, char lease) {
     Body body;
@@ -204,6 +208,40 @@ TEST_F(Blocked, outlives_guard_and_agent_and_the_pins) {
       soon([&] { return undone('b', 'a').outcome() == v1::CommandResult::done; }, kPatience_s))
       << said();
   EXPECT_EQ(connecting(), ENETUNREACH);
+}
+
+TEST_F(Blocked, all_that_can_be_in_force_at_once_is_told_and_ended_by_its_id) {
+  std::ofstream(base / "policy.yaml")
+      << "apiVersion: weir/v1\nname: bounded\nmode: enforce\non_exit: release\nrules:\n"
+         "  - id: all\n    when: {trust: unknown}\n    then: {limit: {bytes: 1MiB, per: person}}\n";
+  ASSERT_TRUE(soon([&] { return is_online(); }, kPatience_s)) << said();
+  ASSERT_EQ(ctl({"policy", "publish", base / "policy.yaml", "--group", "desks", "--wait"}).first, 0)
+      << said();
+  std::vector<std::string> ids;
+  const auto next_id = [&] { return ids.emplace_back(fmt::format("{:032x}", ids.size() + 1)); };
+  Body isolated;
+  isolated.set_lease_s(3'600);
+  ASSERT_EQ(send(signed_by_admin(Body::isolate, next_id(), isolated)).outcome(),
+            v1::CommandResult::done);
+  for (std::size_t n = 0; n < kMaxShuts; ++n)
+    ASSERT_EQ(send(block(next_id(), 3'600, fmt::format("192.0.2.{}", n + 1))).outcome(),
+              v1::CommandResult::done)
+        << said();
+  for (std::size_t n = 0; n < kMaxExceptions; ++n)
+    ASSERT_EQ(send(excepted(next_id(), fmt::format("198.51.100.{}", n + 1))).outcome(),
+              v1::CommandResult::done)
+        << said();
+  EXPECT_EQ(refusal(block(std::string(32, 'e'), 3'600, "192.0.2.99")).substr(0, 19),
+            "command_blocks_full");
+  EXPECT_EQ(send(excepted('f')).why(0).code(), "command_exceptions_full");
+  const auto told = ctl({"hosts", "health", host_id, "-o", "json"}).second;
+  for (const std::string& id : ids)
+    EXPECT_NE(told.find("{\"id\":\"" + id + "\""), std::string::npos) << id << told;
+  for (const std::string& id : {ids.back(), ids[kMaxShuts], ids.front()})
+    EXPECT_EQ(ctl({"hosts", "undo", host_id, id}).first, 0) << id << said();
+  const auto rest = ctl({"hosts", "health", host_id, "-o", "json"}).second;
+  for (const std::string& id : {ids.back(), ids[kMaxShuts], ids.front()})
+    EXPECT_EQ(rest.find(id), std::string::npos) << id << rest;
 }
 
 TEST_F(Blocked, ends_by_itself_and_is_not_brought_back_by_its_command) {

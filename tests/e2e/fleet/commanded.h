@@ -86,11 +86,14 @@ class Commanded : public FleetOfPrograms {
   std::string said() { return content(base / "weirctl.log") + content(base / "agent.log"); }
 
   v1::Command signed_by_admin(Body::Verb verb, char seed, Body body = {}) {
+    return signed_by_admin(verb, std::string(32, seed), std::move(body));
+  }
+  v1::Command signed_by_admin(Body::Verb verb, const std::string& id, Body body = {}) {
     AdminFile admin = collector->admin();
     body.set_verb(verb);
     body.set_host_id(host_id);
     body.set_expires_wall_s(std::time(nullptr) + 3'600);
-    body.set_id(std::string(32, seed));
+    body.set_id(id);
     v1::Command command;
     command.set_id(body.id());
     command.set_body(body.SerializeAsString());
@@ -101,15 +104,16 @@ class Commanded : public FleetOfPrograms {
     return command;
   }
   // That user 4242 may send to 192.0.2.7, beside the rule `all`. Its lease is the command's id.
-  v1::Command excepted(char seed) {
+  v1::Command excepted(char seed) { return excepted(std::string(32, seed), "192.0.2.7"); }
+  v1::Command excepted(const std::string& id, const std::string& place) {
     v1::CommandBody body;
     v1::Exception& exception = *body.mutable_exception();
     exception.add_sets_aside("all");
     exception.mutable_person()->mutable_user()->set_uid(4'242);
-    exception.mutable_destination()->set_address("192.0.2.7");
+    exception.mutable_destination()->set_address(place);
     exception.set_bytes(1 << 20);
     body.set_lease_s(3'600);
-    return signed_by_admin(Body::except, seed, body);
+    return signed_by_admin(Body::except, id, body);
   }
   v1::CommandResult send(const v1::Command& command) {
     v1::SendCommandRequest request;
