@@ -151,8 +151,8 @@ std::optional<CommandEnded> Commands::refuse_aloud(CommandNext change, std::uint
   return std::nullopt;
 }
 
-// What is to hold first: with an id that was taken and nothing that holds it would be lost, the
-// other way round it is done again, to the same end.
+// What is to hold first, then the kernel, then the id: with an id that was taken and nothing that
+// holds it would be lost, the other way round it is done again, to the same end.
 std::optional<CommandEnded> Commands::remember(std::uint64_t now_ns) {
   bool asked = false;
   if (!change_first_) {
@@ -166,23 +166,71 @@ std::optional<CommandEnded> Commands::remember(std::uint64_t now_ns) {
   return not_remembered("it could not be handed over to be remembered");
 }
 
-std::optional<CommandEnded> Commands::kept(std::uint64_t now_ns) {
+std::optional<CommandEnded> Commands::kept(std::uint64_t now_ns, const Apply& apply,
+                                           const ExceptionTable& in_force) {
   std::optional<bool> kept = line_.hear(now_ns);
   if (!kept) return std::nullopt;
+  if (const Settles was = std::exchange(settles_, Settles::nothing); was != Settles::nothing) {
+    if (*kept) (was == Settles::table ? owes_table_ : owes_ids_) = false;
+    return std::nullopt;
+  }
   if (std::exchange(table_alone_, false)) {
-    if (!*kept) now_.exceptions.reset();
+    owes_table_ |= !*kept;
     return now_;
   }
   if (!*kept) return not_remembered("it could not be remembered on the disk");
-  return std::exchange(change_first_, false) ? remember(now_ns) : count(now_);
+  if (!std::exchange(change_first_, false)) return count(now_);
+  if (now_.exceptions)
+    if (auto applied = apply(*now_.exceptions); !applied)
+      return not_applied(applied.error(), in_force, now_ns);
+  return remember(now_ns);
 }
 
-// A group that stands in STATE/trust is this host's after a restart: it is from now on. When it was
-// decided stands there too, so that without its id no older one is done.
+// The disk is to say again what holds, and then the answer is given.
+std::optional<CommandEnded> Commands::not_applied(const Error& why, const ExceptionTable& in_force,
+                                                  std::uint64_t now_ns) {
+  done_.remove(now_.id);
+  ExceptionTable table = in_force;
+  table.tell_refused(*now_.exceptions, wire::CommandRefusal::failed, why.sentence);
+  const CommandEnded ended = refused(CommandRefusal::failed, why.sentence);
+  now_.exceptions = table;
+  table_alone_ = line_.ask(KeptFile::exceptions, table.bytes(), now_ns);
+  if (table_alone_) return std::nullopt;
+  owes_table_ = true;
+  return ended;
+}
+
+// What holds by now is done, also if its id is not remembered yet: it is in a moment. A refusal
+// leaves nothing behind, also where the disk took the table and was too late to say so.
 CommandEnded Commands::not_remembered(const char* words) {
-  if (now_.trust && !change_first_) return count(now_);
+  const bool holds = (now_.trust || now_.exceptions) && !change_first_;
+  change_first_ = false;
+  if (holds) {
+    owes_ids_ = true;
+    return count(now_);
+  }
+  owes_table_ |= now_.exceptions.has_value();
   done_.remove(now_.id);
   return refused(CommandRefusal::failed, words);
+}
+
+CommandEnded Commands::take_back(CommandEnded ended, std::string words) {
+  done_.remove(ended.id);
+  owes_ids_ = true;
+  --counters_.done;
+  ++counters_.refused;
+  ended.outcome = CommandOutcome::refused;
+  ended.why = CommandRefusal::failed;
+  ended.words = std::move(words);
+  return ended;
+}
+
+void Commands::settle(const ExceptionTable& in_force, std::uint64_t now_ns) {
+  if (busy() || (!owes_table_ && !owes_ids_)) return;
+  const bool table = owes_table_;
+  if (line_.ask(table ? KeptFile::exceptions : KeptFile::done_commands,
+                table ? in_force.bytes() : done_.bytes(), now_ns))
+    settles_ = table ? Settles::table : Settles::ids;
 }
 
 }  // namespace weir

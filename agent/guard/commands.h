@@ -68,7 +68,16 @@ class Commands {
   using Next = std::function<CommandNext(const CommandReading&, wire::CommandRefusal)>;
   std::optional<CommandEnded> read(int status, const PolicyTrust& trust, std::int64_t wall_s,
                                    std::uint64_t now_ns, const Next& next);
-  std::optional<CommandEnded> kept(std::uint64_t now_ns);
+  // `apply`: puts what stands on the disk into the kernel, or says why it can't be; `in_force`:
+  // what holds without it.
+  using Apply = std::function<Result<void>(const ExceptionTable&)>;
+  std::optional<CommandEnded> kept(std::uint64_t now_ns, const Apply& apply,
+                                   const ExceptionTable& in_force);
+  // It was remembered, and could not be done: as if it had never been asked.
+  CommandEnded take_back(CommandEnded ended, std::string words);
+  // The disk says something else than what holds: it is written again, until it is there.
+  void owe_table() { owes_table_ = true; }
+  void settle(const ExceptionTable& in_force, std::uint64_t now_ns);
   const CommandCounters& counters() const { return counters_; }
 
  private:
@@ -76,6 +85,8 @@ class Commands {
   std::optional<CommandEnded> refuse_aloud(CommandNext change, std::uint64_t now_ns);
   std::optional<CommandEnded> remember(std::uint64_t now_ns);
   CommandEnded not_remembered(const char* words);
+  std::optional<CommandEnded> not_applied(const Error& why, const ExceptionTable& in_force,
+                                          std::uint64_t now_ns);
   CommandEnded count(CommandEnded ended);
 
   DoneCommands done_;
@@ -83,7 +94,9 @@ class Commands {
   CommandEnded now_;           // the one that is under way
   bool change_first_ = false;  // what it changes is on the way to the disk, before its id
   bool table_alone_ = false;   // it is refused, and that is on the way to the disk
-  int answer_ = -1;            // memory that the child writes to
+  bool owes_table_ = false, owes_ids_ = false;
+  enum class Settles : std::uint8_t { nothing, table, ids } settles_ = Settles::nothing;
+  int answer_ = -1;  // memory that the child writes to
   std::uint64_t began_ns_ = 0;
   CommandCounters counters_;
 };

@@ -247,6 +247,24 @@ void ExceptionTable::tell(const RequestAnswer& one) {
   answer[0] = one;
 }
 
+void ExceptionTable::tell_refused(const ExceptionTable& next, CommandRefusal why,
+                                  std::string_view words) {
+  if (next.answers == 0) return;
+  RequestAnswer newest = next.answer[0];
+  const auto before = std::ranges::find(told(), newest.request, &RequestAnswer::request);
+  if (newest.outcome != RequestAnswer::approved ||
+      (before != told().end() && before->outcome == newest.outcome &&
+       before->at_wall_s == newest.at_wall_s))
+    return;
+  newest.outcome = RequestAnswer::refused;
+  newest.why = static_cast<std::uint32_t>(why);
+  newest.until_wall_s = 0;
+  newest.bytes = 0;
+  newest.words = {};
+  put_text(newest.words, words);
+  tell(newest);
+}
+
 NextTable next_exceptions(const ExceptionTable& now, const CommandReading& command,
                           const FlatPolicy& policy, const Now& at, CommandRefusal why) {
   if (command.verb == kExceptVerb) {

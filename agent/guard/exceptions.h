@@ -83,6 +83,8 @@ struct ExceptionTable {
   bool is_of_another(std::uint32_t number, std::uint32_t person) const;  // and holds
   bool remove(std::uint32_t number);
   void tell(const RequestAnswer& one);  // the oldest gives way
+  // Who was to hear in `next` that a request is approved hears that this host could not.
+  void tell_refused(const ExceptionTable& next, wire::CommandRefusal why, std::string_view words);
 };
 inline constexpr std::uint32_t kExceptionMagic = 0x34584557;        // "WEX4"
 inline constexpr std::uint32_t kThirdExceptionMagic = 0x33584557;   // "WEX3": without `blocks`

@@ -356,6 +356,7 @@ void Guard::each_second(Spawner& spawner, std::uint64_t now) {
   if (commands_ && commands_->is_late(now)) spawner.kill(Role::read_command);
   if (rotation_ && rotation_->is_late(now)) spawner.kill(Role::read_trust);
   hear_keeper(now);  // an answer that is late
+  if (commands_ && !is_keeping()) commands_->settle(*exceptions_, now);
   tell_commands();
   if (policy_.accepted && !expired_ && policy_.accepted->view.header->expires_wall_s <= wall_s()) {
     expired_ = true;

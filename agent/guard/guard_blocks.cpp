@@ -1,6 +1,7 @@
 // The guard: destinations that an administrator blocks for a time. See guard.h.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "agent/guard/guard.h"
@@ -25,19 +26,16 @@ CommandNext Guard::next_block(const CommandReading& command, std::uint64_t now) 
 }
 
 // In the kernel as it stands on the disk. What the loader put there after a reboot came of the same
-// file, a moment ago.
-void Guard::take_blocks(const BlockTable& next, std::uint64_t now) {
+// file, a moment ago. An Error: those of before hold.
+Result<void> Guard::take_blocks(const BlockTable& next, std::uint64_t now) {
   const std::vector<KernelShut> before = kernel_.shuts();
   const Now at{wall_s(), now, boot_};
   const BlockTable table = next.lost != 0 ? recovered(before, at) : taken(next, at, &before);
   if (table.blocks == 0 && before.empty()) {
     exceptions_->blocks = table;
-    return;
+    return {};
   }
-  if (auto set = kernel_.set_shuts(shuts_of(table)); !set) {
-    fmt::print(stderr, "weir-guard: {}\n", set.error().sentence);
-    return;
-  }
+  if (auto set = kernel_.set_shuts(shuts_of(table)); !set) return set;
   for (const HeldBlock& one : table.in_force())
     if (exceptions_->blocks.find(one.id) == nullptr)
       fmt::print(stderr, "weir-guard: {} is blocked for another {} s ({})\n",
@@ -48,6 +46,21 @@ void Guard::take_blocks(const BlockTable& next, std::uint64_t now) {
       fmt::print(stderr, "weir-guard: {} is not blocked any more ({})\n", text_of_place(one.what),
                  one.asked.data());
   exceptions_->blocks = table;
+  return {};
+}
+
+// At the start. What the kernel does not take is none, whatever the file says.
+void Guard::adopt_blocks(const BlockTable& before, std::uint64_t now) {
+  const Result<void> set = take_blocks(before, now);
+  if (set) return;
+  fmt::print(stderr, "weir-guard: {}\n", set.error().sentence);
+  exceptions_->blocks = before;
+  const std::vector<KernelShut> held = kernel_.shuts();
+  for (const HeldBlock& one : before.in_force())
+    if (std::ranges::none_of(held, [&](const KernelShut& other) {
+          return other.slot == one.slot && other.until_boot_ns == one.until_boot_ns;
+        }))
+      exceptions_->blocks.remove(one.slot);
 }
 
 // The kernel has ended it already.
@@ -55,7 +68,7 @@ void Guard::end_blocks(std::uint64_t now) {
   bool any = false;
   for (const HeldBlock& one : exceptions_->blocks.in_force()) any |= one.until_boot_ns <= now;
   if (!any) return;
-  take_blocks(BlockTable(exceptions_->blocks), now);
+  if (!take_blocks(BlockTable(exceptions_->blocks), now)) return;  // tried again in a second
   to_give_exceptions_ = true;
   tell_host_facts();
 }

@@ -86,7 +86,10 @@ void Guard::join(const PolicyTrust& next) {
 void Guard::hear_keeper(std::uint64_t now) {
   if (release_ && release_->line.waits()) return hear_release_kept(now);
   if (commands_ && commands_->busy() && !commands_->reads())
-    if (auto ended = commands_->kept(now)) carry_out(*ended);
+    if (auto ended = commands_->kept(
+            now, [this](const ExceptionTable& next) { return take_exceptions(next); },
+            *exceptions_))
+      carry_out(*ended);
   if (!rotation_ || !rotation_->busy() || rotation_->reads()) return;
   std::optional<RotationOutcome> outcome = rotation_->kept(now);
   if (!outcome) return;
@@ -99,13 +102,12 @@ void Guard::hear_keeper(std::uint64_t now) {
   tell_policy_state();
 }
 
-// It is remembered on the disk. What the guard itself is to do, it does here.
+// It is remembered on the disk, and in the kernel. What the guard itself is to do beside, it does
+// here.
 void Guard::carry_out(const CommandEnded& ended) {
   const bool now = ended.outcome == wire::CommandOutcome::done && !ended.again;
-  if (!ended.again && ended.exceptions) {
-    take_exceptions(*ended.exceptions);
-    tell_host_facts();
-  }
+  if (!now && !ended.again && ended.exceptions) take_answers(*ended.exceptions);
+  if (!ended.again && ended.exceptions) tell_host_facts();
   if (now && ended.trust) join(*ended.trust);
   if (now && ended.tree != 0) return tell_ended(kill_tree(ended));
   tell_ended(ended);

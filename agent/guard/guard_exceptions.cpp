@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <cstdio>
+#include <memory>
 
 #include "agent/guard/descriptors.h"
 #include "agent/guard/guard.h"
@@ -32,11 +33,8 @@ void put_host_lease(wire::HostFactsMessage& facts, std::uint32_t kind, const Hel
 
 }  // namespace
 
-// The kernel's accounts become those of `next`: first what ends, then what begins.
-void Guard::take_exceptions(const ExceptionTable& next) {
-  for (const HeldLease& lease : exceptions_->in_force())
-    if (!next.holds(lease.number)) (void)kernel_.end_grant(lease.what.person, lease.number);
-  ExceptionTable taken = next;
+// What begins in the kernel's accounts. An Error: nothing did.
+Result<void> Guard::grant_new(const ExceptionTable& next) {
   for (const HeldLease& lease : next.in_force()) {
     if (exceptions_->holds(lease.number)) continue;
     KernelException granted;
@@ -45,39 +43,74 @@ void Guard::take_exceptions(const ExceptionTable& next) {
     granted.bytes = lease.what.bytes;
     granted.until_boot_ns = lease.until_boot_ns;
     if (auto granting = kernel_.grant(granted); !granting) {
-      fmt::print(stderr, "weir-guard: {}\n", granting.error().sentence);
-      taken.remove(lease.number);
-      continue;
+      (void)end_grants(next, *exceptions_);
+      return granting;
     }
-    ++counters_.exceptions;
   }
-  const BlockTable blocks = exceptions_->blocks;
-  *exceptions_ = taken;
-  exceptions_->blocks = blocks;  // until take_blocks()
+  return {};
+}
+
+// The accounts of those that the other table has not. An Error: of one of them, which goes on.
+Result<void> Guard::end_grants(const ExceptionTable& of, const ExceptionTable& but) {
+  Result<void> all;
+  for (const HeldLease& lease : of.in_force())
+    if (!but.holds(lease.number))
+      if (auto ended = kernel_.end_grant(lease.what.person, lease.number); !ended) all = ended;
+  return all;
+}
+
+// The kernel becomes as `next` says, or an Error: it is as it was, and so are we. What ends is
+// last: what was spent of it is not to be had again.
+Result<void> Guard::take_exceptions(const ExceptionTable& next) {
+  const std::uint64_t now = boot_now_ns();
+  const auto before = std::make_unique<ExceptionTable>(*exceptions_);
+  if (auto granted = grant_new(next); !granted) return granted;
+  Result<void> taken = take_blocks(next.blocks, now);
+  if (taken) taken = take_isolation(next.isolation, now);
+  if (taken) taken = take_release(next.release, now);
+  if (taken) taken = end_grants(*before, next);
+  if (!taken) {
+    (void)take_release(before->release, now);
+    (void)take_isolation(before->isolation, now);
+    (void)take_blocks(before->blocks, now);
+    (void)end_grants(next, *before);
+    return taken;
+  }
+  for (const HeldLease& lease : next.in_force())
+    counters_.exceptions += before->holds(lease.number) ? 0 : 1;
+  const auto made = std::make_unique<ExceptionTable>(next);
+  made->isolation = exceptions_->isolation;  // with their ends in this boot
+  made->blocks = exceptions_->blocks;
+  made->release = exceptions_->release;
+  *exceptions_ = *made;
   to_give_exceptions_ = true;
-  take_isolation(next.isolation, boot_now_ns());
-  take_blocks(next.blocks, boot_now_ns());
-  take_release(next.release, boot_now_ns());
+  return {};
+}
+
+// Who asked for what is refused hears that.
+void Guard::take_answers(const ExceptionTable& next) {
+  exceptions_->answers = next.answers;
+  exceptions_->answer = next.answer;
+  to_give_exceptions_ = true;
 }
 
 // In the kernel as it stands on the disk. Nothing that was sent before is called back. What the
-// loader put there after a reboot came of the same file, a moment ago.
-void Guard::take_isolation(const HostIsolation& next, std::uint64_t now) {
+// loader put there after a reboot came of the same file, a moment ago. An Error: it is as it was.
+Result<void> Guard::take_isolation(const HostIsolation& next, std::uint64_t now) {
   const std::uint64_t before = kernel_.state().isolated_until;
   const std::uint64_t until = isolated_until(next, {wall_s(), now, boot_}, before);
+  if (until != before)
+    if (auto set = kernel_.isolate(until); !set) return set;
   exceptions_->isolation = until != 0 ? next : HostIsolation{};
   exceptions_->isolation.until_boot_ns = until;
   exceptions_->isolation.boot = boot_;
-  if (until == before) return;
-  if (auto set = kernel_.isolate(until); !set) {
-    fmt::print(stderr, "weir-guard: {}\n", set.error().sentence);
-    return;
-  }
+  if (until == before) return {};
   if (until == 0)
     fmt::print(stderr, "weir-guard: this host is not isolated any more\n");
   else
     fmt::print(stderr, "weir-guard: this host is isolated for another {} s ({})\n",
                (until - now) / 1'000'000'000, next.asked.data());
+  return {};
 }
 
 // Of a former guard: one goes on only with its account, which says what was spent of it. So none
@@ -88,9 +121,15 @@ void Guard::adopt_exceptions(const ExceptionTable& before, std::uint64_t now) {
   for (const HeldLease& lease : before.in_force())
     if (lease.until_boot_ns <= now || !kernel_.left_of_grant(lease.what.person, lease.number))
       exceptions_->remove(lease.number);
-  take_isolation(before.isolation, now);
-  take_blocks(before.blocks, now);
-  take_release(before.release, now);
+  if (auto taken = take_isolation(before.isolation, now); !taken) {
+    fmt::print(stderr, "weir-guard: {}\n", taken.error().sentence);
+    exceptions_->isolation = {};
+  }
+  adopt_blocks(before.blocks, now);
+  if (auto taken = take_release(before.release, now); !taken) {
+    fmt::print(stderr, "weir-guard: {}\n", taken.error().sentence);
+    exceptions_->release.now = {};
+  }
   Result<std::vector<KernelAccount>> accounts = kernel_.accounts();
   if (!accounts) return;
   for (const KernelAccount& account : *accounts)
@@ -102,9 +141,10 @@ void Guard::adopt_exceptions(const ExceptionTable& before, std::uint64_t now) {
 
 void Guard::end_exceptions(std::uint64_t now) {
   if (exceptions_->isolation.holds != 0 && exceptions_->isolation.until_boot_ns <= now) {
-    take_isolation({}, now);
-    to_give_exceptions_ = true;
-    tell_host_facts();
+    if (take_isolation({}, now)) {
+      to_give_exceptions_ = true;
+      tell_host_facts();
+    }
   }
   end_blocks(now);
   const ExceptionTable before = *exceptions_;

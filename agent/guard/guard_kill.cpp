@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/guard/guard.h"
@@ -45,12 +46,12 @@ CommandNext Guard::next_kill(std::uint64_t tree) const {
   return {.tree = tree};
 }
 
-// How many were there. A number that became another's since is told by its start: the table has
-// who holds it now, and the descriptor is of who held it before we looked.
-std::size_t Guard::kill_once(std::uint64_t tree) {
+// How many were there, or that nobody can say. A number that became another's since is told by its
+// start: the table has who holds it now, and the descriptor is of who held it before we looked.
+Result<std::size_t> Guard::kill_once(std::uint64_t tree) {
   Result<std::vector<KernelTask>> tasks = kernel_.tasks();
   std::size_t found = 0;
-  if (!tasks) return found;
+  if (!tasks) return tl::unexpected(tasks.error());
   for (const KernelTask& task : *tasks) {
     if (task.value.tree != tree) continue;
     const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, task.pid, 0)));
@@ -65,17 +66,21 @@ std::size_t Guard::kill_once(std::uint64_t tree) {
 
 CommandEnded Guard::kill_tree(CommandEnded ended) {
   const std::uint64_t began = boot_now_ns();
-  if (auto put = kernel_.put_block(ended.tree, WEIR_TARGET_EVERYTHING, began + kSilencedNs); !put)
-    fmt::print(stderr, "weir-guard: what is left of tree {} is not silenced: {}\n", ended.tree,
-               put.error().sentence);
-  std::size_t left = kill_once(ended.tree);
-  while (left != 0 && boot_now_ns() - began < kPatienceNs) {
+  const Result<void> silenced =
+      kernel_.put_block(ended.tree, WEIR_TARGET_EVERYTHING, began + kSilencedNs);
+  Result<std::size_t> left = kill_once(ended.tree);
+  while (left && *left != 0 && boot_now_ns() - began < kPatienceNs) {
     ::usleep(kPauseUs);
     left = kill_once(ended.tree);
   }
-  if (left != 0) {
+  if (!left) return commands_->take_back(std::move(ended), left.error().sentence);
+  if (!silenced) {
+    ended.why = wire::CommandRefusal::tree_not_silenced;
+    ended.words = silenced.error().sentence;
+    if (*left != 0) ended.words = fmt::format("{}; {} are left", ended.words, *left);
+  } else if (*left != 0) {
     ended.why = wire::CommandRefusal::tree_left;
-    ended.words = std::to_string(left);
+    ended.words = std::to_string(*left);
   }
   return ended;
 }

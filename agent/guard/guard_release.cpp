@@ -47,8 +47,15 @@ void Guard::hear_release_kept(std::uint64_t now) {
     if (is_new) answer_release(ReleaseRefusal::failed);
     return;
   }
-  if (!is_new) return take_release(next->release, now);  // anything else may be newer by now
-  take_exceptions(*next);
+  const Result<void> taken =
+      is_new ? take_exceptions(*next) : take_release(next->release, now);  // the rest may be newer
+  if (!taken) {
+    fmt::print(stderr, "weir-guard: {}\n", taken.error().sentence);
+    commands_->owe_table();  // the disk is to say what holds
+    if (is_new) answer_release(ReleaseRefusal::failed);
+    return;
+  }
+  if (!is_new) return;
   answer_release(ReleaseRefusal::none);
   tell_host_facts();
   CommandEnded ended;
@@ -69,36 +76,46 @@ void Guard::answer_release(ReleaseRefusal why) {
 }
 
 // In the kernel as it stands on the disk. Of another boot: once the disk says that this one has it.
-void Guard::take_release(const ReleaseState& next, std::uint64_t now) {
-  const HostRelease before = exceptions_->release.now;
+// An Error: it is as it was.
+Result<void> Guard::take_release(const ReleaseState& next, std::uint64_t now) {
+  const ReleaseState past = exceptions_->release;
+  const HostRelease& before = past.now;
   exceptions_->release = next;
   HostRelease& held = exceptions_->release.now;
   const bool is_here = held.boot == boot_;
   if (is_here && released_until(held, {wall_s(), now, boot_}) == 0) held = {};
-  set_observing(now);
+  if (auto set = set_observing(now); !set) {
+    exceptions_->release = past;
+    return set;
+  }
   if (held.holds != 0 && is_here && before.id != held.id)
     fmt::print(stderr, "weir-guard: this host is released for {} s: it only observes ({})\n",
                (held.until_boot_ns - now) / kSecondNs, held.asked.data());
   if (held.holds == 0 && before.holds != 0)
     fmt::print(stderr, "weir-guard: this host is not released any more\n");
+  return {};
 }
 
 // Why the kernel refuses nothing: a release, or crashes. What ends later counts.
-void Guard::set_observing(std::uint64_t now) {
+Result<void> Guard::set_observing(std::uint64_t now) {
   const HostRelease& held = exceptions_->release.now;
   std::uint64_t until = held.boot == boot_ ? released_until(held, {wall_s(), now, boot_}) : 0;
   if (after_crashes_ == AfterCrashes::observes) until = std::max(until, now + kObservesNs);
   const std::uint64_t before = kernel_.state().observed_until;
-  if (until == before || (until == 0 && before <= now)) return;
-  if (auto set = kernel_.observe(until); !set) {
-    fmt::print(stderr, "weir-guard: {}\n", set.error().sentence);
-    return;
-  }
+  if (until == before || (until == 0 && before <= now)) return {};
+  if (auto set = kernel_.observe(until); !set) return set;
   to_give_exceptions_ = true;
   if (before <= now) {
     *due_ = DueSockets();
     forget_holds();
   }
+  return {};
+}
+
+// Not by a command: it is tried again within a second, or the kernel's own time ends it.
+void Guard::observe_on(std::uint64_t now) {
+  if (auto set = set_observing(now); !set)
+    fmt::print(stderr, "weir-guard: {}\n", set.error().sentence);
 }
 
 // Once a second: it ends, or what is left of it is written down.
@@ -108,7 +125,7 @@ void Guard::keep_release(std::uint64_t now) {
   HostRelease next = written_release(exceptions_->release.now, at);
   if (next.holds == 0) {
     exceptions_->release.now = {};
-    set_observing(now);
+    observe_on(now);
     to_give_exceptions_ = true;
     tell_host_facts();
     fmt::print(stderr, "weir-guard: the release of this host is over\n");
@@ -140,14 +157,17 @@ void Guard::note_crash(std::uint64_t now) {
 void Guard::keep_observing(std::uint64_t now) {
   if (after_crashes_ == AfterCrashes::observes &&
       kernel_.state().observed_until < now + kObservesNs / 2)
-    set_observing(now);
+    observe_on(now);
 }
 
 void Guard::end_after_crashes() {
   if (after_crashes_ == AfterCrashes::none) return;
   after_crashes_ = AfterCrashes::none;
   to_give_exceptions_ = true;
-  set_observing(boot_now_ns());
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  observe_on(static_cast<std::uint64_t>(now.tv_sec) * kSecondNs +
+             static_cast<std::uint64_t>(now.tv_nsec));
   tell_host_facts();
 }
 

@@ -141,7 +141,8 @@ std::string_view code_of(CommandRefusal refusal) {
                                                                   "command_protected_tree",
                                                                   "command_tree_left",
                                                                   "command_never_blocked",
-                                                                  "command_blocks_full"};
+                                                                  "command_blocks_full",
+                                                                  "command_tree_not_silenced"};
   return kCodes[static_cast<std::size_t>(refusal)];
 }
 

@@ -131,8 +131,10 @@ enum class CommandRefusal : std::uint32_t {
   tree_left,  // said of what was done: some of it started others faster than they could be ended
   never_blocked,  // the place is, or holds, one that this host must reach
   blocks_full,
+  tree_not_silenced,  // said of what was done: what it had queued, and what is left, can still
+                      // leave
 };
-inline constexpr std::size_t kCommandRefusals = 26;
+inline constexpr std::size_t kCommandRefusals = 27;
 std::string_view code_of(CommandRefusal refusal);  // "command_unknown_key" …
 
 // Why a set of keys was not taken. Those before stay.
@@ -237,6 +239,7 @@ using ToUplink =
     std::variant<PolicyStateMessage, UplinkStop, CommandOutcomeMessage, HostFactsMessage>;
 
 inline constexpr std::size_t kMaxUplinkMessage = sizeof(HostFactsMessage);
+static_assert(kMaxUplinkMessage <= 0xffff);  // Header.size
 inline constexpr std::size_t kUplinkReceiveBuffer = kMaxUplinkMessage + 1;
 
 inline constexpr std::uint64_t kUplinkBeatNs = 5'000'000'000;

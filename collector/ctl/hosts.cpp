@@ -328,8 +328,9 @@ int kill_it(CtlSession& session, Asked order) {
     return kExitFailed;
   if (!send(session, order, v1::CommandBody::kill_tree, result, status)) return status;
   if (order.options.output != Output::table) print_message(result, order.options.output);
-  const bool left = std::any_of(result.why().begin(), result.why().end(),
-                                [](const auto& why) { return why.code() == "command_tree_left"; });
+  const bool left = std::any_of(result.why().begin(), result.why().end(), [](const auto& why) {
+    return why.code() == "command_tree_left" || why.code() == "command_tree_not_silenced";
+  });
   fmt::print(stderr, "tree {} of host {} {}. {}\n", order.tree, order.terms.host,
              left ? "is not killed whole" : "is killed", reasons_of(result));
   return left ? kExitFailed : kExitDone;

@@ -4,19 +4,24 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
+#include <utility>
 
 #include "platform/linux/kernel_state.h"
 
 namespace weir {
 
 Result<void> KernelPart::isolate(std::uint64_t until_boot_ns) {
-  state_->values.isolated_until = until_boot_ns;
-  return state_->write_state();
+  const std::uint64_t before = std::exchange(state_->values.isolated_until, until_boot_ns);
+  Result<void> written = state_->write_state();
+  if (!written) state_->values.isolated_until = before;  // another write must not begin it
+  return written;
 }
 
 Result<void> KernelPart::observe(std::uint64_t until_boot_ns) {
-  state_->values.observed_until = until_boot_ns;
-  return state_->write_state();
+  const std::uint64_t before = std::exchange(state_->values.observed_until, until_boot_ns);
+  Result<void> written = state_->write_state();
+  if (!written) state_->values.observed_until = before;
+  return written;
 }
 
 Result<void> KernelPart::set_refuges(std::span<const std::pair<Prefix, std::uint32_t>> refuges) {

@@ -275,10 +275,11 @@ class KernelPart {
   Result<void> remove_block(std::uint64_t tree, std::uint64_t target);
   std::size_t expire_blocks(std::uint64_t now_boot_ns);  // removes rows that ended; how many
 
-  // Until then nothing leaves but to the refuges, and what the home cgroup sends; 0: ends that.
+  // Until then nothing leaves but to the refuges, and what the home cgroup sends; 0: ends that. An
+  // Error: it is as before.
   Result<void> isolate(std::uint64_t until_boot_ns);
   // Places that are blocked from now on, instead of those before: each of its slot until its time.
-  // One that stays is at no moment open. An Error: none of the new ones began.
+  // One that stays is at no moment open. An Error: those of before hold, and no other.
   Result<void> set_shuts(std::span<const KernelShut> shuts);
   std::vector<KernelShut> shuts() const;  // as the tables have them, those that ended too
   // Until then accounts and blocks count and tell, and refuse nothing; 0: ends that. The kernel's

@@ -26,20 +26,26 @@ Slots slots_of(std::span<const KernelShut> shuts) {
   return slots;
 }
 
+template <class Key>
+bool holds_already(int map, const Key& key, std::uint32_t bits) {
+  weir_shut_slots now{};
+  return bpf_map_lookup_elem(map, &key, &now) == 0 && now.slots == bits;
+}
+
+// What goes makes room for what comes: no slot that is in use looks at either.
 Result<void> write_prefixes(int map, const Slots& wanted) {
-  const auto before = keys_of<weir_prefix_key>(map);
-  for (const auto& [prefix, bits] : wanted) {
-    const weir_prefix_key key = prefix_key(prefix);
-    const weir_shut_slots value{bits, 0};
-    if (bpf_map_update_elem(map, &key, &value, BPF_ANY))
-      return fail_with("cannot block " + prefix.text(), errno);
-  }
-  for (const weir_prefix_key& key : before) {
+  for (const weir_prefix_key& key : keys_of<weir_prefix_key>(map)) {
     Prefix prefix;
     std::copy_n(key.address, prefix.address.bytes.size(), prefix.address.bytes.begin());
     prefix.length = static_cast<std::uint8_t>(key.length);
     if (!wanted.contains(prefix) && bpf_map_delete_elem(map, &key) && errno != ENOENT)
       return fail_with("cannot unblock " + prefix.text(), errno);
+  }
+  for (const auto& [prefix, bits] : wanted) {
+    const weir_prefix_key key = prefix_key(prefix);
+    const weir_shut_slots value{bits, 0};
+    if (!holds_already(map, key, bits) && bpf_map_update_elem(map, &key, &value, BPF_ANY))
+      return fail_with("cannot block " + prefix.text(), errno);
   }
   return {};
 }
@@ -48,15 +54,14 @@ Result<void> write_names(int map, std::span<const KernelShut> shuts) {
   NameSlots wanted;
   for (const KernelShut& one : shuts)
     for (std::uint64_t key : one.names) wanted[key] |= 1u << one.slot;
-  const auto before = keys_of<std::uint64_t>(map);
-  for (const auto& [key, bits] : wanted) {
-    const weir_shut_slots value{bits, 0};
-    if (bpf_map_update_elem(map, &key, &value, BPF_ANY))
-      return fail_with("cannot block a name", errno);
-  }
-  for (std::uint64_t key : before)
+  for (std::uint64_t key : keys_of<std::uint64_t>(map))
     if (!wanted.contains(key) && bpf_map_delete_elem(map, &key) && errno != ENOENT)
       return fail_with("cannot unblock a name", errno);
+  for (const auto& [key, bits] : wanted) {
+    const weir_shut_slots value{bits, 0};
+    if (!holds_already(map, key, bits) && bpf_map_update_elem(map, &key, &value, BPF_ANY))
+      return fail_with("cannot block a name", errno);
+  }
   return {};
 }
 
@@ -64,12 +69,10 @@ bool same(const weir_shut& a, const weir_shut& b) {
   return a.until_ns == b.until_ns && a.person == b.person && a.everybody == b.everybody;
 }
 
-}  // namespace
-
 // A slot ends before its prefix goes and begins after it has come, so that it is one whole thing to
 // a packet; of two that hold an address each counts for itself.
-Result<void> KernelPart::set_shuts(std::span<const KernelShut> shuts) {
-  const int map = state_->map("shuts");
+Result<void> write_shuts(KernelState& state, std::span<const KernelShut> shuts) {
+  const int map = state.map("shuts");
   std::array<weir_shut, WEIR_SHUTS> wanted{};
   std::uint32_t used = 0;
   for (const KernelShut& one : shuts) {
@@ -77,22 +80,35 @@ Result<void> KernelPart::set_shuts(std::span<const KernelShut> shuts) {
     used |= 1u << one.slot;
     wanted[one.slot] = {one.until_boot_ns, one.person.value_or(0), one.person ? 0u : 1u};
   }
+  std::uint32_t begin = 0;
   for (std::uint32_t slot = 0; slot < WEIR_SHUTS; slot++) {
     weir_shut now{};
     const weir_shut none{};
     if (bpf_map_lookup_elem(map, &slot, &now))
       return fail_with("cannot read what is blocked", errno);
-    if (!same(now, none) && !same(now, wanted[slot]) &&
-        bpf_map_update_elem(map, &slot, &none, BPF_ANY))
+    if (same(now, wanted[slot])) continue;
+    begin |= (used >> slot & 1) << slot;
+    if (!same(now, none) && bpf_map_update_elem(map, &slot, &none, BPF_ANY))
       return fail_with(fmt::format("cannot end block {}", slot), errno);
   }
-  if (auto put = write_prefixes(state_->map("shut"), slots_of(shuts)); !put) return put;
-  if (auto put = write_names(state_->map("shut_names"), shuts); !put) return put;
+  if (auto put = write_prefixes(state.map("shut"), slots_of(shuts)); !put) return put;
+  if (auto put = write_names(state.map("shut_names"), shuts); !put) return put;
   for (std::uint32_t slot = 0; slot < WEIR_SHUTS; slot++)
-    if ((used >> slot & 1) != 0 && bpf_map_update_elem(map, &slot, &wanted[slot], BPF_ANY))
+    if ((begin >> slot & 1) != 0 && bpf_map_update_elem(map, &slot, &wanted[slot], BPF_ANY))
       return fail_with(fmt::format("cannot begin block {}", slot), errno);
-  state_->values.shuts = used;
-  return state_->write_state();
+  state.values.shuts = used;
+  return state.write_state();
+}
+
+}  // namespace
+
+// What could not be written whole is taken back: those of before hold, and no other.
+Result<void> KernelPart::set_shuts(std::span<const KernelShut> shuts) {
+  const std::vector<KernelShut> before = this->shuts();
+  const std::uint32_t used = state_->values.shuts;
+  Result<void> written = write_shuts(*state_, shuts);
+  if (!written && !write_shuts(*state_, before)) state_->values.shuts = used;
+  return written;
 }
 
 std::vector<KernelShut> KernelPart::shuts() const {
