@@ -5,30 +5,20 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "core/base/command_id.h"
-#include "tests/e2e/guarded_host.h"
-#include "tests/kernel/desk.h"
-#include "weir/v1/agent.pb.h"
+#include "tests/e2e/desk/guarded_desk.h"
 
 namespace weir {
 namespace {
 
-using Body = v1::CommandBody;
 using std::chrono::milliseconds;
 
 constexpr std::uint64_t kFirstFlight = 16 << 10;
 
-class BlockOnADesk : public GuardedHost {
+class BlockOnADesk : public GuardedDesk {
  protected:
   void SetUp() override {
-    WEIR_NEEDS_KERNEL();
-    desk_.emplace();
-    GuardedHost::SetUp();
+    GuardedDesk::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;
-    fs::remove(cgroup_);
-    cgroup_ = desk_->cgroup();
-    start();
-    ASSERT_EQ(next_state(), "4 0  0") << errors();
     offer({.number = 1, .then = "{limit: {bytes: 1GiB, per: [person, destination]}}"});
     ASSERT_EQ(next_state(), "1 1  0") << errors();
   }
@@ -37,31 +27,7 @@ class BlockOnADesk : public GuardedHost {
       ::kill(pid, SIGKILL);
       ::waitpid(pid, nullptr, 0);
     }
-    GuardedHost::TearDown();
-  }
-  static std::string id_text(std::uint8_t seed) {
-    CommandIdBytes id{};
-    id.fill(seed);
-    return text_of_command_id(id);
-  }
-  std::string send(Body body, std::uint8_t id) {
-    const std::int64_t now = std::time(nullptr);
-    body.set_host_id(kHostId);
-    body.set_not_before_wall_s(now - 60);
-    body.set_expires_wall_s(now + 3600);
-    body.set_id(id_text(id));
-    const std::string bytes = body.SerializeAsString();
-    wire::OfferCommand message;
-    message.id.fill(id);
-    message.body_size = bytes.size();
-    message.signatures = 1;
-    Signer signer(1);
-    message.signature[0].key = policy_key_id(signer.key);
-    const std::vector<std::uint8_t> covered = signed_bytes_of(kCommandPurpose, bytes_of(bytes));
-    ::crypto_sign_detached(message.signature[0].signature.data(), nullptr, covered.data(),
-                           covered.size(), signer.secret.data());
-    hand_over("command", message, bytes);
-    return next_state();
+    GuardedDesk::TearDown();
   }
   std::string block(std::uint8_t id, const std::string& name, const std::string& address) {
     Body body;
@@ -69,13 +35,13 @@ class BlockOnADesk : public GuardedHost {
     body.set_lease_s(3'600);
     body.mutable_destination()->set_name(name);
     body.mutable_destination()->set_address(address);
-    return send(body, id);
+    return send(body, id, "");
   }
   std::string undo(std::uint8_t id, std::uint8_t lease) {
     Body body;
     body.set_verb(Body::undo);
     body.set_lease_id(id_text(lease));
-    return send(body, id);
+    return send(body, id, "");
   }
   // A program of the desk that says whom it means and goes on sending, 1000 bytes in 20 ms.
   void say(const std::string& host, int port) {
@@ -113,7 +79,6 @@ class BlockOnADesk : public GuardedHost {
     return received(port) - before;
   }
 
-  std::optional<test::Desk> desk_;
   std::vector<pid_t> started_;
 };
 
@@ -133,9 +98,8 @@ TEST_F(BlockOnADesk, by_name_has_what_says_it_open_and_new_and_leaves_the_rest) 
   EXPECT_NE(status().find("BLOCKED by an administrator: evil.example"), std::string::npos)
       << status();
   EXPECT_TRUE(await([&] {
-    return weir("my-events --socket " + socket().string()).second.find("blocked evil.example") !=
-           std::string::npos;
-  })) << weir("my-events --socket " + socket().string()).second;
+    return ask("my-events").second.find("blocked evil.example") != std::string::npos;
+  })) << ask("my-events").second;
   ASSERT_EQ(undo(2, 1), "command 1  ") << errors();
   EXPECT_TRUE(goes_on(evil));
   EXPECT_TRUE(goes_on(later));

@@ -1,9 +1,6 @@
 // A rule that holds, with the real programs: an upload waits, whoever owns it says why, and it goes
 // on; or nobody does, and it is gone with its queue. Also where the engine or the guard is killed.
-#include "core/base/command_id.h"
-#include "tests/e2e/guarded_host.h"
-#include "tests/kernel/desk.h"
-#include "weir/v1/agent.pb.h"
+#include "tests/e2e/desk/guarded_desk.h"
 
 namespace weir {
 namespace {
@@ -14,18 +11,8 @@ constexpr std::uint64_t kFlight = 16 << 10;
 constexpr std::uint64_t kUpload = 500'000;
 constexpr std::uint64_t kEndless = 200'000'000;  // more than a socket's queue takes
 
-class HoldOnADesk : public GuardedHost {
+class HoldOnADesk : public GuardedDesk {
  protected:
-  void SetUp() override {
-    WEIR_NEEDS_KERNEL();
-    desk_.emplace();
-    GuardedHost::SetUp();
-    if (IsSkipped() || HasFatalFailure()) return;
-    fs::remove(cgroup_);
-    cgroup_ = desk_->cgroup();
-    start();
-    ASSERT_EQ(next_state(), "4 0  0") << errors();
-  }
   void hold(const std::string& what) {
     offer({.number = ++number_, .then = "{hold: {" + what + "}}"});
     ASSERT_EQ(next_state(), "1 " + std::to_string(number_) + "  0") << errors();
@@ -39,9 +26,6 @@ class HoldOnADesk : public GuardedHost {
                          "120000"});
   }
   std::uint64_t settled() { return desk_->settled(milliseconds(900), milliseconds(8000)); }
-  std::pair<int, std::string> ask(const std::string& words) {
-    return weir(words + " --socket " + socket().string());
-  }
   std::vector<KernelHold> holds() { return read_holds((base_ / "bpf").string()); }
   bool await_holds(std::size_t count) {
     return await([&] { return holds().size() >= count; });
@@ -67,54 +51,6 @@ class HoldOnADesk : public GuardedHost {
     });
     return found;
   }
-  // An administrator's signed word: this person may send there although the rule holds.
-  std::string grant() {
-    using Body = v1::CommandBody;
-    std::uint32_t person = 0xffffffff;
-    std::ifstream("/proc/self/loginuid") >> person;
-    const std::int64_t now = std::time(nullptr);
-    CommandIdBytes id{};
-    id.fill(1);
-    Body body;
-    body.set_verb(Body::except);
-    body.set_host_id(kHostId);
-    body.set_not_before_wall_s(now - 60);
-    body.set_expires_wall_s(now + 3600);
-    body.set_id(text_of_command_id(id));
-    body.mutable_reason()->set_code("asked");
-    body.mutable_reason()->add_args("ops");
-    v1::Exception& exception = *body.mutable_exception();
-    exception.set_request_id("request-1");
-    exception.add_sets_aside("pushed");
-    exception.mutable_person()->mutable_user()->set_uid(person != 0xffffffff ? person : ::getuid());
-    exception.mutable_destination()->set_address(test::kPeer4);
-    exception.set_bytes(2'000'000);
-    exception.mutable_until()->set_seconds(now + 3600);
-    const std::string bytes = body.SerializeAsString();
-    wire::OfferCommand message;
-    message.id = id;
-    message.body_size = bytes.size();
-    message.signatures = 1;
-    Signer signer(1);
-    message.signature[0].key = policy_key_id(signer.key);
-    const std::vector<std::uint8_t> covered = signed_bytes_of(kCommandPurpose, bytes_of(bytes));
-    ::crypto_sign_detached(message.signature[0].signature.data(), nullptr, covered.data(),
-                           covered.size(), signer.secret.data());
-    hand_over("command", message, bytes);
-    return next_state();
-  }
-  pid_t engine() const {
-    for (const auto& entry : fs::directory_iterator("/proc")) {
-      const std::string pid = entry.path().filename();
-      if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
-      std::error_code gone;
-      if (fs::read_symlink(entry.path() / "exe", gone) == base_ / "weir-engine")
-        return static_cast<pid_t>(std::stol(pid));
-    }
-    return 0;
-  }
-
-  std::optional<test::Desk> desk_;
   std::uint32_t number_ = 0;
 };
 
@@ -172,7 +108,7 @@ TEST_F(HoldOnADesk, that_asks_for_approval_goes_on_with_an_exception_for_the_pla
   upload();
   ASSERT_TRUE(await_holds(1)) << errors();
   EXPECT_LE(settled(), kFlight);
-  EXPECT_EQ(grant(), "command 1  ") << errors();
+  EXPECT_EQ(grant({}), "command 1  ") << errors();
   EXPECT_TRUE(await([&] { return desk_->received() == kUpload; })) << desk_->received();
   EXPECT_TRUE(holds().empty());
 }

@@ -8,8 +8,7 @@
 #include <regex>
 
 #include "platform/files/fd.h"
-#include "tests/e2e/guarded_host.h"
-#include "tests/kernel/desk.h"
+#include "tests/e2e/desk/guarded_desk.h"
 
 namespace weir {
 namespace {
@@ -20,18 +19,12 @@ using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t kLimit = 256 << 10;
 constexpr milliseconds kBackWithin{5000};
 
-class TamperedDesk : public GuardedHost {
+class TamperedDesk : public GuardedDesk {
  protected:
   void SetUp() override {
-    WEIR_NEEDS_KERNEL();
-    desk_.emplace();
-    GuardedHost::SetUp();
-    if (IsSkipped() || HasFatalFailure()) return;
-    fs::remove(cgroup_);
-    cgroup_ = desk_->cgroup();
     interface_ = "desk0";
-    start();
-    ASSERT_EQ(next_state(), "4 0  0") << errors();
+    GuardedDesk::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
     offer({.number = 1,
            .then = "{limit: {bytes: 256KiB, per: person}}",
            .when = "{any: [{trust: unknown}, {trust: undeclared_udp}]}"});
@@ -86,7 +79,6 @@ class TamperedDesk : public GuardedHost {
     return std::chrono::duration_cast<milliseconds>(last - since);
   }
 
-  std::optional<test::Desk> desk_;
   std::string id_;
 };
 
