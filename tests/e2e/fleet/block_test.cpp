@@ -1,20 +1,8 @@
 // A destination that an administrator blocks, with a real collector: nothing goes there from then
 // on, whoever is killed and whatever is restarted, until the lease ends or is undone; everything
 // else goes on; and what the host must reach is never blocked.
-#include <arpa/inet.h>
 #include <fmt/format.h>
-#include <netinet/in.h>
-#include <sched.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 
-#include <cerrno>
-#include <cstring>
-#include <ctime>
-#include <fstream>
-
-#include "agent/guard/exceptions.h"
-#include "platform/linux/pinned_tables.h"
 #include "tests/e2e/fleet/commanded.h"
 
 namespace weir {
@@ -25,62 +13,20 @@ constexpr const char* kPlace6 = "2001:db8:7::7";
 
 class Blocked : public Commanded {
  protected:
-  // What a program of this host hears that connects: in a network namespace without any way, so
-  // that no packet is ever sent. Unreachable: nothing keeps it from there.
-  int connecting(const char* to = kPlace) {
-    const pid_t pid = ::fork();
-    if (pid == 0) {
-      const int procs = ::open((cgroup + "/cgroup.procs").c_str(), O_WRONLY);
-      if (procs < 0 || ::write(procs, "0", 1) != 1 || ::unshare(CLONE_NEWNET) != 0) ::_exit(255);
-      sockaddr_in a4{};
-      sockaddr_in6 a6{};
-      a4.sin_family = AF_INET;
-      a6.sin6_family = AF_INET6;
-      a4.sin_port = a6.sin6_port = htons(443);
-      const bool six = ::inet_pton(AF_INET6, to, &a6.sin6_addr) == 1;
-      ::inet_pton(AF_INET, to, &a4.sin_addr);
-      const int fd = ::socket(six ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
-      const auto* at = six ? reinterpret_cast<sockaddr*>(&a6) : reinterpret_cast<sockaddr*>(&a4);
-      ::_exit(::connect(fd, at, six ? sizeof a6 : sizeof a4) == 0 ? 0 : errno);
-    }
-    int status = 0;
-    ::waitpid(pid, &status, 0);
-    return WEXITSTATUS(status);
-  }
-  pid_t guard() const {  // the agent's child that is one
-    const std::string main = std::to_string(agent.pid());
-    std::ifstream children("/proc/" + main + "/task/" + main + "/children");
-    for (pid_t pid = 0; children >> pid;) {
-      std::string name;
-      std::ifstream("/proc/" + std::to_string(pid) + "/comm") >> name;
-      if (name == "weir-guard") return pid;
-    }
-    return 0;
-  }
-  // As the file reads in the boot after: its boot is another one, which was up for longer.
-  void be_of_another_boot(std::int64_t left_s) const {
-    std::string text = content(state() / "exceptions");
-    auto table = std::make_unique<ExceptionTable>();
-    ASSERT_EQ(text.size(), sizeof *table);
-    std::memcpy(table.get(), text.data(), sizeof *table);
+  // As after a reboot, with that much left of the only one.
+  void as_after_a_reboot(std::int64_t left_s) const {
+    auto table = leases();
     ASSERT_EQ(table->blocks.blocks, 1u);
     HeldBlock& one = table->blocks.block[0];
-    one.boot[0] = static_cast<std::uint8_t>(~one.boot[0]);
-    one.until_boot_ns += 900'000'000'000'000;
+    be_of_another_boot(one);
     one.until_wall_s = std::time(nullptr) + left_s;
-    std::fstream file(state() / "exceptions", std::ios::in | std::ios::out | std::ios::binary);
-    file.write(reinterpret_cast<const char*>(table.get()), sizeof *table);
+    write_leases(*table);
   }
   // What is left of the one that holds by the kernel's own word.
   double left_s() const {
-    timespec now{};
-    ::clock_gettime(CLOCK_BOOTTIME, &now);
-    const Result<PinnedTables> tables = read_pinned(base / "bpf");
-    if (!tables) return -1;
-    const std::uint64_t until = *std::ranges::max_element(tables->shut_until_boot_ns);
-    return static_cast<double>(until) / 1e9 - static_cast<double>(now.tv_sec);
+    const auto tables = pinned();
+    return tables ? Commanded::left_s(*std::ranges::max_element(tables->shut_until_boot_ns)) : -1;
   }
-  bool answers() { return ctl({"hosts", "health", host_id}).first != 1; }
   std::pair<int, std::string> blocking(const std::string& where,
                                        std::vector<std::string> more = {}) {
     std::vector<std::string> words = {"hosts", "block", host_id, "--destination", where};
@@ -98,18 +44,12 @@ class Blocked : public Commanded {
     body.mutable_reason()->add_args("admin");
     return signed_by_admin(Body::block_destination, id, body);
   }
-  v1::CommandResult undone(char seed, char lease) {
-    Body body;
-    body.set_lease_id(std::string(32, lease));
-    return send(signed_by_admin(Body::undo, seed, body));
-  }
   std::string refusal(const v1::Command& command) {
     const v1::CommandResult result = send(command);
     if (result.outcome() != v1::CommandResult::refused || result.why_size() != 1) return "";
     return result.why(0).code() + ": " + result.why(0).text();
   }
   std::string shown_health() { return ctl({"hosts", "health", host_id}).second; }
-  std::string status() { return run({WEIR_CLI, "status", "--state", state()}).second; }
 };
 
 TEST_F(Blocked, by_weirctl_and_undone_by_it_and_everybody_is_told) {
@@ -124,10 +64,10 @@ TEST_F(Blocked, by_weirctl_and_undone_by_it_and_everybody_is_told) {
   const std::string health = shown_health();
   EXPECT_NE(health.find("BLOCKED 192.0.2.7 for everybody until"), std::string::npos) << health;
   EXPECT_NE(health.find("a leak"), std::string::npos) << health;
-  EXPECT_NE(status().find("BLOCKED by an administrator: 192.0.2.7 (nobody may send there)"),
+  EXPECT_NE(weir_status().find("BLOCKED by an administrator: 192.0.2.7 (nobody may send there)"),
             std::string::npos)
-      << status() << said();
-  EXPECT_NE(status().find("a leak"), std::string::npos);
+      << weir_status() << said();
+  EXPECT_NE(weir_status().find("a leak"), std::string::npos);
   auto reported = [&] { return content(state() / "reports.jsonl"); };
   EXPECT_TRUE(
       soon([&] { return reported().find("host.blocked") != std::string::npos; }, kPatience_s))
@@ -140,7 +80,7 @@ TEST_F(Blocked, by_weirctl_and_undone_by_it_and_everybody_is_told) {
   EXPECT_EQ(ctl({"hosts", "undo", host_id, shown.substr(at + 17, 32)}).first, 0) << said();
   std::printf("weirctl hosts undo took %.0f ms\n", seconds_since(start) * 1'000);
   EXPECT_EQ(connecting(), ENETUNREACH);
-  EXPECT_EQ(status().find("BLOCKED"), std::string::npos);
+  EXPECT_EQ(weir_status().find("BLOCKED"), std::string::npos);
   ASSERT_TRUE(soon(
       [&] {
         const auto records = audited();
@@ -161,8 +101,8 @@ TEST_F(Blocked, as_a_prefix_for_somebody_and_where_two_overlap_each_ends_for_its
   ASSERT_EQ(blocking("192.0.0.0/8", {"--person", "4242"}).first, 0) << said();
   EXPECT_EQ(connecting(), ENETUNREACH) << "another person's";
   EXPECT_NE(shown_health().find("BLOCKED 192.0.0.0/8 for "), std::string::npos) << shown_health();
-  EXPECT_NE(status().find("192.0.0.0/8 (not user 4242 may send there)"), std::string::npos)
-      << status();
+  EXPECT_NE(weir_status().find("192.0.0.0/8 (not user 4242 may send there)"), std::string::npos)
+      << weir_status();
   ASSERT_EQ(send(block('b', 3'600, "192.0.2.0/24")).outcome(), v1::CommandResult::done);
   ASSERT_EQ(send(block('c', 3'600)).outcome(), v1::CommandResult::done);
   EXPECT_EQ(connecting(), EPERM);
@@ -197,7 +137,7 @@ TEST_F(Blocked, outlives_guard_and_agent_and_the_pins) {
   // As after a reboot: no pin is left, and the file is of another boot.
   ASSERT_EQ(::umount2((base / "bpf").c_str(), MNT_DETACH), 0);
   ASSERT_TRUE(soon([&] { return connecting() == ENETUNREACH; }, kPatience_s));
-  be_of_another_boot(1'800);
+  as_after_a_reboot(1'800);
   ASSERT_EQ(::mount("weir-fleet", (base / "bpf").c_str(), "bpf", 0, "mode=700"), 0);
   start_agent();
   ASSERT_TRUE(soon([&] { return connecting() == EPERM; }, kPatience_s)) << said();

@@ -1,18 +1,29 @@
 // A collector, a desk with uplink, guard and engine, and weirctl, as programs.
 #pragma once
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sched.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <fstream>
+#include <memory>
 #include <sstream>
 
+#include "agent/guard/exceptions.h"
 #include "collector/fleet/crypto.h"
 #include "core/policy/signature.h"
+#include "platform/linux/boot_clock.h"
 #include "platform/linux/kernel_part.h"
+#include "platform/linux/pinned_tables.h"
 #include "proto/map/command_proto.h"
 #include "tests/agent/uplink/programs/desk.h"
 #include "tests/collector/store/stored_records.h"
@@ -115,6 +126,11 @@ class Commanded : public FleetOfPrograms {
     body.set_lease_s(3'600);
     return signed_by_admin(Body::except, id, body);
   }
+  v1::CommandResult undone(char seed, char lease) {
+    Body body;
+    body.set_lease_id(std::string(32, lease));
+    return send(signed_by_admin(Body::undo, seed, body));
+  }
   v1::CommandResult send(const v1::Command& command) {
     v1::SendCommandRequest request;
     request.set_host_id(host_id);
@@ -139,6 +155,74 @@ class Commanded : public FleetOfPrograms {
       }));
     }
     return found;
+  }
+
+  bool answers() { return ctl({"hosts", "health", host_id}).first != 1; }
+  std::string weir_status() { return run({WEIR_CLI, "status", "--state", state()}).second; }
+
+  // What a program of this host hears that connects: in a network namespace without any way, so
+  // that no packet is ever sent. Unreachable: nothing keeps it from there.
+  int connecting(const char* to = "192.0.2.7") {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      const int procs = ::open((cgroup + "/cgroup.procs").c_str(), O_WRONLY);
+      if (procs < 0 || ::write(procs, "0", 1) != 1 || ::unshare(CLONE_NEWNET) != 0) ::_exit(255);
+      sockaddr_in a4{};
+      sockaddr_in6 a6{};
+      a4.sin_family = AF_INET;
+      a6.sin6_family = AF_INET6;
+      a4.sin_port = a6.sin6_port = htons(443);
+      const bool six = ::inet_pton(AF_INET6, to, &a6.sin6_addr) == 1;
+      ::inet_pton(AF_INET, to, &a4.sin_addr);
+      const int fd = ::socket(six ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
+      const auto* at = six ? reinterpret_cast<sockaddr*>(&a6) : reinterpret_cast<sockaddr*>(&a4);
+      ::_exit(::connect(fd, at, six ? sizeof a6 : sizeof a4) == 0 ? 0 : errno);
+    }
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    return WEXITSTATUS(status);
+  }
+  static std::vector<pid_t> children(pid_t of) {
+    const std::string main = std::to_string(of);
+    std::ifstream all("/proc/" + main + "/task/" + main + "/children");
+    std::vector<pid_t> found;
+    for (pid_t pid = 0; all >> pid;) found.push_back(pid);
+    return found;
+  }
+  static std::string name(pid_t pid) {
+    std::string text;
+    std::ifstream("/proc/" + std::to_string(pid) + "/comm") >> text;
+    return text;
+  }
+  pid_t guard() const {  // the agent's child that is one; 0: none
+    for (pid_t pid : children(agent.pid()))
+      if (name(pid) == "weir-guard") return pid;
+    return 0;
+  }
+  std::optional<PinnedTables> pinned() const {
+    Result<PinnedTables> tables = read_pinned(base / "bpf");
+    return tables ? std::optional(std::move(*tables)) : std::nullopt;
+  }
+  static double left_s(std::uint64_t until_boot_ns) {
+    return (static_cast<double>(until_boot_ns) - static_cast<double>(boot_now_ns())) / 1e9;
+  }
+  // What the guard keeps of leases.
+  std::unique_ptr<ExceptionTable> leases() const {
+    const std::string file = content(state() / "exceptions");
+    auto table = std::make_unique<ExceptionTable>();
+    EXPECT_EQ(file.size(), sizeof *table);
+    std::memcpy(table.get(), file.data(), std::min(file.size(), sizeof *table));
+    return table;
+  }
+  // As that file reads in the boot after: `lease` is of another one, which was up for longer.
+  template <class Lease>
+  static void be_of_another_boot(Lease& lease) {
+    lease.boot[0] = static_cast<std::uint8_t>(~lease.boot[0]);
+    lease.until_boot_ns += 900'000'000'000'000;
+  }
+  void write_leases(const ExceptionTable& table) const {
+    std::fstream file(state() / "exceptions", std::ios::in | std::ios::out | std::ios::binary);
+    file.write(reinterpret_cast<const char*>(&table), sizeof table);
   }
 
   std::string cgroup, host_id;

@@ -5,7 +5,6 @@
 #include <ctime>
 #include <fstream>
 
-#include "platform/linux/pinned_tables.h"
 #include "tests/e2e/fleet/commanded.h"
 
 namespace weir {
@@ -23,32 +22,12 @@ class Crashing : public Commanded {
   }
   // The first row of the desk's kernel.
   std::uint64_t kernel_bytes() const {
-    const Result<PinnedTables> tables = read_pinned(base / "bpf");
+    const auto tables = pinned();
     return tables && tables->limits[0].per == WEIR_PER_PERSON ? tables->limits[0].bytes : 0;
   }
   bool observes() const {
-    timespec now{};
-    ::clock_gettime(CLOCK_BOOTTIME, &now);
-    const Result<PinnedTables> tables = read_pinned(base / "bpf");
-    return tables &&
-           tables->observed_until_boot_ns / 1'000'000'000 > static_cast<std::uint64_t>(now.tv_sec);
-  }
-  std::vector<pid_t> children(pid_t of) const {
-    const std::string main = std::to_string(of);
-    std::ifstream all("/proc/" + main + "/task/" + main + "/children");
-    std::vector<pid_t> found;
-    for (pid_t pid = 0; all >> pid;) found.push_back(pid);
-    return found;
-  }
-  static std::string name(pid_t pid) {
-    std::string text;
-    std::ifstream("/proc/" + std::to_string(pid) + "/comm") >> text;
-    return text;
-  }
-  pid_t guard() const {
-    for (pid_t pid : children(agent.pid()))
-      if (name(pid) == "weir-guard") return pid;
-    return 0;
+    const auto tables = pinned();
+    return tables && left_s(tables->observed_until_boot_ns) > 0;
   }
   pid_t engine() const {  // of the guard's spawner
     for (pid_t spawner : children(guard()))
@@ -67,7 +46,6 @@ class Crashing : public Commanded {
       last = now;
     }
   }
-  std::string status() { return run({WEIR_CLI, "status", "--state", state()}).second; }
   bool reads(const std::string& text) {
     return soon(
         [&] {
@@ -104,7 +82,7 @@ TEST_F(Crashing, under_a_policy_takes_back_the_one_before_and_then_refuses_nothi
   crash_engine();
   ASSERT_TRUE(soon([&] { return observes(); }, kPatience_s)) << said();
   EXPECT_EQ(kernel_bytes(), 1u << 20) << "it counts by it still";
-  EXPECT_NE(status().find("CRASHED"), std::string::npos) << status();
+  EXPECT_NE(weir_status().find("CRASHED"), std::string::npos) << weir_status();
   ASSERT_TRUE(soon([&] { return is_online(); }, kPatience_s)) << said();
   EXPECT_TRUE(soon(
       [&] {
@@ -120,7 +98,7 @@ TEST_F(Crashing, under_a_policy_takes_back_the_one_before_and_then_refuses_nothi
   publish("3MiB");
   ASSERT_TRUE(soon([&] { return kernel_bytes() == 3u << 20; }, kPatience_s)) << said();
   EXPECT_TRUE(soon([&] { return !observes(); }, kPatience_s));
-  EXPECT_EQ(status().find("CRASHED"), std::string::npos);
+  EXPECT_EQ(weir_status().find("CRASHED"), std::string::npos);
 }
 
 TEST_F(Crashing, guards_count_as_well_and_a_restart_ends_it) {

@@ -1,19 +1,6 @@
 // A host that an administrator isolates, with a real collector: nothing leaves it from then on,
 // whoever is killed and whatever is restarted, until the lease ends or is undone; and it still
 // answers to its collector.
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sched.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-
-#include <cerrno>
-#include <cstring>
-#include <ctime>
-#include <fstream>
-
-#include "agent/guard/exceptions.h"
-#include "platform/linux/pinned_tables.h"
 #include "tests/e2e/fleet/commanded.h"
 
 namespace weir {
@@ -21,73 +8,30 @@ namespace {
 
 class Isolated : public Commanded {
  protected:
-  // What a program of this host hears that connects: in a network namespace without any way, so
-  // that no packet is ever sent. Unreachable: nothing keeps it in.
-  int connecting(const char* to = "192.0.2.7", int port = 443) {
-    const pid_t pid = ::fork();
-    if (pid == 0) {
-      const int procs = ::open((cgroup + "/cgroup.procs").c_str(), O_WRONLY);
-      if (procs < 0 || ::write(procs, "0", 1) != 1 || ::unshare(CLONE_NEWNET) != 0) ::_exit(255);
-      const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-      sockaddr_in at{};
-      at.sin_family = AF_INET;
-      at.sin_port = htons(static_cast<std::uint16_t>(port));
-      ::inet_pton(AF_INET, to, &at.sin_addr);
-      ::_exit(::connect(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0 ? 0 : errno);
-    }
-    int status = 0;
-    ::waitpid(pid, &status, 0);
-    return WEXITSTATUS(status);
-  }
-  pid_t guard() const {  // the agent's child that is one
-    const std::string main = std::to_string(agent.pid());
-    std::ifstream children("/proc/" + main + "/task/" + main + "/children");
-    for (pid_t pid = 0; children >> pid;) {
-      std::string name;
-      std::ifstream("/proc/" + std::to_string(pid) + "/comm") >> name;
-      if (name == "weir-guard") return pid;
-    }
-    return 0;
-  }
   // What is left of it by the kernel's own word.
   double left_s() const {
-    timespec now{};
-    ::clock_gettime(CLOCK_BOOTTIME, &now);
-    const Result<PinnedTables> tables = read_pinned(base / "bpf");
-    return tables ? static_cast<double>(tables->isolated_until_boot_ns) / 1e9 -
-                        static_cast<double>(now.tv_sec)
-                  : -1;
+    const auto tables = pinned();
+    return tables ? Commanded::left_s(tables->isolated_until_boot_ns) : -1;
   }
-  // As the file reads in the boot after: its boot is another one, which was up for longer.
-  void be_of_another_boot(std::int64_t left_s) const {
-    std::string text = content(state() / "exceptions");
-    ExceptionTable table;
-    ASSERT_EQ(text.size(), sizeof table);
-    std::memcpy(&table, text.data(), sizeof table);
-    ASSERT_EQ(table.isolation.holds, 1u);
-    table.isolation.boot[0] = static_cast<std::uint8_t>(~table.isolation.boot[0]);
-    table.isolation.until_boot_ns += 900'000'000'000'000;
-    table.isolation.until_wall_s = std::time(nullptr) + left_s;
-    std::fstream file(state() / "exceptions", std::ios::in | std::ios::out | std::ios::binary);
-    file.write(reinterpret_cast<const char*>(&table), sizeof table);
+  // As after a reboot, with that much left of it.
+  void as_after_a_reboot(std::int64_t left_s) const {
+    auto table = leases();
+    ASSERT_EQ(table->isolation.holds, 1u);
+    be_of_another_boot(table->isolation);
+    table->isolation.until_wall_s = std::time(nullptr) + left_s;
+    write_leases(*table);
   }
   void kill_guard() const {
     const pid_t pid = guard();
     ::kill(pid, SIGKILL);
     EXPECT_TRUE(soon([&] { return guard() != pid && guard() != 0; }, kPatience_s));
   }
-  bool answers() { return ctl({"hosts", "health", host_id}).first != 1; }
   v1::Command isolation(char seed, std::uint32_t lease_s) {
     Body body;
     body.set_lease_s(lease_s);
     body.mutable_reason()->set_code("asked");
     body.mutable_reason()->add_args("admin");
     return signed_by_admin(Body::isolate, seed, body);
-  }
-  v1::CommandResult undone(char seed, char lease) {
-    Body body;
-    body.set_lease_id(std::string(32, lease));
-    return send(signed_by_admin(Body::undo, seed, body));
   }
 };
 
@@ -103,7 +47,7 @@ TEST_F(Isolated, by_weirctl_and_released_by_it_and_everybody_is_told) {
   const std::string health = ctl({"hosts", "health", host_id}).second;
   EXPECT_NE(health.find("ISOLATED until"), std::string::npos) << health;
   EXPECT_NE(health.find("stolen"), std::string::npos) << health;
-  const std::string status = run({WEIR_CLI, "status", "--state", state()}).second;
+  const std::string status = weir_status();
   EXPECT_NE(status.find("ISOLATED"), std::string::npos) << status << said();
   EXPECT_NE(status.find("stolen"), std::string::npos) << status;
   auto reported = [&] { return content(state() / "reports.jsonl"); };
@@ -119,8 +63,7 @@ TEST_F(Isolated, by_weirctl_and_released_by_it_and_everybody_is_told) {
   EXPECT_EQ(ctl({"hosts", "undo", host_id, id, "--reason", "found"}).first, 0) << said();
   std::printf("weirctl hosts undo took %.0f ms\n", seconds_since(start) * 1'000);
   EXPECT_EQ(connecting(), ENETUNREACH);
-  EXPECT_EQ(run({WEIR_CLI, "status", "--state", state()}).second.find("ISOLATED"),
-            std::string::npos);
+  EXPECT_EQ(weir_status().find("ISOLATED"), std::string::npos);
   ASSERT_TRUE(soon(
       [&] {
         const auto records = audited();
@@ -156,7 +99,7 @@ TEST_F(Isolated, outlives_guard_and_agent_and_the_pins_and_answers_its_collector
   // As after a reboot: no pin is left, and the file is of another boot.
   ASSERT_EQ(::umount2((base / "bpf").c_str(), MNT_DETACH), 0);
   ASSERT_TRUE(soon([&] { return connecting() == ENETUNREACH; }, kPatience_s));
-  be_of_another_boot(1'800);
+  as_after_a_reboot(1'800);
   ASSERT_EQ(::mount("weir-fleet", (base / "bpf").c_str(), "bpf", 0, "mode=700"), 0);
   start_agent();
   ASSERT_TRUE(soon([&] { return connecting() == EPERM; }, kPatience_s)) << said();

@@ -7,10 +7,8 @@
 #include <ctime>
 #include <fstream>
 
-#include "agent/guard/exceptions.h"
 #include "core/base/spoken.h"
 #include "core/policy/release.h"
-#include "platform/linux/pinned_tables.h"
 #include "tests/e2e/fleet/commanded.h"
 
 namespace weir {
@@ -74,11 +72,9 @@ class BreakGlass : public Commanded {
     return ctl(words);
   }
   double released_s() const {
-    timespec now{};
-    ::clock_gettime(CLOCK_BOOTTIME, &now);
-    const Result<PinnedTables> tables = read_pinned(base / "bpf");
+    const auto tables = pinned();
     const std::uint64_t until = tables ? tables->observed_until_boot_ns : 0;
-    return until != 0 ? static_cast<double>(until) / 1e9 - static_cast<double>(now.tv_sec) : 0;
+    return until != 0 ? left_s(until) : 0;
   }
   v1::Command isolation(char seed) {
     Body body;
@@ -86,25 +82,8 @@ class BreakGlass : public Commanded {
     return signed_by_admin(Body::isolate, seed, body);
   }
   bool is_isolated() const {
-    const Result<PinnedTables> tables = read_pinned(base / "bpf");
+    const auto tables = pinned();
     return tables && tables->isolated_until_boot_ns != 0;
-  }
-  pid_t guard() const {
-    const std::string main = std::to_string(agent.pid());
-    std::ifstream children("/proc/" + main + "/task/" + main + "/children");
-    for (pid_t pid = 0; children >> pid;) {
-      std::string name;
-      std::ifstream("/proc/" + std::to_string(pid) + "/comm") >> name;
-      if (name == "weir-guard") return pid;
-    }
-    return 0;
-  }
-  ExceptionTable table() const {
-    const std::string file = content(state() / "exceptions");
-    ExceptionTable table;
-    EXPECT_EQ(file.size(), sizeof table);
-    std::memcpy(&table, file.data(), std::min(file.size(), sizeof table));
-    return table;
   }
 };
 
@@ -126,7 +105,7 @@ TEST_F(BreakGlass, an_isolated_desk_without_its_collector_is_released_by_two_per
   std::printf("from an answer to its effect: %.0f ms\n", seconds_since(start) * 1'000);
   EXPECT_NEAR(released_s(), kReleaseS, 60);
   EXPECT_FALSE(is_isolated()) << "it ends with it";
-  const std::string now = run({WEIR_CLI, "status", "--state", state()}).second;
+  const std::string now = weir_status();
   EXPECT_NE(now.find("RELEASED"), std::string::npos) << now;
   EXPECT_EQ(weir({"--answer", text}).first, 4) << "once";
 
@@ -168,20 +147,18 @@ TEST_F(BreakGlass, outlives_guard_and_agent_and_a_reboot_by_what_is_left_of_it) 
   // As after a reboot, with a clock that was set back by a day: no pin is left, and the file is of
   // another boot.
   ASSERT_EQ(::umount2((base / "bpf").c_str(), MNT_DETACH), 0);
-  ExceptionTable before = table();
-  HostRelease& release = before.release.now;
+  const auto before = leases();
+  HostRelease& release = before->release.now;
   ASSERT_EQ(release.holds, 1u);
-  release.boot[0] = static_cast<std::uint8_t>(~release.boot[0]);
-  release.until_boot_ns += 900'000'000'000'000;
+  be_of_another_boot(release);
   release.until_wall_s += 86'400;
   release.left_s = 1'000;
-  std::ofstream(state() / "exceptions", std::ios::binary)
-      .write(reinterpret_cast<const char*>(&before), sizeof before);
+  write_leases(*before);
   ASSERT_EQ(::mount("weir-fleet", (base / "bpf").c_str(), "bpf", 0, "mode=700"), 0);
   start();
   ASSERT_TRUE(soon([&] { return released_s() > 0; }, kPatience_s)) << said();
   EXPECT_LE(released_s(), 1'001);
-  EXPECT_LE(table().release.now.left_s, 700u)
+  EXPECT_LE(leases()->release.now.left_s, 700u)
       << "the next boot has less, before this one has any of it";
 }
 
