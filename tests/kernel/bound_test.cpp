@@ -21,6 +21,9 @@ struct Way {
 std::string name_of(const Way& w) {
   return std::string(w.udp ? "udp" : "tcp") + (w.six ? "_ipv6" : "_ipv4");
 }
+std::ostream& operator<<(std::ostream& out, const Way& way) {  // in the name of a test
+  return out << name_of(way);
+}
 
 class Bound : public testing::TestWithParam<Way> {
  protected:

@@ -205,6 +205,12 @@ TEST_F(FirstFlight, that_waits_is_woken_by_its_verdict) {
 struct Path {
   bool six, udp;
 };
+std::string name_of(const Path& path) {
+  return std::string(path.udp ? "udp" : "tcp") + (path.six ? "_ipv6" : "_ipv4");
+}
+std::ostream& operator<<(std::ostream& out, const Path& path) {  // in the name of a test
+  return out << name_of(path);
+}
 
 class Destination : public testing::TestWithParam<Path> {
  protected:
@@ -236,10 +242,7 @@ class Destination : public testing::TestWithParam<Path> {
 INSTANTIATE_TEST_SUITE_P(kernel, Destination,
                          testing::Values(Path{false, false}, Path{true, false}, Path{false, true},
                                          Path{true, true}),
-                         [](const auto& info) {
-                           return std::string(info.param.udp ? "udp" : "tcp") +
-                                  (info.param.six ? "_ipv6" : "_ipv4");
-                         });
+                         [](const auto& info) { return name_of(info.param); });
 
 TEST_P(Destination, of_a_hundred_flows_at_once_gets_no_more_than_its_number) {
   constexpr std::uint64_t kLimit = 500'003;  // a hundred first flights are 1.6 million

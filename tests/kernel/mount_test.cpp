@@ -24,6 +24,9 @@ constexpr const char *kServed = "/srv", *kMounted = "/tmp/weir-mounted";
 struct Share {
   const char *name, *type, *source, *options, *server;
 };
+std::ostream& operator<<(std::ostream& out, const Share& share) {  // in the name of a test
+  return out << share.name;
+}
 
 class Mount : public KernelTest, public testing::WithParamInterface<Share> {
  protected:

@@ -48,6 +48,9 @@ struct Kind {
   bool wire6;          // carried by IPv6
   const char* inner;   // address of the peer in it
 };
+std::ostream& operator<<(std::ostream& out, const Kind& kind) {  // in the name of a test
+  return out << kind.name;
+}
 
 class Tunnel : public KernelTest, public testing::WithParamInterface<Kind> {
  protected:

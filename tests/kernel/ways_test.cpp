@@ -14,6 +14,12 @@ struct Case {
   const char* way;
   bool udp;
 };
+std::string name_of(const Case& one) {
+  return std::string(one.way) + (one.udp ? "_udp" : "_tcp");
+}
+std::ostream& operator<<(std::ostream& out, const Case& one) {  // in the name of a test
+  return out << name_of(one);
+}
 
 class Ways : public testing::TestWithParam<Case> {
  protected:
@@ -32,9 +38,7 @@ INSTANTIATE_TEST_SUITE_P(kernel, Ways,
                                          Case{"ring", false}, Case{"ring", true},
                                          Case{"fast_open", false}, Case{"connected_again", false},
                                          Case{"repair", false}),
-                         [](const auto& info) {
-                           return std::string(info.param.way) + (info.param.udp ? "_udp" : "_tcp");
-                         });
+                         [](const auto& info) { return name_of(info.param); });
 
 TEST_P(Ways, stay_within_the_limit) {
   k->load({limit_row(kLimit, 0, WEIR_PER_HOST)});
