@@ -29,6 +29,7 @@
 namespace weir {
 namespace {
 
+constexpr std::int64_t kDayNs = 24ll * 3600 * 1'000'000'000;
 constexpr std::size_t kShown = 64;  // Status.accounts in report.proto
 
 struct Account {
@@ -47,11 +48,11 @@ void take_rule(Account& account, const Policy& policy) {
   const bool answers = account.key.limit == answers_row(policy);
   if (account.key.limit >= policy.limits.size() && !answers) return;
   const Limit limit = answers ? answers_limit(policy) : policy.limits[account.key.limit];
+  const std::int64_t window_ns = account.row.flow_bytes > 0 ? kDayNs : limit.window_ns;
   std::uint64_t bytes = limit.bytes.value_or(0);
-  if (account.row.bytes + account.row.unnamed_bytes != (limit.window_ns > 0 ? bytes / 2 : bytes))
-    return;
+  if (account.row.bytes + account.row.unnamed_bytes != (window_ns > 0 ? bytes / 2 : bytes)) return;
   account.bytes = bytes;
-  account.window_ns = limit.window_ns;
+  account.window_ns = window_ns;
 }
 
 std::vector<Account> fullest(const PinnedTables& tables, const Policy& policy) {
@@ -96,6 +97,7 @@ std::string who(const Account& account) {
   switch (account.key.per) {
     case WEIR_PER_PERSON:
     case WEIR_PER_PERSON_DEST:
+    case WEIR_PER_FLOW:  // only what no socket sends stands in the table
       return account.key.who == kForwarded ? "forwarded" : fmt::format("uid {}", account.key.who);
     case WEIR_PER_TREE:
     case WEIR_PER_TREE_DEST:
@@ -315,7 +317,8 @@ void fill(v1::Account& out, const Account& account, const Policy& policy) {
   out.set_limit(account.key.limit);
   out.set_rule(rule_of(policy, account.key.limit));
   out.set_per(static_cast<v1::Per::Value>(account.key.per));
-  bool person = account.key.per == WEIR_PER_PERSON || account.key.per == WEIR_PER_PERSON_DEST;
+  bool person = account.key.per == WEIR_PER_PERSON || account.key.per == WEIR_PER_PERSON_DEST ||
+                account.key.per == WEIR_PER_FLOW;
   if (person)
     out.mutable_person()->mutable_user()->set_uid(static_cast<std::uint32_t>(account.key.who));
   else

@@ -60,7 +60,9 @@ const char* damage_of(const FlatHeader& h) {
     const weir_limit& row = h.table[n];
     bool used = n < h.limits;
     if (used != (row.per != WEIR_PER_NONE)) return "the rows in use do not match their number";
-    if (row.per > WEIR_PER_HOST_DEST) return "a row has an unknown key";
+    if (row.per > WEIR_PER_FLOW) return "a row has an unknown key";
+    if (row.per != WEIR_PER_FLOW && row.flow_bytes != 0)
+      return "a row that is not per flow has the number of one";
     if ((row.flags & ~(WEIR_LIMIT_OBSERVE | WEIR_LIMIT_FIXED | WEIR_LIMIT_HOLD)) != 0 ||
         row.account != 0)
       return "a row has an unknown flag";

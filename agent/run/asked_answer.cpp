@@ -163,7 +163,9 @@ std::size_t characters(std::string_view text) {
 // As much again as the limit that stopped it.
 std::uint64_t bytes_again(const v1::Report& report) {
   for (const v1::Reason& reason : report.finding().because()) {
-    if (reason.code() != "limit_spent" && reason.code() != "limit_total_spent") continue;
+    if (reason.code() != "limit_spent" && reason.code() != "limit_total_spent" &&
+        reason.code() != "limit_flow_spent")
+      continue;
     if (reason.args_size() < 2) continue;
     const std::uint64_t bytes = std::strtoull(reason.args(1).c_str(), nullptr, 10);
     if (bytes > 0) return std::min(bytes, kMostExceptionBytes);

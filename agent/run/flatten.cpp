@@ -39,6 +39,8 @@ weir_per per_of(Per per) {
       return WEIR_PER_TREE_DEST;
     case Per::host_destination:
       return WEIR_PER_HOST_DEST;
+    case Per::flow:
+      return WEIR_PER_FLOW;
     case Per::person:
     case Per::unspecified:
       break;

@@ -15,6 +15,7 @@ std::size_t Accounts::KeyHash::operator()(const Key& key) const noexcept {
 Accounts::Key Accounts::key_of(const Limit& limit, std::uint32_t row, const Charge& charge) {
   switch (limit.per) {
     case Per::unspecified:
+    case Per::flow:  // its account is the flow's own
     case Per::host:
       return {row, 0, 0};
     case Per::process_tree:
@@ -45,9 +46,15 @@ std::optional<Refusal> Accounts::charge(const Policy& policy, const Charge& char
   };
   std::array<Row, kMaxLimits> rows{};
   std::size_t count = 0;
+  bool of_flow = false;
   for (std::uint32_t row = 0; row < policy.limits.size() && row < kMaxLimits; ++row) {
     const Limit& limit = policy.limits[row];
     if ((charge.limits >> row & 1) == 0 || !limit.bytes) continue;  // customers: no lineage here
+    if (limit.per == Per::flow && charge.flow) {
+      if (*charge.flow + charge.bytes > *limit.bytes) return Refusal{row, 0, *charge.flow};
+      of_flow = true;
+      continue;
+    }
     const Key key = key_of(limit, row, charge);
     auto found = accounts_.find(key);
     if (found == accounts_.end()) {
@@ -63,6 +70,7 @@ std::optional<Refusal> Accounts::charge(const Policy& policy, const Charge& char
       return Refusal{row, key.destination, found->second.charged};
     rows[count++] = {&found->second, word};  // unordered_map: addresses of values stay
   }
+  if (of_flow) *charge.flow += charge.bytes;
   for (std::size_t i = 0; i < count; ++i) {
     rows[i].account->charged += charge.bytes;
     rows[i].account->word = rows[i].word;

@@ -24,6 +24,7 @@ struct Charge {
   std::uint64_t destination = 0;
   std::uint64_t limits = 0;  // bit n: row n of Policy::limits
   std::uint64_t bytes = 0;
+  std::uint64_t* flow = nullptr;  // what the flow sent under rows per flow; null: it has none
 };
 
 struct Refusal {

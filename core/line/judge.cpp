@@ -325,8 +325,8 @@ void Line::State::tell_spent(const JudgedFlow& flow, std::uint64_t serial, std::
                             {limit.rule, bytes, std::to_string(limit.window_ns / 1'000'000'000),
                              where, std::to_string(spent)}}};
   else
-    one.finding.because = {
-        {"limit_total_spent", {limit.rule, bytes, where, std::to_string(spent)}}};
+    one.finding.because = {{limit.per == Per::flow ? "limit_flow_spent" : "limit_total_spent",
+                            {limit.rule, bytes, where, std::to_string(spent)}}};
   one.destination = flow.place.destination;
   one.destination.name_proven = flow.place.name_proven;
   one.actor = flow.actor;
@@ -406,6 +406,7 @@ void Line::State::simulate(JudgedFlow& flow, std::uint64_t serial, std::uint64_t
   charge.person = owner_of(actor, actor.person == kNoPerson ? 0 : actor.person + std::uint64_t{1});
   charge.destination = flow.place.key;
   charge.limits = flow.key.server.address.is_loopback() ? 0 : flow.limits;
+  charge.flow = &flow.charged;
   if (charge.limits == 0) flow.waiting = 0;
   while (flow.waiting > 0) {
     charge.bytes = std::min(flow.waiting, kChargeSlice);

@@ -55,6 +55,7 @@ struct JudgedFlow {
   std::uint64_t found = 0;          // rows that findings brought, also those set aside
   std::uint64_t waiting = 0;        // simulated accounts: bytes not yet charged
   std::uint64_t simulated = 0;      // simulated accounts: bytes of the ledger that were charged
+  std::uint64_t charged = 0;        // simulated: what it sent under rows per flow
   std::uint64_t told_rows = 0;      // simulated accounts: rows whose refusal was told
   std::uint64_t answered = 0;       // simulated accounts: bytes that others had asked for
   bool told_answers = false;        // … and that their number was spent

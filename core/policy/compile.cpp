@@ -125,6 +125,10 @@ class Check {
       if (window != 0 && window != kHour_ns && window != 24 * kHour_ns &&
           window != 7 * 24 * kHour_ns)
         add(limit.rule, "a window is 1h, 24h or 7d");
+      if (window != 0 && limit.per == Per::flow)
+        add(limit.rule,
+            "a limit per flow has no window, since a flow's account ends with the flow; leave it "
+            "out, or say per: person for what leaves in that time");
       if (limit.bytes && *limit.bytes == 0)
         add(limit.rule, "a limit of 0 bytes lets nothing leave; say block instead");
       else if (limit.bytes && window != 0 && *limit.bytes < kMinWindowedBytes)

@@ -234,6 +234,8 @@ std::string_view per_words(Per per, Language language) {
       return Words{"destination of a started program", "程序的去向"}.in(language);
     case Per::host_destination:
       return Words{"destination of the machine", "主机的去向"}.in(language);
+    case Per::flow:
+      return Words{"connection", "连接"}.in(language);
     case Per::unspecified:
       break;
   }
@@ -242,7 +244,7 @@ std::string_view per_words(Per per, Language language) {
 
 std::string_view per_words(std::string_view name, Language language) {
   for (Per per : {Per::process_tree, Per::person, Per::host, Per::destination,
-                  Per::process_tree_destination, Per::host_destination})
+                  Per::process_tree_destination, Per::host_destination, Per::flow})
     if (per_name(per) == name) return per_words(per, language);
   return "?";
 }

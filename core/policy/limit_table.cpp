@@ -23,6 +23,8 @@ RowPer row_per(Per per) {
       return RowPer::process_tree_destination;
     case Per::host_destination:
       return RowPer::host_destination;
+    case Per::flow:
+      return RowPer::flow;
     case Per::unspecified:
       break;
   }

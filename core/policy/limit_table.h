@@ -18,7 +18,8 @@ enum class RowPer : std::uint32_t {
   host,
   person_destination,
   process_tree_destination,
-  host_destination
+  host_destination,
+  flow
 };
 
 inline constexpr std::uint32_t kRowObserve = 1;  // WEIR_LIMIT_OBSERVE

@@ -24,7 +24,8 @@ enum class Per : std::uint8_t {
   host,
   destination /* = [person, destination] */,
   process_tree_destination,
-  host_destination
+  host_destination,
+  flow
 };
 
 // One row of the kernel's limit table. No window: a total, all of it at once. With a window: burst

@@ -44,6 +44,10 @@ inline constexpr ReasonText kReasonTexts[] = {
     {"limit_total_spent", 4,
      "Rule {0} lets {1:bytes} leave in all. That is used up: {3:bytes} went to {2}.",
      "规则 {0} 总共允许发出 {1:bytes}。已用完：已向 {2} 发出 {3:bytes}。"},
+    {"limit_flow_spent", 4,
+     "Rule {0} lets each connection send {1:bytes}. One to {2} has used that up: it sent "
+     "{3:bytes}.",
+     "规则 {0} 允许每个连接发出 {1:bytes}。一个发往 {2} 的连接已用完：它发出了 {3:bytes}。"},
     // line: holds
     {"held_then_closed", 3,
      "Rule {0} lets what goes to {1} wait for an answer. Without one it is closed after "

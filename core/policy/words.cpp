@@ -33,13 +33,14 @@ constexpr std::array<Word<Trust>, 6> kTrusts = {{{Trust::approved, "approved"},
                                                  {Trust::infrastructure, "infrastructure"},
                                                  {Trust::undeclared_udp, "undeclared_udp"}}};
 
-constexpr std::array<Word<Per>, 6> kPers = {
+constexpr std::array<Word<Per>, 7> kPers = {
     {{Per::process_tree, "process_tree"},
      {Per::person, "person"},
      {Per::host, "host"},
      {Per::destination, "[person, destination]"},
      {Per::process_tree_destination, "[process_tree, destination]"},
-     {Per::host_destination, "[host, destination]"}}};
+     {Per::host_destination, "[host, destination]"},
+     {Per::flow, "flow"}}};
 
 constexpr std::array<DetectorName, 11> kDetectors = {{{"dns_tunnel", true},
                                                       {"encrypted_dns"},

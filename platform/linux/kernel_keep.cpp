@@ -45,7 +45,7 @@ void KernelState::open_overflow(std::span<const weir_limit> rows) {
     const weir_limit& row = rows[n];
     if (row.per == WEIR_PER_NONE || (row.flags & WEIR_LIMIT_GRANTED) != 0) continue;
     const std::uint32_t parts[] = {row.per, row.per | WEIR_PER_UNNAMED};
-    for (std::uint32_t per : std::span(parts).first(row.per >= WEIR_PER_PERSON_DEST ? 2 : 1)) {
+    for (std::uint32_t per : std::span(parts).first(has_unnamed_part(row.per) ? 2 : 1)) {
       const weir_account_key key{account_number(row, n), per | WEIR_PER_OVERFLOW, 0, 0};
       const weir_account fresh{};
       (void)bpf_map_update_elem(map("accounts"), &key, &fresh, BPF_NOEXIST);

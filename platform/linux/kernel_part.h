@@ -110,10 +110,14 @@ struct KernelTask {
 
 // One row of the limit table. `window_ns` 0: a total. Otherwise burst is half of `bytes` and the
 // other half refills over the window, so that no window of that length passes more than `bytes`.
-// Per destination a part of that is for flows that wait for their name (docs/decisions/0016).
+// Per destination a part of that is for flows that wait for their name (docs/decisions/0016). Per
+// flow: what one socket sends, always a total (docs/decisions/0041).
 weir_limit limit_row(std::uint64_t bytes, std::int64_t window_ns, weir_per per,
                      std::uint32_t flags = 0, std::uint32_t labels = 0);
 
+inline bool has_unnamed_part(std::uint32_t per) {
+  return per >= WEIR_PER_PERSON_DEST && per <= WEIR_PER_HOST_DEST;
+}
 // What stands in account keys for this row.
 inline std::uint32_t account_number(const weir_limit& limit, std::uint32_t row) {
   return limit.account != 0 ? limit.account : row;

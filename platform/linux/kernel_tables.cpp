@@ -21,6 +21,8 @@ namespace {
 // Windowed words count 1/16 ns, see weir_abi.h.
 constexpr std::uint64_t kUnitsPerNs = 16;
 
+constexpr std::int64_t kDayNs = 24ll * 3600 * 1'000'000'000;
+
 constexpr int kMostWalks = 16;  // million sockets
 
 // A row per destination keeps a quarter for flows that wait for their name, and not more than this:
@@ -65,9 +67,13 @@ weir_limit limit_row(std::uint64_t bytes, std::int64_t window_ns, weir_per per, 
   row.per = per;
   row.flags = flags;
   row.labels = labels;
+  if (per == WEIR_PER_FLOW) {  // what has no socket is one flow a day of its person
+    row.flow_bytes = bytes;
+    window_ns = kDayNs;
+  }
   // Half at once, the other half over the window: any window of that length passes at most all.
   if (window_ns > 0) row.bytes = bytes / 2;
-  if (per >= WEIR_PER_PERSON_DEST) {
+  if (has_unnamed_part(per)) {
     row.unnamed_bytes = std::min(row.bytes / 4, kMostUnnamed);
     row.bytes -= row.unnamed_bytes;
   }
@@ -103,13 +109,14 @@ Result<void> KernelState::write_limits(std::span<const weir_limit> rows) {
   std::array<weir_limit, WEIR_LIMITS> all{};
   std::copy(rows.begin(), rows.end(), all.begin());
   all[WEIR_EXCEPTIONS] = exceptions_row();
-  values.fixed = values.holds = 0;
+  values.fixed = values.holds = values.flows = 0;
   for (std::uint32_t i = 0; i < WEIR_LIMITS; i++) {
     keys[i] = i;
     if (all[i].per != WEIR_PER_NONE && all[i].flags & WEIR_LIMIT_FIXED)
       values.fixed |= std::uint64_t{1} << i;
     if ((all[i].flags & (WEIR_LIMIT_HOLD | WEIR_LIMIT_OBSERVE)) == WEIR_LIMIT_HOLD)
       values.holds |= std::uint64_t{1} << i;
+    if (all[i].per == WEIR_PER_FLOW) values.flows |= std::uint64_t{1} << i;
   }
   // One call: whoever is killed has written all rows or none.
   std::uint32_t count = WEIR_LIMITS;

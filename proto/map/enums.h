@@ -69,7 +69,7 @@ inline constexpr Pairs<Trust, v1::Trust::Value, 7> kTrusts{{
 }};
 static_assert(kTrusts.size() == v1::Trust::Value_ARRAYSIZE);
 
-inline constexpr Pairs<Per, v1::Per::Value, 7> kPers{{
+inline constexpr Pairs<Per, v1::Per::Value, 8> kPers{{
     {Per::unspecified, v1::Per::PER_UNSPECIFIED},
     {Per::process_tree, v1::Per::process_tree},
     {Per::person, v1::Per::person},
@@ -77,6 +77,7 @@ inline constexpr Pairs<Per, v1::Per::Value, 7> kPers{{
     {Per::destination, v1::Per::destination},
     {Per::process_tree_destination, v1::Per::process_tree_destination},
     {Per::host_destination, v1::Per::host_destination},
+    {Per::flow, v1::Per::flow},
 }};
 static_assert(kPers.size() == v1::Per::Value_ARRAYSIZE);
 

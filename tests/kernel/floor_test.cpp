@@ -100,6 +100,24 @@ TEST_F(Floor, what_a_socket_sent_is_charged_once) {
   EXPECT_EQ(k->count(WEIR_COUNT_FLOOR_CHARGED), 0U);
 }
 
+// Of what no socket sends a row per flow can't tell flows apart: it is one of each person's, a day.
+TEST_F(Floor, frames_are_one_flow_of_their_person) {
+  const std::vector<weir_limit> rows{limit_row(kLimit, 0, WEIR_PER_FLOW)};
+  ASSERT_TRUE(k->part->set_limits(rows));
+  EXPECT_EQ(send("frames").status, 0);
+  EXPECT_EQ(send("frames").status, 0) << "another socket";
+  std::uint64_t received = k->desk.settled(milliseconds(100), milliseconds(500));
+  fmt::print("limit {} charged {} received {}\n", kLimit, k->charged(0), received);
+  ASSERT_EQ(k->accounts_of(0).size(), 1U);
+  EXPECT_LE(received, k->charged(0));
+  EXPECT_LE(k->charged(0), kLimit / 2 + kSlack) << "half at once, and little comes back meanwhile";
+  EXPECT_GE(k->charged(0), kLimit / 2 - kSlack) << "it did send";
+  EXPECT_GT(k->count(WEIR_COUNT_FLOOR_REFUSED), 0U);
+  EXPECT_EQ(k->desk.finish(k->desk.start(tcp({"--bytes", "200003"}))).status, 0);
+  EXPECT_EQ(k->desk.settled(milliseconds(300), milliseconds(3000)), received + kLimit)
+      << "a socket has its own";
+}
+
 // A machine whose account is spent can still take part in its network, but not without an end.
 class FloorSpent : public Floor {
  protected:

@@ -149,6 +149,17 @@ int connected_again(const Target& to) {
   return 0;
 }
 
+// One datagram socket, two peers: the one that is named and the same in the next /16.
+int two_peers(const Target& to) {
+  int fd = open_socket(to);
+  Target other = to;
+  reinterpret_cast<sockaddr_in*>(&other.address)->sin_addr.s_addr += htonl(1 << 16);
+  for (; !is_over(to); usleep(500))
+    for (const Target& one : {to, other})
+      (void)!sendto(fd, bytes, kDatagram, MSG_NOSIGNAL, address_of(one), one.size);
+  return 0;
+}
+
 // Connection after connection, the first bytes of each with its SYN.
 int with_the_syn(const Target& to) {
   while (!is_over(to)) {
@@ -469,6 +480,7 @@ int send_by(const std::string& way, const Target& to) {
   if (way == "zerocopy") return without_copy(to);
   if (way == "shared_port") return on_a_shared_port(to);
   if (way == "connected_again") return connected_again(to);
+  if (way == "two_peers") return two_peers(to);
   if (way == "fast_open") return with_the_syn(to);
   if (way == "repair") return repaired(to);
   if (way == "ring") return by_ring(to);

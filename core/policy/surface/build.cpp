@@ -441,7 +441,8 @@ class Builder {
         {{"destination"}, Per::destination},
         {{"person", "destination"}, Per::destination},
         {{"process_tree", "destination"}, Per::process_tree_destination},
-        {{"host", "destination"}, Per::host_destination}};
+        {{"host", "destination"}, Per::host_destination},
+        {{"flow"}, Per::flow}};
     const auto form = kForms.find(texts(&node));
     if (form != kForms.end()) return form->second;
     errors_.add(

@@ -156,7 +156,7 @@ const Shape kTrust{.words = +[] {
 }};
 const Shape kSeverity{.words = +[] { return Words{"info", "low", "medium", "high", "critical"}; }};
 const Shape kPerWord{.words = +[] {
-  return Words{"process_tree", "person", "host", "destination"};
+  return Words{"process_tree", "person", "host", "destination", "flow"};
 }};
 
 const Shape kDomains{.kind = Kind::one_or_list, .item = &kDomain};
@@ -314,8 +314,8 @@ const Field kLimitFields[] = {
     {"window", &kWindow, Need::optional,
      "1h, 24h or 7d: half at once, the rest refills; without it a total"},
     {"per", &kPer, Need::required,
-     "one account for each process_tree, person, host, destination (of a person), or [one of them, "
-     "destination]"},
+     "one account for each process_tree, person, host, destination (of a person), flow, or "
+     "[process_tree, person or host, destination]"},
 };
 const Shape kLimit{.kind = Kind::object, .fields = kLimitFields, .name = "limit"};
 const Shape kLimits{.kind = Kind::one_or_list, .item = &kLimit};

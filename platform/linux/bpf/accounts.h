@@ -34,7 +34,7 @@ static __always_inline int applies(const struct weir_limit* limit, u32 labels) {
 }
 
 static __always_inline int per_destination(u32 per) {
-  return per >= WEIR_PER_PERSON_DEST;
+  return per >= WEIR_PER_PERSON_DEST && per <= WEIR_PER_HOST_DEST;
 }
 
 static __always_inline int is_unnamed(const struct weir_limit* limit, const struct charge* c) {
@@ -56,9 +56,11 @@ static __always_inline void make_key(struct weir_account_key* key, u32 row,
   const u32 per = limit->per;
   key->limit = limit->account ? limit->account : row;
   key->per = per | (c->unnamed && per_destination(per) ? WEIR_PER_UNNAMED : 0);
-  key->who = per == WEIR_PER_TREE || per == WEIR_PER_TREE_DEST       ? c->tree
-             : per == WEIR_PER_PERSON || per == WEIR_PER_PERSON_DEST ? c->person
-                                                                     : 0;
+  key->who = per == WEIR_PER_TREE || per == WEIR_PER_TREE_DEST ? c->tree
+             : per == WEIR_PER_PERSON || per == WEIR_PER_PERSON_DEST ||
+                     per == WEIR_PER_FLOW /* what no socket sends: socket_rows.h */
+                 ? c->person
+                 : 0;
   key->dest = limit->flags & WEIR_LIMIT_GRANTED ? c->exception : per_destination(per) ? c->dest : 0;
 }
 

@@ -7,6 +7,7 @@
 #include "accounts.h"
 #include "packet.h"
 #include "records.h"
+#include "socket_rows.h"
 
 #define WEIR_ACKNOWLEDGEMENT_BYTES 100 /* CONTRACT, "What is counted" */
 #define WEIR_ACKNOWLEDGEMENT_AFTER 2   /* datagrams received since our last */
@@ -108,7 +109,7 @@ __attribute__((noinline)) int settle(struct weir_socket* s, u64 rows, u64 dest) 
   u32 zero = 0;
   const struct weir_state* now = bpf_map_lookup_elem(&state, &zero);
   if (!now) return 0;
-  u64 charging = ~now->holds; /* the others have nothing to move */
+  u64 charging = ~(now->holds | now->flows); /* the others are in no account */
   u64 old = s->limits, enters = rows & ~old & charging;
   u64 leaves = old & ~rows & charging, left = old & rows & charging;
   int elsewhere = s->dest != dest || (s->flags & WEIR_SOCKET_UNNAMED);
@@ -129,7 +130,10 @@ __attribute__((noinline)) int settle(struct weir_socket* s, u64 rows, u64 dest) 
     s->stopped_dest = dest;
     s->limits = stays;
   }
-  if (c.bytes) leave_rows(s, &c, leaves);
+  if (c.bytes) {
+    move_flight(s, c.bytes, old, refused > 0 ? s->limits : rows);
+    leave_rows(s, &c, leaves);
+  }
   if (refused > 0) {
     __sync_fetch_and_add(&s->first_flight, c.bytes);
   } else {

@@ -140,6 +140,13 @@ static __always_inline void put_refused(void* ring, u32 lost, const struct weir_
 
 #define WEIR_TELL(row, family, settled) ((row) | (u32)(family) << 8 | (u32)(settled) << 16)
 
+/* Once a second: 1: this is the time. */
+static __always_inline int is_due(w_u64* told_ns, u64 now) {
+  u64 told = *told_ns;
+  if (told && (long long)(now - told) < (long long)WEIR_TELL_EVERY_NS) return 0;
+  return __sync_val_compare_and_swap(told_ns, told, now) == told;
+}
+
 /* Once a second for an account, and for each socket the first time and the first time that it is
  * settled: the guard ends sockets by that. `what_row`: see WEIR_TELL. */
 __attribute__((noinline)) int tell_row(struct weir_socket* s, struct charge* c, struct packet* p,
@@ -152,21 +159,24 @@ __attribute__((noinline)) int tell_row(struct weir_socket* s, struct charge* c, 
   u32 once = WEIR_SOCKET_TOLD | (what.settled ? WEIR_SOCKET_TOLD_SETTLED : 0);
   int known = (s->flags & once) == once;
   make_key(&what.key, row, limit, c);
-  struct weir_account* account = bpf_map_lookup_elem(&accounts, &what.key);
-  if (!account) {
-    struct weir_account_key shared = what.key;
-    account = overflow_account(&shared);
+  if (limit->per == WEIR_PER_FLOW && s->cookie) { /* without one it is nobody's: floor.h */
+    what.key.who = s->cookie;
+    what.charged = s->flow;
+    if (!is_due(&s->flow_told_ns, c->now) && known) return 0;
+  } else {
+    struct weir_account* account = bpf_map_lookup_elem(&accounts, &what.key);
+    if (!account) {
+      struct weir_account_key shared = what.key;
+      account = overflow_account(&shared);
+    }
+    if (account) {
+      if (!is_due(&account->told_ns, c->now) && known) return 0;
+      what.charged = account->charged;
+    } else if (known) {
+      return 0; /* the table is full: there is no account to keep the time of */
+    }
   }
   what.key.limit = row;
-  if (account) {
-    u64 told_ns = account->told_ns;
-    int due = !told_ns || (long long)(c->now - told_ns) >= (long long)WEIR_TELL_EVERY_NS;
-    due = due && __sync_val_compare_and_swap(&account->told_ns, told_ns, c->now) == told_ns;
-    if (!due && known) return 0;
-    what.charged = account->charged;
-  } else if (known) {
-    return 0; /* the table is full: there is no account to keep the time of */
-  }
   __sync_fetch_and_or(&s->flags, once);
   put_refused(&told, WEIR_COUNT_TOLD_LOST, s, p, &what);
   put_refused(&events, WEIR_COUNT_RING_LOST, s, p, &what);

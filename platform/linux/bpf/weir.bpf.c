@@ -316,7 +316,7 @@ static __always_inline int pay(struct weir_socket* s, struct packet* p, const st
     __sync_fetch_and_add(&s->bytes_out, bytes);
     return WEIR_PASS;
   }
-  int result = r->limits ? charge_rows(&c, r->limits) : 0;
+  int result = r->limits ? pay_rows(s, &c, r->limits) : 0;
   if (result > 0 && (result & WEIR_EARLY)) return WEIR_LOSE;
   if (result > 0) {
     __sync_fetch_and_add(&s->refused, bytes);

@@ -18,7 +18,7 @@ typedef unsigned int w_u32;
 typedef unsigned long long w_u64;
 #endif
 
-#define WEIR_LAYOUT 11u
+#define WEIR_LAYOUT 12u
 
 #define WEIR_LIMITS 64u        /* rows of the limit table: one bit each in a u64 (kMaxLimits) */
 #define WEIR_POLICY_LIMITS 63u /* a policy's; the one after them is WEIR_EXCEPTIONS */
@@ -47,7 +47,8 @@ enum weir_per {
   WEIR_PER_HOST,
   WEIR_PER_PERSON_DEST,
   WEIR_PER_TREE_DEST,
-  WEIR_PER_HOST_DEST
+  WEIR_PER_HOST_DEST,
+  WEIR_PER_FLOW /* a socket: its word is in weir_socket, not in the table */
 };
 #define WEIR_PER_UNNAMED 8u /* or'ed to an account's `per`: its flows wait for their name */
 #define WEIR_PER_OVERFLOW \
@@ -77,6 +78,8 @@ struct weir_limit {
   /* Rows per destination: the part of the number for flows that wait for their name. Together with
    * the part above it is the whole number. */
   w_u64 unnamed_bytes, unnamed_ns_per_byte_q4;
+  w_u64 flow_bytes; /* rows per flow: what one socket may send. `bytes` and its refill are then what
+                       leaves without a socket, by person: frames, what is forwarded */
   w_u64 name;   /* of what the row means: in another policy one of the same name goes on with its
                    accounts; 0: none */
   w_u32 per;    /* enum weir_per; NONE: row unused */
@@ -97,7 +100,7 @@ struct weir_limit {
 struct weir_account_key {
   w_u32 limit; /* row, or weir_limit.account; WEIR_LIMITS: a lease row (block). In records: row */
   w_u32 per;
-  w_u64 who;  /* tree id, person, 0 for the host */
+  w_u64 who; /* tree id, person, 0 for the host. In records of rows per flow: the socket's cookie */
   w_u64 dest; /* destination key, 0 where the limit has none; row WEIR_EXCEPTIONS: the exception */
 };
 struct weir_account {
@@ -164,6 +167,8 @@ struct weir_socket {
   w_u64 stopped_dest; /* where its first flight does not fit, if `stopped` */
   w_u64 asked;        /* what may be answered: WEIR_ANSWER_FACTOR times the bytes of questions */
   w_u64 answered;     /* never more than `asked` */
+  w_u64 flow;         /* bytes sent while a row per flow counted: one word for all such rows */
+  w_u64 flow_told_ns; /* last time a refusal of such a row was put into the ring */
   struct weir_tuple
       tuple; /* of the first packet that left: `limits` and `dest` are for its remote */
   w_u32 person, labels, pid, generation;
@@ -398,6 +403,7 @@ struct weir_state {
   w_u64 verdict_wait_ns;  /* after that an unclassified flow goes on, charged to `unclassified` */
   w_u64 fixed;            /* rows with WEIR_LIMIT_FIXED; the loader fills it in */
   w_u64 holds;            /* rows with WEIR_LIMIT_HOLD; likewise */
+  w_u64 flows;            /* rows of WEIR_PER_FLOW; likewise */
   w_u32 generation;       /* of the policy: sockets look themselves up again */
   w_u32 verdicts;         /* changes with every verdict; the loader fills it in */
   w_u64 home_cgroup;      /* known trees only: a socket of this cgroup that no task was seen to make

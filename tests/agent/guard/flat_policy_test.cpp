@@ -19,6 +19,7 @@ FlatHeader two_rows() {
                      .ns_per_byte_q4 = 0,
                      .unnamed_bytes = 0,
                      .unnamed_ns_per_byte_q4 = 0,
+                     .flow_bytes = 0,
                      .name = 0,
                      .per = WEIR_PER_PERSON,
                      .labels = 0,
@@ -28,6 +29,7 @@ FlatHeader two_rows() {
                      .ns_per_byte_q4 = 0,
                      .unnamed_bytes = 0,
                      .unnamed_ns_per_byte_q4 = 0,
+                     .flow_bytes = 0,
                      .name = 0,
                      .per = WEIR_PER_HOST,
                      .labels = 0,
@@ -76,6 +78,16 @@ TEST(flat_policy, a_row_beyond_the_table_is_refused_wherever_it_is_named) {
   EXPECT_FALSE(read_flat_policy(write_flat_policy(two_rows(), {&prefix, 1})));
   header = two_rows();
   header.table[5].per = WEIR_PER_HOST;
+  EXPECT_FALSE(read_flat_policy(write_flat_policy(header, {})));
+}
+
+TEST(flat_policy, the_number_of_a_flow_stands_in_rows_per_flow_alone) {
+  FlatHeader header = two_rows();
+  header.table[0].flow_bytes = 1;
+  EXPECT_FALSE(read_flat_policy(write_flat_policy(header, {})));
+  header.table[0].per = WEIR_PER_FLOW;
+  EXPECT_TRUE(read_flat_policy(write_flat_policy(header, {})));
+  header.table[0].per = WEIR_PER_FLOW + 1;
   EXPECT_FALSE(read_flat_policy(write_flat_policy(header, {})));
 }
 

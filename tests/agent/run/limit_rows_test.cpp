@@ -6,6 +6,7 @@
 #include "agent/run/flatten.h"
 #include "core/policy/limit_table.h"
 #include "core/policy/units.h"
+#include "platform/linux/kernel_part.h"
 
 namespace weir {
 namespace {
@@ -14,11 +15,11 @@ TEST(limit_rows, of_a_flat_policy_are_those_of_the_compiler) {
   Policy policy;
   policy.mode = Mode::enforce;
   for (Per per : {Per::process_tree, Per::person, Per::host, Per::destination,
-                  Per::process_tree_destination, Per::host_destination})
+                  Per::process_tree_destination, Per::host_destination, Per::flow})
     for (std::int64_t window : {std::int64_t{0}, kHour_ns, 24 * kHour_ns, 7 * 24 * kHour_ns}) {
       Limit limit;
       limit.bytes = 4096 + 1001 * policy.limits.size();  // odd and even
-      limit.window_ns = window;
+      limit.window_ns = per == Per::flow ? 0 : window;
       limit.per = per;
       limit.labels = static_cast<std::uint32_t>(policy.limits.size() % 3);
       limit.liftable = policy.limits.size() % 2 == 0;
@@ -33,9 +34,14 @@ TEST(limit_rows, of_a_flat_policy_are_those_of_the_compiler) {
     for (std::size_t i = 0; i < policy.limits.size(); ++i) {
       const weir_limit& row = flat->header->table[i];
       // Per destination the row is two parts (docs/decisions/0016), which together are the number.
-      EXPECT_EQ(row.bytes + row.unnamed_bytes, table[i].bytes) << i;
-      EXPECT_EQ(row.unnamed_bytes != 0, row.per >= WEIR_PER_PERSON_DEST) << i;
-      if (row.unnamed_bytes == 0) {
+      const bool of_flow = policy.limits[i].per == Per::flow;
+      EXPECT_EQ(of_flow ? row.flow_bytes : row.bytes + row.unnamed_bytes, table[i].bytes) << i;
+      EXPECT_EQ(row.unnamed_bytes != 0, has_unnamed_part(row.per)) << i;
+      if (of_flow) {
+        // What leaves without a socket: no 24 hours pass more than the number either.
+        EXPECT_EQ(row.bytes, table[i].bytes / 2) << i;
+        EXPECT_GE(row.ns_per_byte_q4 * row.bytes, 16u * 24 * kHour_ns) << i;
+      } else if (row.unnamed_bytes == 0) {
         EXPECT_EQ(row.ns_per_byte_q4, table[i].ns_per_byte_q4) << i;
       } else if (table[i].ns_per_byte_q4 != 0) {
         const double parts = 1 / static_cast<double>(row.ns_per_byte_q4) +

@@ -51,6 +51,22 @@ TEST(accounts, window_passes_half_as_burst_and_never_more_than_its_number) {
   EXPECT_EQ(fill(accounts, policy, charge, 3 * kHour), 10'000u);  // full again, not more
 }
 
+TEST(accounts, a_row_per_flow_counts_each_flow_and_takes_no_account) {
+  Accounts accounts;
+  const Policy policy = with({limit(1000, 0, Per::flow), limit(2500, 0, Per::person)});
+  std::uint64_t first = 0, second = 0, third = 0;
+  EXPECT_EQ(fill(accounts, policy, {1, 9, 0, 3, 0, &first}, 0), 1000u);
+  EXPECT_EQ(fill(accounts, policy, {1, 9, 0, 3, 0, &second}, 0), 1000u);
+  EXPECT_EQ(fill(accounts, policy, {1, 9, 0, 3, 0, &third}, 0), 500u) << "the person's";
+  EXPECT_EQ(third, 500u) << "both are charged or none";
+  EXPECT_EQ(fill(accounts, policy, {1, 9, 0, 1, 0, &third}, 0), 500u);
+  for (std::size_t n = 0; n < 2 * kMaxAccounts; ++n) {
+    std::uint64_t flow = 0;
+    ASSERT_FALSE(accounts.charge(policy, {n, n, n, 1, 100, &flow}, 0));
+  }
+  EXPECT_EQ(accounts.dropped(), 0u);
+}
+
 TEST(accounts, charge_that_one_account_refuses_is_charged_to_none) {
   Accounts accounts;
   const Policy policy = with({limit(1000, 0, Per::person), limit(300, 0, Per::process_tree)});

@@ -78,6 +78,21 @@ TEST(capture, many_flows_to_one_place_share_the_clients_account) {
   EXPECT_EQ(kept.last()[0].decision.rule, "unknown-places");
 }
 
+TEST(capture, a_limit_per_flow_counts_each_flow_by_itself) {
+  Policy policy;
+  add_limit(policy, "small-uploads", leaf(Field::trust, {"unknown"}), 65'536, Per::flow);
+  traffic::Script many, one;
+  for (std::uint16_t i = 0; i < 20; ++i)
+    many.tcp_flow({kClient.address, static_cast<std::uint16_t>(40000 + i)}, kServer,
+                  traffic::client_hello("www.nowhere.example"), 60'000, 10);
+  for (const Report& report : replay(many, &policy).reports)  // 1.2 MB are a finding all the same
+    EXPECT_NE(report.finding.detector, "limit") << report.finding.because.front().code;
+  one.tcp_flow(kClient, kServer, traffic::client_hello("www.nowhere.example"), 70'000, 10);
+  const Kept kept = replay(one, &policy);
+  ASSERT_EQ(kept.last().size(), 1u);
+  EXPECT_EQ(kept.last()[0].finding.because.front().code, "limit_flow_spent");
+}
+
 TEST(capture, name_that_each_flow_invents_does_not_open_an_account_each) {
   Policy policy;
   add_limit(policy, "unknown-places", leaf(Field::trust, {"unknown"}), 65'536, Per::destination);

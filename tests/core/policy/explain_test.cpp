@@ -1,6 +1,7 @@
 // What a person reads: numbers, a report in a few lines, a policy in plain words.
 #include "core/policy/explain.h"
 
+#include "core/policy/explain_words.h"
 #include "core/policy/policy.h"
 #include "tests/core/policy/sample.h"
 
@@ -84,6 +85,15 @@ TEST(explain, a_total_that_is_spent_speaks_of_no_window) {
   const Reason total = {"limit_total_spent", {"once", "1048576", "203.0.113.9", "1040000"}};
   EXPECT_EQ(explain(total, Language::english),
             "Rule once lets 1 MiB leave in all. That is used up: 1015.6 KiB went to 203.0.113.9.");
+}
+
+TEST(explain, a_flow_that_has_sent_its_number_is_one_connection) {
+  const Reason flow = {"limit_flow_spent", {"small", "1048576", "203.0.113.9", "1040000"}};
+  EXPECT_EQ(explain(flow, Language::english),
+            "Rule small lets each connection send 1 MiB. One to 203.0.113.9 has used that up: it "
+            "sent 1015.6 KiB.");
+  EXPECT_EQ(per_words(Per::flow, Language::english), "connection");
+  EXPECT_EQ(per_words("flow", Language::chinese), "连接");
 }
 
 TEST(explain, a_report_that_stopped_nothing_says_so) {

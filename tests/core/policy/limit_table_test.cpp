@@ -19,6 +19,7 @@ TEST(limit_table, speaks_the_numbers_of_the_kernel_part) {
   EXPECT_EQ(static_cast<int>(RowPer::person_destination), WEIR_PER_PERSON_DEST);
   EXPECT_EQ(static_cast<int>(RowPer::process_tree_destination), WEIR_PER_TREE_DEST);
   EXPECT_EQ(static_cast<int>(RowPer::host_destination), WEIR_PER_HOST_DEST);
+  EXPECT_EQ(static_cast<int>(RowPer::flow), WEIR_PER_FLOW);
   EXPECT_EQ(kRowObserve, WEIR_LIMIT_OBSERVE);
   EXPECT_EQ(kRowFixed, WEIR_LIMIT_FIXED);
   EXPECT_EQ(static_cast<unsigned>(kMaxCharges), WEIR_CHARGES);

@@ -89,13 +89,13 @@ TEST(surface, every_action_and_every_form_of_a_limit_compiles) {
   - {id: d, then: {limit: {bytes: 1000000, per: process_tree}}}
   - {id: e, then: {limit: {customers: 20, window: 7d, per: person}}}
   - {id: f, then: {limit: [{bytes: 10MB, customers: 5, window: 60m, per: host}, {bytes: 1GiB, per: [process_tree, destination]}]}}
-  - {id: g, then: {limit: [{bytes: 5kB, window: 24h, per: [host, destination]}, {bytes: 2GB, per: [person, destination]}, {bytes: 3, per: destination}]}}
+  - {id: g, then: {limit: [{bytes: 5kB, window: 24h, per: [host, destination]}, {bytes: 2GB, per: [person, destination]}, {bytes: 3, per: destination}, {bytes: 10MiB, per: flow}]}}
   - {id: h, when: {trust: unknown}, then: {hold: {for: 5m}}}
   - {id: i, when: {detector: dns_tunnel}, then: {block: , severity: critical}}
   - {id: j, when: {detector: dns_tunnel}, then: isolate}
   - {id: k, then: {allow: {excepts: [d, e]}}}
 )"));
-  ASSERT_EQ(p.limits.size(), 8u);
+  ASSERT_EQ(p.limits.size(), 9u);
   EXPECT_EQ(p.limits[0].bytes, 1000000u);
   EXPECT_EQ(p.limits[0].window_ns, 0);
   EXPECT_EQ(p.limits[0].per, Per::process_tree);
@@ -110,6 +110,8 @@ TEST(surface, every_action_and_every_form_of_a_limit_compiles) {
   EXPECT_EQ(p.limits[4].per, Per::host_destination);
   EXPECT_EQ(p.limits[5].per, Per::destination);
   EXPECT_EQ(p.limits[6].per, Per::destination);
+  EXPECT_EQ(p.limits[7].per, Per::flow);
+  EXPECT_EQ(p.limits[7].window_ns, 0);
   EXPECT_EQ(p.rules[2].severity, Severity::low);
   EXPECT_EQ(p.rules[7].hold->otherwise, Action::block);
   EXPECT_EQ(p.rules[8].severity, Severity::critical);
@@ -165,15 +167,21 @@ TEST(surface, a_mistake_in_a_rule_is_told_with_its_place_and_what_is_allowed) {
            "24h, 7d"},
           {"  - {id: a, then: {limit: {bytes: 16KiB, per: user}}}\n",
            "p.yaml:8:47: rules[0].then.limit.per: 'user' is not allowed here; allowed: "
-           "process_tree, person, host or destination"},
+           "process_tree, person, host, destination or flow"},
+          {"  - {id: a, then: {limit: {bytes: 16KiB, per: [flow, destination]}}}\n",
+           "p.yaml:8:47: rules[0].then.limit.per: a pair is [process_tree, destination], [person, "
+           "destination] or [host, destination]"},
+          {"  - {id: a, then: {limit: {bytes: 16KiB, window: 24h, per: flow}}}\n",
+           "p.yaml:8:5: rules[0]: rule 'a': a limit per flow has no window, since a flow's account "
+           "ends with the flow; leave it out, or say per: person for what leaves in that time"},
           {"  - {id: a, then: {limit: {bytes: 16KiB, per: [person, host]}}}\n",
            "p.yaml:8:47: rules[0].then.limit.per: a pair is [process_tree, destination], [person, "
            "destination] or [host, destination]"},
           {"  - {id: a, then: {limit: {window: 1h, per: host}}}\n",
            "p.yaml:8:27: rules[0].then.limit: needs at least one of bytes or customers"},
           {"  - {id: a, then: {limit: {bytes: 16KiB}}}\n",
-           "p.yaml:8:27: rules[0].then.limit: 'per' is missing: process_tree, person, host or "
-           "destination, or a list of such"},
+           "p.yaml:8:27: rules[0].then.limit: 'per' is missing: process_tree, person, host, "
+           "destination or flow, or a list of such"},
           {"  - {id: a, then: {limit: {bytes: 0, per: host}}}\n",
            "p.yaml:8:5: rules[0]: rule 'a': a limit of 0 bytes lets nothing leave; say block "
            "instead"},

@@ -65,7 +65,7 @@ inline Limit limit() {
   if (number<bool>()) out.bytes = number<std::uint64_t>();
   if (number<bool>()) out.customers = number<std::uint32_t>();
   out.window_ns = span();
-  out.per = one_of(Per::unspecified, Per::host_destination);
+  out.per = one_of(Per::unspecified, Per::flow);
   out.labels = number<std::uint32_t>();
   out.liftable = number<bool>();
   return out;
