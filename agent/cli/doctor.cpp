@@ -5,6 +5,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <set>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -25,6 +27,7 @@
 namespace weir {
 namespace {
 
+constexpr std::string_view kUntried = "untried";  // of what is attached
 constexpr std::uint32_t kTierBpf = 1, kTierLsm = 2, kTierObserve = 4;
 
 struct Findings {
@@ -84,6 +87,12 @@ v1::Control* control_named(Findings& found, const std::string& name) {
   return nullptr;
 }
 
+// It was loaded, or not; whether what is attached works no try could tell.
+void say_untried(v1::Control& control) {
+  if (control.state() != v1::Control::effective) return;
+  control.set_detail(std::string(kUntried));
+}
+
 // What a running agent has attached: a canary shows whether it works. An Error: nothing was tried.
 Result<void> try_running(const std::string& state_dir, Findings& found) {
   Result<RunningAgent> agent = read_running(state_dir);
@@ -101,14 +110,23 @@ Result<void> try_running(const std::string& state_dir, Findings& found) {
   if (!cgroup) return tl::unexpected(cgroup.error());
   Result<std::vector<TriedControl>> tried = try_controls(agent->pin_dir, cgroup->fd());
   if (!tried) return tl::unexpected(tried.error());
+  std::set<std::string> tried_all;
   for (const TriedControl& one : *tried) {
     v1::Control* control = control_named(found, one.program);
-    if (control == nullptr || one.state == TriedControl::State::untried) continue;
+    if (control == nullptr) continue;
+    tried_all.insert(one.program);
+    if (one.state == TriedControl::State::untried) {
+      say_untried(*control);
+      continue;
+    }
     const bool works = one.state == TriedControl::State::works;
     control->set_state(works ? v1::Control::effective : v1::Control::failed);
     control->set_detail(one.detail);
     if (!works) found.summary.set_degraded(true);
   }
+  for (v1::Control& control : found.controls)
+    if (control.control().starts_with("weir_") && !tried_all.contains(control.control()))
+      say_untried(control);
   return {};
 }
 
@@ -117,7 +135,9 @@ void print_text(const Findings& found, Language language) {
     bool effective = control.state() == v1::Control::effective;
     fmt::print("{}  {:<24} {}\n",
                effective ? either(language, "yes", "有效") : either(language, "no ", "无效"),
-               control.control(), control.detail());
+               control.control(),
+               control.detail() == kUntried ? either(language, "untried", "未自检")
+                                            : std::string_view(control.detail()));
     for (const v1::Reason& lost : control.lost())
       fmt::print("       {}{}\n", either(language, "lost: ", "缺失："), lost.text());
   }

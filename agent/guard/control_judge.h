@@ -14,7 +14,7 @@ namespace weir {
 
 // What the canary's process writes to its pipe, at once.
 struct CanaryAnswer {
-  static constexpr std::size_t kMost = 12;
+  static constexpr std::size_t kMost = 16;
   struct One {
     std::uint32_t state = 0;  // TriedControl::State
     std::array<char, 24> program{};

@@ -23,6 +23,8 @@
 #include "platform/files/fd.h"
 #include "platform/linux/boot_clock.h"
 #include "platform/linux/bpf/weir_abi.h"
+#include "platform/linux/canary_hooks.h"
+#include "platform/linux/kernel_part.h"
 #include "platform/linux/veth.h"
 
 namespace weir {
@@ -50,6 +52,7 @@ struct Seen {
   State fork = State::untried, exec = State::untried, exit = State::untried,
         sock_create = State::untried, egress = State::untried, ingress = State::untried,
         release = State::untried;
+  TriedHooks hooks;
   std::uint32_t arrived4 = 0, arrived6 = 0;
   char problem[128] = {};
 };
@@ -274,6 +277,8 @@ void try_socket(const Tables& tables, int sink, const Family& how, Seen& seen,
   char word = 0;
   if (::recv(sink, &word, 1, 0) != 1 || ::unshare(CLONE_NEWNET) != 0)
     end("no network namespace of our own");
+  if (const auto self = tables->task(::getpid()))
+    seen.hooks = try_hooks(pin_dir, tables->sockets.get(), self->tree);
   if (auto made = make_veth(sink_pid); !made) end(made.error().sentence);
   if (auto up = raise_veth(kNearEnd); !up) end(up.error().sentence);
   if (::send(sink, "s", 1, 0) != 1 || ::recv(sink, &word, 1, 0) != 1 || word != 'r')
@@ -305,6 +310,17 @@ std::vector<TriedControl> told(const Seen& seen) {
       {"weir_sock_release", seen.release, "a socket that closed left no verdict"}};
   for (TriedControl& one : all)
     if (one.state == State::untried && seen.problem[0] != '\0') one.detail = seen.problem;
+  const TriedHooks& hooks = seen.hooks;
+  const std::string owned = "a socket that was given an address has its owner's tree";
+  const TriedControl others[] = {
+      {"weir_connect4", hooks.connect4, owned},
+      {"weir_connect6", hooks.connect6, owned},
+      {"weir_sendmsg4", hooks.sendmsg4, owned},
+      {"weir_sendmsg6", hooks.sendmsg6, owned},
+      {"weir_setsockopt", hooks.setsockopt, "a way past the queues is refused"},
+      {"weir_wake", hooks.wake, "a stream that was stopped early was found and pushed"},
+      {kLsmProgram, hooks.family, "a socket of no family is refused by us"}};
+  all.insert(all.end(), std::begin(others), std::end(others));
   return all;
 }
 

@@ -165,6 +165,8 @@ TEST_F(WatchedDesk, a_control_that_is_in_its_place_and_does_nothing_is_found_by_
   EXPECT_EQ(red, 6) << text;
   EXPECT_NE(text.find("no   weir_egress"), std::string::npos) << text;
   EXPECT_NE(text.find("yes  weir_ingress"), std::string::npos) << text;
+  EXPECT_TRUE(std::regex_search(text, std::regex("yes  weir_connect4 +a socket"))) << text;
+  EXPECT_TRUE(std::regex_search(text, std::regex("yes  weir_floor +untried"))) << text;
   write_row(exceptions_row());
   const auto again = told("control_works_again");
   ASSERT_EQ(again.size(), 1u);
