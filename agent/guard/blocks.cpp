@@ -81,6 +81,43 @@ void BlockTable::remove(std::uint32_t slot) {
     }
 }
 
+const HeldBlock* BlockTable::find_name(std::uint64_t key) const {
+  const auto held = std::ranges::find_if(in_force(), [&](const HeldBlock& one) {
+    return one.what.domain.front() != '\0' && destination_key(one.what.domain.data()) == key;
+  });
+  return held == in_force().end() ? nullptr : &*held;
+}
+
+bool BlockedPlaces::add(const BlockedPlace& one) {
+  for (std::uint32_t n = 0; n < count; ++n)
+    if (place[n].name == one.name && place[n].address == one.address) {
+      const std::int64_t since = one.seen_wall_s - place[n].seen_wall_s;
+      if (since >= 0 && since < kPlaceSeen_s) return false;
+      place[n] = one;
+      return true;
+    }
+  if (count == kMax) {
+    std::shift_left(place.begin(), place.end(), 1);
+    --count;
+  }
+  place[count++] = one;
+  return true;
+}
+
+std::uint64_t BlockedPlaces::name_at(const std::array<std::uint8_t, 16>& address) const {
+  const auto found = std::ranges::find(all(), address, &BlockedPlace::address);
+  return found == all().end() ? 0 : found->name;
+}
+
+bool BlockedPlaces::keep_of(const BlockTable& table, std::int64_t wall_s) {
+  const BlockedPlaces before = *this;
+  *this = {};
+  for (const BlockedPlace& one : before.all())
+    if (table.find_name(one.name) != nullptr && one.seen_wall_s + kPlaceLasts_s > wall_s)
+      place[count++] = one;
+  return count != before.count;
+}
+
 bool is_sound(const BlockTable& table) {
   if (table.blocks > kMaxShuts || table.lost > 1 || table.pad != 0 || table.last_slot >= kMaxShuts)
     return false;

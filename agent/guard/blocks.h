@@ -51,9 +51,32 @@ struct BlockTable {
 
   std::span<const HeldBlock> in_force() const { return std::span(block).first(blocks); }
   const HeldBlock* find(const wire::CommandId& id) const;
+  const HeldBlock* find_name(std::uint64_t key) const;  // one that blocks the name of that key
   void remove(std::uint32_t slot);
 };
 bool is_sound(const BlockTable& table);
+
+// Addresses that blocked names were answered at: an engine that is started again knows none of
+// them, and after a reboot nobody. Each its name's key; the oldest gives way.
+struct BlockedPlace {
+  std::uint64_t name = 0;
+  std::array<std::uint8_t, 16> address{};
+  std::int64_t seen_wall_s = 0;  // last, within kPlaceSeen_s
+};
+inline constexpr std::int64_t kPlaceSeen_s = 600;          // so often it is written anew
+inline constexpr std::int64_t kPlaceLasts_s = 24 * 3'600;  // after it was seen
+struct BlockedPlaces {
+  static constexpr std::size_t kMax = kMaxShutPlaces;  // a name has a handful, a front some tens
+  std::uint32_t count = 0, pad = 0;
+  std::array<BlockedPlace, kMax> place{};
+
+  std::span<const BlockedPlace> all() const { return std::span(place).first(count); }
+  bool add(const BlockedPlace& one);  // false: nothing new
+  // The blocked name that was seen there; 0: none was.
+  std::uint64_t name_at(const std::array<std::uint8_t, 16>& address) const;
+  // Forgets those of no blocked name, and those seen too long ago. True: there were some.
+  bool keep_of(const BlockTable& table, std::int64_t wall_s);
+};
 
 // What this host must reach whatever is ordered, beside what its policy says (FlatPolicy::refuges).
 struct MustReach {

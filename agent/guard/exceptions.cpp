@@ -193,14 +193,16 @@ Result<ExceptionTable> ExceptionTable::read(Bytes bytes) {
   ExceptionTable table;
   constexpr std::size_t kFirstSize = offsetof(ExceptionTable, isolation),
                         kSecondSize = offsetof(ExceptionTable, release),
-                        kThirdSize = offsetof(ExceptionTable, blocks);
+                        kThirdSize = offsetof(ExceptionTable, blocks),
+                        kFourthSize = offsetof(ExceptionTable, places);
   if (bytes.size() != sizeof table && bytes.size() != kFirstSize && bytes.size() != kSecondSize &&
-      bytes.size() != kThirdSize)
+      bytes.size() != kThirdSize && bytes.size() != kFourthSize)
     return fail("a table of exceptions of another size");
   std::memcpy(&table, bytes.data(), bytes.size());
   const std::uint32_t magic = bytes.size() == kFirstSize    ? kFirstExceptionMagic
                               : bytes.size() == kSecondSize ? kSecondExceptionMagic
                               : bytes.size() == kThirdSize  ? kThirdExceptionMagic
+                              : bytes.size() == kFourthSize ? kFourthExceptionMagic
                                                             : kExceptionMagic;
   if (table.magic != magic || table.leases > kMaxExceptions || table.answers > kMaxAnswers)
     return fail("no table of exceptions");
@@ -209,7 +211,8 @@ Result<ExceptionTable> ExceptionTable::read(Bytes bytes) {
     if (!is_sound(one)) return fail("an exception that is none");
   if (!is_sound(table.isolation)) return fail("an isolation that is none");
   if (!is_sound(table.release)) return fail("a release that is none");
-  if (!is_sound(table.blocks)) return fail("a block that is none");
+  if (!is_sound(table.blocks) || table.places.count > BlockedPlaces::kMax || table.places.pad != 0)
+    return fail("a block that is none");
   for (const RequestAnswer& one : table.told())
     if (!is_sound(one)) return fail("an answer to a request that is none");
   return table;
@@ -311,6 +314,17 @@ std::vector<Exception> exceptions_of(const ExceptionTable& table) {
     one.prefix = place_of(block.what);
     one.until_boot_ns = static_cast<std::int64_t>(block.until_boot_ns);
     all.push_back(std::move(one));
+  }
+  // And where its name was seen: the same with an address.
+  for (const BlockedPlace& place : table.places.all()) {
+    const HeldBlock* block = table.blocks.find_name(place.name);
+    if (block == nullptr) continue;
+    Exception& one = all.emplace_back();
+    one.number = block->slot + 1;
+    one.person = block->what.everybody != 0 ? kNoPerson : block->what.person;
+    one.domain = block->what.domain.data();
+    one.prefix = {{place.address}, 128};
+    one.until_boot_ns = static_cast<std::int64_t>(block->until_boot_ns);
   }
   return all;
 }

@@ -69,6 +69,7 @@ struct ExceptionTable {
   HostIsolation isolation;
   ReleaseState release;
   BlockTable blocks;
+  BlockedPlaces places;
 
   static ExceptionTable none();
   // In the place of one that is lost: an isolation that the kernel still has goes on, and so do
@@ -86,7 +87,8 @@ struct ExceptionTable {
   // Who was to hear in `next` that a request is approved hears that this host could not.
   void tell_refused(const ExceptionTable& next, wire::CommandRefusal why, std::string_view words);
 };
-inline constexpr std::uint32_t kExceptionMagic = 0x34584557;        // "WEX4"
+inline constexpr std::uint32_t kExceptionMagic = 0x35584557;        // "WEX5"
+inline constexpr std::uint32_t kFourthExceptionMagic = 0x34584557;  // "WEX4": without `places`
 inline constexpr std::uint32_t kThirdExceptionMagic = 0x33584557;   // "WEX3": without `blocks`
 inline constexpr std::uint32_t kSecondExceptionMagic = 0x32584557;  // "WEX2": without `release`
 inline constexpr std::uint32_t kFirstExceptionMagic = 0x31584557;   // "WEX1": without `isolation`

@@ -41,13 +41,28 @@ constexpr weir_counter kLosses[] = {WEIR_COUNT_RING_LOST, WEIR_COUNT_TOLD_LOST,
 
 // A former guard's accounts go on where a row means the same; else those that the disk knows.
 Result<void> put_in_force(KernelPart& kernel, const FlatPolicy& policy,
-                          std::span<const weir_limit> rows, const KernelPast* past) {
+                          std::span<const weir_limit> rows, const KernelPast* past,
+                          const ExceptionTable& exceptions) {
   weir_state state = policy.header->state;
   state.verdict_wait_ns = 0;  // until an engine answers nobody waits for it
   std::vector<std::pair<Prefix, weir_prefix>> prefixes;
   if (auto set = kernel.set_refuges(refuges_of(policy)); !set) return set;
   for (const FlatPrefix& row : policy.prefixes)
     prefixes.emplace_back(prefix_of(row.key.address, row.key.length), row.value);
+  if (!kernel.adopted()) {  // of the boot before
+    const std::size_t own = prefixes.size();
+    const std::vector<KernelShut> shuts = kernel.shuts();
+    for (const BlockedPlace& one : exceptions.places.all()) {
+      const Prefix place{{one.address}, 128};
+      const bool blocked = std::ranges::any_of(shuts, [&](const KernelShut& shut) {
+        return std::ranges::find(shut.names, one.name) != shut.names.end();
+      });
+      if (blocked &&
+          std::ranges::none_of(prefixes, [&](const auto& other) { return other.first == place; }))
+        prefixes.emplace_back(place, shut_prefix(std::span(prefixes).first(own), place, one.name,
+                                                 state.unclassified));
+    }
+  }
   return kernel.replace({rows, prefixes, state, kernel.adopted() ? nullptr : past});
 }
 
@@ -99,7 +114,7 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
   std::vector<weir_limit> rows{policy.flat.header->table,
                                policy.flat.header->table + policy.flat.header->limits};
   if (past != nullptr) mark_kept_rows(rows);
-  if (auto set = put_in_force(*kernel, policy.flat, rows, past); !set)
+  if (auto set = put_in_force(*kernel, policy.flat, rows, past, exceptions); !set)
     return tl::unexpected(set.error());
   // Of another version: until here its bound held.
   if (!options.pin_dir.empty())
@@ -130,6 +145,7 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
   guard.controls_ = ControlWatch(options.try_every_s * kSecondNs, boot_now_ns());
   guard.lay_floor();
   guard.adopt_exceptions(exceptions, boot_now_ns());
+  guard.lease_places(boot_now_ns());
   guard.adopt_holds(boot_now_ns());
   guard.look_at_hooks(boot_now_ns());
   return guard;
@@ -258,6 +274,7 @@ void Guard::start_engine(Spawner& spawner, std::uint64_t now) {
   if (ring && spawner.spawn(Role::engine, fds)) {
     engine_ = pair[0];
     session_.emplace(policy_.flat.rows());
+    shut_before_ = kernel_.shut_verdicts();
     sequence_ = 0;
     to_give_ = false;  // it starts with the policy in force
     running_ = true;

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "agent/guard/commands.h"
@@ -148,6 +149,9 @@ class Guard {
   void adopt_blocks(const BlockTable& before, std::uint64_t now);
   void end_blocks(std::uint64_t now);
   void put_blocks(wire::HostFactsMessage& facts) const;
+  void lease_places(std::uint64_t now);
+  std::uint64_t name_at(const Prefix& place, std::uint64_t name);
+  bool was_shut(std::uint64_t cookie, std::uint64_t name) const;
   void hear_releases(std::uint64_t now);
   void hear_release_kept(std::uint64_t now);
   void answer_release(ReleaseRefusal why);
@@ -226,6 +230,8 @@ class Guard {
   std::unique_ptr<ExceptionTable> exceptions_ =
       std::make_unique<ExceptionTable>(ExceptionTable::none());
   bool to_give_exceptions_ = false;  // the engine knows others
+  // Flows to blocked names when the engine was started: their cookies, and the names' keys.
+  std::unordered_map<std::uint64_t, std::uint64_t> shut_before_;
   const BootId boot_ = boot_id();
   std::string collector_;  // its host
   struct ReleaseSide {     // guard_release.cpp; none without a collector

@@ -46,6 +46,7 @@ Result<void> Guard::take_blocks(const BlockTable& next, std::uint64_t now) {
       fmt::print(stderr, "weir-guard: {} is not blocked any more ({})\n", text_of_place(one.what),
                  one.asked.data());
   exceptions_->blocks = table;
+  if (exceptions_->places.keep_of(table, wall_s()) && commands_) commands_->owe_table();
   return {};
 }
 
@@ -61,6 +62,35 @@ void Guard::adopt_blocks(const BlockTable& before, std::uint64_t now) {
           return other.slot == one.slot && other.until_boot_ns == one.until_boot_ns;
         }))
       exceptions_->blocks.remove(one.slot);
+}
+
+// What leads to a blocked name stands in the kernel's tables still, or was put there from the file.
+void Guard::lease_places(std::uint64_t now) {
+  for (const auto& [place, value] : kernel_.shut_prefixes()) {
+    std::optional<Prefix> replaced;
+    if (!is_policys_own(place)) leases_->put(place, now + wire::kMaxLeaseNs, replaced);
+    if (replaced) (void)kernel_.remove_prefix(*replaced);
+  }
+}
+
+// What the engine says of an address. Of one that a blocked name was seen at it may not know that
+// yet, if it was started again.
+std::uint64_t Guard::name_at(const Prefix& place, std::uint64_t name) {
+  if (exceptions_->blocks.blocks == 0 || place.length != 128) return name;
+  if (exceptions_->blocks.find_name(name) == nullptr) {
+    const std::uint64_t seen = exceptions_->places.name_at(place.address.bytes);
+    return exceptions_->blocks.find_name(seen) != nullptr ? seen : name;
+  }
+  if (exceptions_->places.add({name, place.address.bytes, wall_s()}) && commands_)
+    commands_->owe_table();
+  return name;
+}
+
+// A former engine had heard a blocked name of that flow; this one has not, and would open it.
+bool Guard::was_shut(std::uint64_t cookie, std::uint64_t name) const {
+  const auto before = shut_before_.find(cookie);
+  return before != shut_before_.end() && exceptions_->blocks.find_name(name) == nullptr &&
+         exceptions_->blocks.find_name(before->second) != nullptr;
 }
 
 // The kernel has ended it already.

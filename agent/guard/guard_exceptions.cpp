@@ -74,6 +74,7 @@ Result<void> Guard::take_exceptions(const ExceptionTable& next) {
     (void)take_isolation(before->isolation, now);
     (void)take_blocks(before->blocks, now);
     (void)end_grants(next, *before);
+    exceptions_->places = before->places;
     return taken;
   }
   for (const HeldLease& lease : next.in_force())
@@ -82,6 +83,7 @@ Result<void> Guard::take_exceptions(const ExceptionTable& next) {
   made->isolation = exceptions_->isolation;  // with their ends in this boot
   made->blocks = exceptions_->blocks;
   made->release = exceptions_->release;
+  made->places = exceptions_->places;  // newer than the command
   *exceptions_ = *made;
   to_give_exceptions_ = true;
   return {};

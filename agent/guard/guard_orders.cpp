@@ -6,6 +6,7 @@
 namespace weir {
 void Guard::obey(const wire::Classify& m, std::uint64_t) {
   if (!session_->is_taken()) return;  // of rows that are gone
+  if (was_shut(m.cookie, m.destination)) return;
   std::uint64_t limits = allowed_limits(policy_.flat, m.limits);
   if (m.exception != 0) {
     // It has ended, which the engine is about to hear: its rows are none to do without.
@@ -19,6 +20,7 @@ void Guard::obey(const wire::Classify& m, std::uint64_t) {
 }
 
 void Guard::obey(const wire::Forget& m, std::uint64_t) {
+  shut_before_.erase(m.cookie);
   (void)kernel_.remove_verdict(m.cookie);
 }
 
@@ -29,7 +31,7 @@ void Guard::obey(const wire::ClassifyAddress& m, std::uint64_t now) {
   if (until <= now || is_policys_own(prefix)) return;
   weir_prefix value{};
   value.limits = allowed_limits(policy_.flat, m.limits);
-  value.dest = m.destination;
+  value.dest = name_at(prefix, m.destination);
   value.trust = m.trust;
   value.final = m.final;
   if (!kernel_.put_prefix(prefix, value)) return;

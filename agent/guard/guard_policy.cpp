@@ -96,6 +96,7 @@ Result<void> Guard::swap(AcceptedPolicy accepted) {
   state_ = kernel_.state();
   *leases_ = AddressLeases();  // their prefixes are gone
   policy_.flat = next;
+  lease_places(boot_now_ns());  // but for these
   adopt_holds(boot_now_ns());
   watch_interfaces();
   policy_.policy_fd = accepted.policy.fd();

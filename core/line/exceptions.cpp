@@ -41,7 +41,14 @@ void Line::State::take(const ExceptionsChanged& changed) {
   take_crashes(changed.after_crashes);
   std::vector<HeldException> next;
   std::vector<Exception> blocked;
+  shut_places.clear();
   for (const Exception& exception : *changed.exceptions) {
+    if (exception.bytes == 0 && !exception.domain.empty() && exception.prefix.length == 128 &&
+        exception.prefix.address != IpAddress()) {
+      if (shut_places.size() < kMaxShutPlaces)
+        shut_places.emplace(exception.prefix.address, exception.domain);
+      continue;
+    }
     if (exception.bytes == 0) {  // core/policy/shuts.h
       blocked.push_back(exception);
       continue;

@@ -39,12 +39,24 @@ std::uint64_t Line::State::shut_of(const JudgedFlow& flow, const Flow& told_flow
     return 0;
   for (const std::string& name : answered)
     if ((found = shut_by(name, &flow.actor)) != nullptr) return destination_key(found->domain);
+  for (const std::string& name : names_seen_at(flow.key.server.address))
+    if ((found = shut_by(name, &flow.actor)) != nullptr) return destination_key(found->domain);
   return 0;
+}
+
+// By answers that a former engine had, of which the guard has kept these.
+std::vector<std::string> Line::State::names_seen_at(const IpAddress& address) const {
+  std::vector<std::string> names;
+  const auto [first, last] = shut_places.equal_range(address);
+  for (auto at_it = first; at_it != last; ++at_it) names.push_back(at_it->second);
+  return names;
 }
 
 std::uint64_t Line::State::shut_at(const IpAddress& address) {
   if (shuts.empty()) return 0;
   for (const std::string& name : destinations.answers().names_at(address, at))
+    if (const Exception* found = shut_by(name, nullptr)) return destination_key(found->domain);
+  for (const std::string& name : names_seen_at(address))
     if (const Exception* found = shut_by(name, nullptr)) return destination_key(found->domain);
   return 0;
 }

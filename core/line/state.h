@@ -2,6 +2,7 @@
 // beside it.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -133,6 +134,7 @@ struct Line::State {
   const Exception* shut_by(const std::string& name, const Actor* actor) const;
   void take_shuts(std::vector<Exception> next);
   void renew_shuts();
+  std::vector<std::string> names_seen_at(const IpAddress& address) const;  // of what is blocked
   void tell_shut(const AccountSpent& spent);
 
   // exceptions.cpp
@@ -178,6 +180,7 @@ struct Line::State {
   std::unordered_map<std::uint64_t, JudgedFlow> held_flows;  // by cookie
   std::vector<HeldException> exceptions;                     // at most kMaxExceptions
   std::vector<Exception> shuts;  // at most kMaxShuts: places that are blocked; they grant nothing
+  std::multimap<IpAddress, std::string> shut_places;  // where they were seen before this engine
   std::int64_t renew_shuts_ns = 0;
 
   JudgedFlow* current = nullptr;  // of the call in progress, as are these:

@@ -11,6 +11,7 @@ namespace weir {
 
 // At once, on one host: what is blocked for long belongs into the policy.
 inline constexpr std::size_t kMaxShuts = 16;
+inline constexpr std::size_t kMaxShutPlaces = 64;  // addresses that blocked names were seen at
 inline constexpr std::int64_t kLongestShut_s = 7 * 86'400;
 inline constexpr std::uint32_t kUsualShut_s = 3'600;  // where nobody named a time
 // Wider ones are no destination any more: isolate the host.

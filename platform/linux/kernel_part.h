@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -201,6 +202,10 @@ std::uint64_t left_of(const weir_account& granted);
 // are back at their ordinary rows.
 bool is_used_up(const weir_account& granted);
 
+// What a prefix of an answer is under a policy of these prefixes, while its name is blocked.
+weir_prefix shut_prefix(std::span<const std::pair<Prefix, weir_prefix>> prefixes,
+                        const Prefix& place, std::uint64_t name, std::uint64_t unclassified);
+
 // The destination key that the kernel uses where neither verdict nor prefix gives one: the /24 or
 // /48.
 std::uint64_t default_destination(const IpAddress& address);
@@ -244,7 +249,8 @@ class KernelPart {
   // Puts this policy in the place of the one in the tables. Meanwhile nothing is charged: what
   // would be is lost (a stream sends it again). A row goes on with the accounts of the row of its
   // name, wherever that stood and whatever its bytes were; other rows start fresh. Verdicts and
-  // prefixes of before are gone. An Error: the former one is in force still. A loader that is
+  // prefixes of before are gone, but for what leads to a blocked name: its rows are those of the
+  // policy's own prefix around it. An Error: the former one is in force still. A loader that is
   // killed in the middle leaves tables under which nothing leaves until its successor calls this.
   Result<void> replace(const KernelPolicy& policy);
 
@@ -286,6 +292,10 @@ class KernelPart {
   // One that stays is at no moment open. An Error: those of before hold, and no other.
   Result<void> set_shuts(std::span<const KernelShut> shuts);
   std::vector<KernelShut> shuts() const;  // as the tables have them, those that ended too
+  // Prefixes whose destination key is a blocked name's.
+  std::vector<std::pair<Prefix, weir_prefix>> shut_prefixes() const;
+  // Flows whose verdict says that they go to a blocked name: by their cookies, its key.
+  std::unordered_map<std::uint64_t, std::uint64_t> shut_verdicts() const;
   // Until then accounts and blocks count and tell, and refuse nothing; 0: ends that. The kernel's
   // own time ends it, whoever lives.
   Result<void> observe(std::uint64_t until_boot_ns);

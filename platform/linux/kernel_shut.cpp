@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
+#include <set>
+#include <unordered_map>
 
 #include "platform/linux/kernel_state.h"
 
@@ -26,6 +28,19 @@ Slots slots_of(std::span<const KernelShut> shuts) {
   return slots;
 }
 
+Prefix prefix_of(const weir_prefix_key& key) {
+  Prefix prefix;
+  std::copy_n(key.address, prefix.address.bytes.size(), prefix.address.bytes.begin());
+  prefix.length = static_cast<std::uint8_t>(key.length);
+  return prefix;
+}
+
+std::set<std::uint64_t> blocked_names(const KernelState& state) {
+  if (state.values.shuts == 0) return {};
+  const auto keys = keys_of<std::uint64_t>(state.map("shut_names"));
+  return {keys.begin(), keys.end()};
+}
+
 template <class Key>
 bool holds_already(int map, const Key& key, std::uint32_t bits) {
   weir_shut_slots now{};
@@ -35,9 +50,7 @@ bool holds_already(int map, const Key& key, std::uint32_t bits) {
 // What goes makes room for what comes: no slot that is in use looks at either.
 Result<void> write_prefixes(int map, const Slots& wanted) {
   for (const weir_prefix_key& key : keys_of<weir_prefix_key>(map)) {
-    Prefix prefix;
-    std::copy_n(key.address, prefix.address.bytes.size(), prefix.address.bytes.begin());
-    prefix.length = static_cast<std::uint8_t>(key.length);
+    const Prefix prefix = prefix_of(key);
     if (!wanted.contains(prefix) && bpf_map_delete_elem(map, &key) && errno != ENOENT)
       return fail_with("cannot unblock " + prefix.text(), errno);
   }
@@ -126,9 +139,7 @@ std::vector<KernelShut> KernelPart::shuts() const {
       if (bpf_map_lookup_elem(state_->map("shut"), &key, &value) || !(value.slots >> slot & 1) ||
           (one.prefix && one.prefix->length <= key.length))
         continue;
-      one.prefix.emplace();
-      std::copy_n(key.address, one.prefix->address.bytes.size(), one.prefix->address.bytes.begin());
-      one.prefix->length = static_cast<std::uint8_t>(key.length);
+      one.prefix = prefix_of(key);
     }
     for (std::uint64_t key : keys_of<std::uint64_t>(state_->map("shut_names"))) {
       weir_shut_slots value{};
@@ -138,6 +149,65 @@ std::vector<KernelShut> KernelPart::shuts() const {
     }
     all.push_back(std::move(one));
   }
+  return all;
+}
+
+std::vector<std::pair<Prefix, weir_prefix>> KernelPart::shut_prefixes() const {
+  std::vector<std::pair<Prefix, weir_prefix>> all;
+  const std::set<std::uint64_t> names = blocked_names(*state_);
+  if (names.empty()) return all;
+  const int map = state_->map("prefixes");
+  for (const weir_prefix_key& key : keys_of<weir_prefix_key>(map)) {
+    weir_prefix value{};
+    if (!bpf_map_lookup_elem(map, &key, &value) && names.contains(value.dest))
+      all.emplace_back(prefix_of(key), value);
+  }
+  return all;
+}
+
+std::unordered_map<std::uint64_t, std::uint64_t> KernelPart::shut_verdicts() const {
+  std::unordered_map<std::uint64_t, std::uint64_t> all;
+  const std::set<std::uint64_t> names = blocked_names(*state_);
+  if (names.empty()) return all;
+  const int map = state_->map("verdicts");
+  for (const std::uint64_t cookie : keys_of<std::uint64_t>(map)) {
+    weir_verdict verdict{};
+    if (!bpf_map_lookup_elem(map, &cookie, &verdict) &&
+        verdict.generation == state_->values.generation && names.contains(verdict.dest))
+      all.emplace(cookie, verdict.dest);
+  }
+  return all;
+}
+
+weir_prefix shut_prefix(std::span<const std::pair<Prefix, weir_prefix>> prefixes,
+                        const Prefix& place, std::uint64_t name, std::uint64_t unclassified) {
+  weir_prefix value{};
+  value.limits = unclassified;
+  int longest = -1;
+  for (const auto& [around, its] : prefixes)
+    if (around.length > longest && around.length <= place.length &&
+        around.contains(place.address)) {
+      longest = around.length;
+      value.limits = its.limits;
+      value.trust = its.trust;
+    }
+  value.dest = name;  // and a verdict is awaited: it may say another name
+  return value;
+}
+
+// A flow of which a verdict says that it goes there has no other sign of it: its verdict counts
+// on, by what has no verdict.
+Shutting shutting_under(const KernelPolicy& next, const KernelPart& part) {
+  Shutting all;
+  for (const auto& one : part.shut_prefixes())
+    if (std::ranges::none_of(next.prefixes,
+                             [&](const auto& own) { return own.first == one.first; }))
+      all.prefixes.emplace_back(one.first, shut_prefix(next.prefixes, one.first, one.second.dest,
+                                                       next.state.unclassified));
+  const std::uint32_t generation = part.state().generation + 1;
+  for (const auto& [cookie, name] : part.shut_verdicts())
+    all.verdicts.emplace_back(cookie,
+                              weir_verdict{next.state.unclassified, name, generation, 0, 0, 0});
   return all;
 }
 

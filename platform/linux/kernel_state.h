@@ -86,6 +86,13 @@ struct KernelState {
   void put_back(const KernelPast& past, std::span<const weir_limit> rows);
 };
 
+// What leads to blocked names, as it is to be under this policy (kernel_shut.cpp).
+struct Shutting {
+  std::vector<std::pair<Prefix, weir_prefix>> prefixes;          // beside the policy's own
+  std::vector<std::pair<std::uint64_t, weir_verdict>> verdicts;  // by cookie
+};
+Shutting shutting_under(const KernelPolicy& next, const KernelPart& part);
+
 // "text: strerror"; `code` is an errno, positive or negative.
 tl::unexpected<Error> fail_with(const std::string& text, int code);
 

@@ -155,6 +155,7 @@ Result<void> KernelPart::replace(const KernelPolicy& policy) {
   if (!old) return tl::unexpected(old.error());
   weir_state& values = state_->values;
   const bool was_swapping = values.swapping != 0;  // a loader that was killed left it so
+  const Shutting shutting = shutting_under(policy, *this);
   auto give_up = [&](const Error& error, Swap* swap) -> Result<void> {
     if (swap != nullptr) swap->forget(*old);
     values.swapping = was_swapping ? 1 : 0;
@@ -173,7 +174,12 @@ Result<void> KernelPart::replace(const KernelPolicy& policy) {
   if (policy.past != nullptr) state_->put_back(*policy.past, swap.rows());
   // From here on the new rows are in the tables. A prefix that finds no room leaves its address to
   // the verdicts, which is never looser.
-  replace_prefixes(state_->map("prefixes"), policy.prefixes);
+  std::vector<std::pair<Prefix, weir_prefix>> prefixes(policy.prefixes.begin(),
+                                                       policy.prefixes.end());
+  prefixes.insert(prefixes.end(), shutting.prefixes.begin(), shutting.prefixes.end());
+  replace_prefixes(state_->map("prefixes"), prefixes);
+  for (const auto& [cookie, verdict] : shutting.verdicts)
+    (void)bpf_map_update_elem(state_->map("verdicts"), &cookie, &verdict, BPF_ANY);
   values.unclassified = policy.state.unclassified;
   values.acknowledgements = policy.state.acknowledgements;
   values.answers = policy.state.answers;

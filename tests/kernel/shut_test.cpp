@@ -291,6 +291,64 @@ TEST_P(Shut, by_name_holds_back_what_goes_to_its_address_until_a_verdict_frees_i
   EXPECT_TRUE(await([&] { return k->desk.received() > 0; }, within(8000)));
 }
 
+// A guard that is started again loads its policy anew, and so does each that is offered.
+TEST_P(Shut, by_name_stays_shut_while_a_policy_takes_the_place_of_another) {
+  k->desk.start(to(GetParam().peer));
+  ASSERT_TRUE(await([&] { return k->desk.received() > 1'000'000; }, within(4000)));
+  weir_state state = k->part->state();
+  state.unclassified = 1;
+  ASSERT_TRUE(k->part->put_prefix(*Prefix::parse(GetParam().peer), {2, 78, 5, 0}));
+  ASSERT_TRUE(set({named(5, {77, 78})}));
+  judge_all(0, 77);
+  EXPECT_TRUE(stands_still(k->desk.port()));
+  const std::uint64_t before = k->desk.received();
+  k->desk.start(to(GetParam().peer, {"--udp", "--size", "1000", "--pace", "1000"}));
+  const std::pair<Prefix, weir_prefix> around{*Prefix::parse(GetParam().around), {4, 9, 1, 1}};
+  for (int n = 0; n < 20; ++n) {
+    const weir_limit row = limit_row(kRoomy - static_cast<std::uint64_t>(n), 0, WEIR_PER_HOST);
+    ASSERT_TRUE(k->part->replace({{&row, 1}, {&around, 1}, state}));
+  }
+  const auto kept = k->part->shut_prefixes();
+  ASSERT_EQ(kept.size(), 1U);
+  EXPECT_EQ(kept[0].first, *Prefix::parse(GetParam().peer));
+  EXPECT_EQ(kept[0].second.limits, 4U) << "rows of the policy in force";
+  EXPECT_EQ(kept[0].second.final, 0U) << "a flow may say another name";
+  usleep(static_cast<unsigned>(1'000'000 * scale()));
+  EXPECT_EQ(k->desk.received(), before) << "by its verdict, and by its address";
+  ASSERT_TRUE(set({}));
+  EXPECT_TRUE(goes_on(k->desk.port()));
+  const weir_limit row = limit_row(kRoomy, 0, WEIR_PER_HOST);
+  ASSERT_TRUE(k->part->replace({{&row, 1}, {}, state}));
+  EXPECT_TRUE(k->part->shut_prefixes().empty());
+}
+
+TEST_P(Shut, by_name_stays_shut_for_the_guard_that_takes_over) {
+  k->desk.start(to(GetParam().peer));
+  ASSERT_TRUE(await([&] { return k->desk.received() > 1'000'000; }, within(4000)));
+  ASSERT_TRUE(k->part->put_prefix(*Prefix::parse(GetParam().peer), {1, 78, 0, 0}));
+  ASSERT_TRUE(set({named(5, {77, 78})}));
+  judge_all(1, 77);
+  EXPECT_TRUE(stands_still(k->desk.port()));
+  const std::uint64_t before = k->desk.received();
+  const int other = other_port();
+  k->desk.start(to(GetParam().peer, {"--udp", "--size", "1000", "--pace", "1000"}));
+  k->desk.start(to(GetParam().other,
+                   {"--udp", "--size", "1000", "--pace", "1000", "--port", std::to_string(other)}));
+  k->events.reset();
+  k->part.reset();
+  KernelOptions options;
+  options.pin_dir = pins_;
+  k->load({limit_row(kRoomy - 1, 0, WEIR_PER_HOST)}, options);
+  ASSERT_TRUE(k->part->adopted());
+  const weir_limit row = limit_row(kRoomy - 2, 0, WEIR_PER_HOST);
+  ASSERT_TRUE(k->part->replace({{&row, 1}, {}, k->part->state()}));
+  EXPECT_TRUE(goes_on(other));
+  EXPECT_EQ(k->part->shut_verdicts().size(), 1U);
+  usleep(static_cast<unsigned>(2'000'000 * scale()));
+  fmt::print("{}: {} bytes after the guard's end\n", GetParam().peer, k->desk.received() - before);
+  EXPECT_EQ(k->desk.received(), before);
+}
+
 TEST_P(Shut, place_is_shut_without_a_guard_and_opens_at_its_time) {
   k->desk.start(to(GetParam().peer, {"--udp", "--size", "1000", "--pace", "20000"}));
   ASSERT_TRUE(await([&] { return k->desk.received() > 0; }, within(4000)));

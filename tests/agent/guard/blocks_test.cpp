@@ -278,6 +278,46 @@ TEST_F(Blocks, stand_in_the_file_and_one_that_is_not_whole_or_older_is_told_apar
   EXPECT_TRUE(refused([](BlockTable& t) { t.block[0].asked.fill('a'); }));
 }
 
+TEST_F(Blocks, places_of_their_names_are_kept_for_a_day_and_with_the_block) {
+  ASSERT_EQ(next(block("evil.example", 1)), CommandRefusal::none);
+  const std::uint64_t evil = destination_key("evil.example");
+  BlockedPlaces places;
+  const auto seen = [&](std::uint8_t last, std::int64_t at_s) {
+    return places.add({evil, {1, last}, kNow.wall_s + at_s});
+  };
+  EXPECT_TRUE(seen(1, 0));
+  EXPECT_FALSE(seen(1, kPlaceSeen_s - 1)) << "the disk has it";
+  EXPECT_TRUE(seen(1, kPlaceSeen_s));
+  EXPECT_TRUE(seen(2, 0));
+  EXPECT_EQ(places.name_at({1, 1}), evil);
+  EXPECT_EQ(places.name_at({1, 3}), 0u);
+  auto all = std::make_unique<ExceptionTable>(ExceptionTable::none());
+  all->blocks = table;
+  all->places = places;
+  const Result<ExceptionTable> read = ExceptionTable::read(all->bytes());
+  ASSERT_TRUE(read);
+  const std::vector<Exception> told = exceptions_of(*read);
+  ASSERT_EQ(told.size(), 3u) << "the block, and where its name was seen";
+  EXPECT_EQ(told[2].domain, "evil.example");
+  EXPECT_EQ(told[2].prefix.address.bytes[1], 2);
+  EXPECT_EQ(told[2].bytes, 0u);
+  all->magic = kFourthExceptionMagic;
+  EXPECT_TRUE(ExceptionTable::read(all->bytes().first(offsetof(ExceptionTable, places))))
+      << "of a version that kept none";
+  EXPECT_FALSE(places.keep_of(table, kNow.wall_s + kPlaceLasts_s - 1));
+  EXPECT_TRUE(places.keep_of(table, kNow.wall_s + kPlaceLasts_s)) << "the one of before";
+  EXPECT_EQ(places.count, 1u);
+  for (std::uint8_t n = 0; n < BlockedPlaces::kMax + 3; ++n)
+    seen(static_cast<std::uint8_t>(9 + n), 1);
+  EXPECT_EQ(places.count, BlockedPlaces::kMax);
+  EXPECT_EQ(places.name_at({1, 1}), 0u) << "the oldest gave way";
+  EXPECT_TRUE(places.keep_of(BlockTable(), kNow.wall_s));
+  EXPECT_EQ(places.count, 0u);
+  all->magic = kExceptionMagic;
+  all->places.count = BlockedPlaces::kMax + 1;
+  EXPECT_FALSE(ExceptionTable::read(all->bytes()));
+}
+
 TEST_F(Blocks, a_reading_of_a_place_that_is_none_is_refused) {
   const auto reads = [](const std::function<void(BlockReading&)>& change, const char* place) {
     CommandReading reading = block(place);

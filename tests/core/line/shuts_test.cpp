@@ -109,6 +109,23 @@ TEST_F(Shuts, name_has_what_says_none_where_it_was_answered_but_not_what_says_a_
   EXPECT_EQ(key_of_flow(kName), destination_key(kName));
 }
 
+// An engine that was started again has heard no answer.
+TEST_F(Shuts, name_has_the_addresses_that_it_was_seen_at_before) {
+  Exception seen = shut(kName);
+  seen.prefix = {kServer.address, 128};
+  hold({shut(kName), seen});
+  const std::uint64_t key = destination_key(kName);
+  EXPECT_EQ(key_of_flow("invented.example"), key) << "nobody answered that";
+  EXPECT_NE(key_of_flow("invented.example", 1000, {ip("203.0.113.10"), 443}), key);
+  answer("neighbour.example");
+  EXPECT_EQ(last_of(kServer.address), key) << "for what says nothing";
+  EXPECT_NE(key_of_flow("neighbour.example"), key);
+  hold({shut(kName, 1001), seen});
+  EXPECT_NE(key_of_flow("invented.example", 1000), key) << "another person's";
+  hold({seen});
+  EXPECT_NE(key_of_flow("invented.example"), key) << "it has ended";
+}
+
 TEST_F(Shuts, name_is_its_persons_and_of_two_the_narrower_counts) {
   hold({shut("evil.example", 1000, 1), shut(kName, 1001, 2)});
   EXPECT_EQ(key_of_flow(kName, 1000), destination_key("evil.example"));

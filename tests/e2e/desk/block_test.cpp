@@ -5,6 +5,12 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <array>
+#include <cstring>
+#include <memory>
+
+#include "agent/guard/exceptions.h"
+#include "platform/files/fd.h"
 #include "tests/e2e/desk/guarded_desk.h"
 
 namespace weir {
@@ -66,6 +72,120 @@ class BlockOnADesk : public GuardedDesk {
     while (::write(fd, piece.data(), piece.size()) > 0) ::usleep(20'000);
     ::_exit(3);
   }
+  // A process of the desk that does this; it ends with the test.
+  void there(const std::function<void()>& does) {
+    const pid_t pid = ::fork();
+    if (pid != 0) {
+      started_.push_back(pid);
+      return;
+    }
+    const int procs = ::open((desk_->place("a") + "/cgroup.procs").c_str(), O_WRONLY);
+    if (procs < 0 || ::write(procs, "0", 1) != 1) ::_exit(1);
+    does();
+    ::_exit(0);
+  }
+  static sockaddr_in resolver() {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(53);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return to;
+  }
+  // A resolver of the desk's own answers every question with the peer's addresses.
+  void answer_questions() {
+    const pid_t pid = ::fork();
+    if (pid != 0) {
+      started_.push_back(pid);
+      return;
+    }
+    const Fd line(::socket(AF_INET, SOCK_DGRAM, 0));
+    const sockaddr_in own = resolver();
+    if (::bind(line.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own) != 0) ::_exit(2);
+    for (;;) {
+      std::array<char, 512> question{};
+      sockaddr_in from{};
+      socklen_t size = sizeof from;
+      const ssize_t got = ::recvfrom(line.get(), question.data(), question.size(), 0,
+                                     reinterpret_cast<sockaddr*>(&from), &size);
+      if (got < 17) continue;
+      std::string answer(question.data(), static_cast<std::size_t>(got));
+      const bool six = answer[answer.size() - 3] == 28;
+      answer[2] = '\x81';
+      answer[3] = '\x80';
+      answer[7] = 1;
+      answer += std::string("\xc0\x0c\0", 3) + (six ? '\x1c' : '\x01') +
+                std::string("\0\x01\0\0\x01\x2c\0", 7) + (six ? '\x10' : '\x04');
+      std::array<char, 16> address{};
+      ::inet_pton(six ? AF_INET6 : AF_INET, six ? test::kPeer6 : test::kPeer4, address.data());
+      answer.append(address.data(), six ? 16 : 4);
+      (void)!::sendto(line.get(), answer.data(), answer.size(), 0,
+                      reinterpret_cast<sockaddr*>(&from), size);
+    }
+  }
+  // For both addresses of files.evil.example.
+  void look_up() {
+    there([] {
+      const Fd line(::socket(AF_INET, SOCK_DGRAM, 0));
+      const sockaddr_in to = resolver();
+      if (::connect(line.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) return;
+      for (const char type : {'\x01', '\x1c'}) {
+        const std::string question = std::string("\0\x07\x01\0\0\x01\0\0\0\0\0\0", 12) +
+                                     "\5files\4evil\7example" + std::string("\0\0", 2) + type +
+                                     std::string("\0\x01", 2);
+        char answer[512];
+        for (bool heard = false; !heard;) {
+          if (::send(line.get(), question.data(), question.size(), 0) < 0) ::usleep(50'000);
+          ::usleep(50'000);
+          heard = ::recv(line.get(), answer, sizeof answer, MSG_DONTWAIT) ==
+                  static_cast<ssize_t>(question.size()) + (type == '\x1c' ? 28 : 16);
+        }
+      }
+    });
+  }
+  // And says no name: 1000 bytes in 20 ms, whatever becomes of them.
+  void send_to(const char* where, int port) {
+    there([where, port] {
+      const bool six = std::strchr(where, ':') != nullptr;
+      const Fd line(::socket(six ? AF_INET6 : AF_INET, SOCK_DGRAM, 0));
+      sockaddr_in four{};
+      sockaddr_in6 a6{};
+      four.sin_family = AF_INET;
+      a6.sin6_family = AF_INET6;
+      four.sin_port = a6.sin6_port = htons(static_cast<std::uint16_t>(port));
+      ::inet_pton(AF_INET, where, &four.sin_addr);
+      ::inet_pton(AF_INET6, where, &a6.sin6_addr);
+      const auto* to = six ? reinterpret_cast<sockaddr*>(&a6) : reinterpret_cast<sockaddr*>(&four);
+      if (::connect(line.get(), to, six ? sizeof a6 : sizeof four) != 0) return;
+      const std::string piece(1'000, 'x');
+      for (;; ::usleep(20'000)) (void)!::send(line.get(), piece.data(), piece.size(), 0);
+    });
+  }
+  std::unique_ptr<ExceptionTable> on_the_disk() const {
+    std::stringstream text;
+    text << std::ifstream(state() / "exceptions", std::ios::binary).rdbuf();
+    auto table = std::make_unique<ExceptionTable>(ExceptionTable::none());
+    const std::string bytes = text.str();
+    if (auto read = ExceptionTable::read(bytes_of(bytes))) *table = *read;
+    return table;
+  }
+  // No pin is left, and the file is of another boot, which was up for longer.
+  void reboot() {
+    desk_->end_all();
+    stop();
+    ASSERT_EQ(::umount2((base_ / "bpf").c_str(), MNT_DETACH), 0);
+    const auto table = on_the_disk();
+    ASSERT_EQ(table->blocks.blocks, 1u);
+    HeldBlock& one = table->blocks.block[0];
+    one.boot[0] = static_cast<std::uint8_t>(~one.boot[0]);
+    one.until_boot_ns += 900'000'000'000'000;
+    const Bytes bytes = table->bytes();
+    std::ofstream(state() / "exceptions", std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
+    ASSERT_EQ(::mount("weir-guarded", (base_ / "bpf").c_str(), "bpf", 0, "mode=700"), 0);
+    start();
+    ASSERT_EQ(next_state(), "1 1  0") << errors();
+  }
   std::uint64_t received(int port) const { return desk_->received(port); }
   bool goes_on(int port) {
     const std::uint64_t before = received(port);
@@ -103,6 +223,52 @@ TEST_F(BlockOnADesk, by_name_has_what_says_it_open_and_new_and_leaves_the_rest) 
   ASSERT_EQ(undo(2, 1), "command 1  ") << errors();
   EXPECT_TRUE(goes_on(evil));
   EXPECT_TRUE(goes_on(later));
+}
+
+TEST_F(BlockOnADesk, by_name_stays_shut_over_the_guards_end_and_a_reboot) {
+  const int evil = desk_->port(), good = evil + 1;
+  answer_questions();
+  look_up();
+  siginfo_t heard{};
+  ASSERT_TRUE(await([&] {
+    return ::waitid(P_PID, static_cast<id_t>(started_.back()), &heard,
+                    WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           heard.si_pid == started_.back();
+  })) << "no answer came";
+  say("files.evil.example", evil);
+  send_to(test::kPeer4, evil);
+  send_to(test::kPeer6, evil);
+  send_to(test::kOther4, good);
+  ASSERT_TRUE(await([&] { return received(evil) > 40'000 && received(good) > 40'000; }))
+      << errors();
+  ASSERT_EQ(block(1, "evil.example", ""), "command 1  ") << errors();
+  EXPECT_EQ(more(evil), 0u) << errors();
+  ASSERT_TRUE(await([&] { return on_the_disk()->places.count == 2; })) << errors();
+  const std::uint64_t before = received(evil);
+  // A new engine may judge a flow before it has heard of the block.
+  const auto new_ones_are_shut = [&](int port) {
+    send_to(test::kPeer4, port);
+    send_to(test::kPeer6, port);
+    EXPECT_TRUE(goes_on(good));
+    EXPECT_EQ(more(port), 0u);
+    EXPECT_LE(received(port), 2 * kFirstFlight);
+  };
+  for (int n = 0; n < 2; ++n) {
+    const pid_t killed = guard();
+    ::kill(killed, SIGKILL);
+    ASSERT_TRUE(await([&] { return guard() != 0 && guard() != killed; })) << errors();
+    ASSERT_EQ(next_state(), "1 1  0") << errors();
+    new_ones_are_shut(evil + 2 + n);
+    std::printf("after %d ends of the guard: %lu bytes, of new flows %lu\n", n + 1,
+                received(evil) - before, received(evil + 2 + n));
+    EXPECT_EQ(received(evil), before) << "what was open";
+  }
+  reboot();
+  send_to(test::kOther4, good);
+  new_ones_are_shut(evil + 4);
+  std::printf("after a reboot: %lu bytes of new flows\n", received(evil + 4));
+  ASSERT_EQ(undo(2, 1), "command 1  ") << errors();
+  EXPECT_TRUE(goes_on(evil + 4));
 }
 
 TEST_F(BlockOnADesk, by_address_has_everything_that_goes_there) {
