@@ -2,7 +2,7 @@
 # `weir run` off and on, interleaved; connect() also beside OpenSnitch, which asks a program for each
 # new flow. Client, server and what watches share this machine's processors.
 # shellcheck shell=bash disable=SC2154
-readonly OVERHEAD_ROUNDS=3 LOAD_S=2 LOADS="tcp udp connect dial"
+readonly OVERHEAD_ROUNDS=9 LOAD_S=2 TCP_S=4 LOADS="tcp udp connect dial"
 # Not that of the hasty processes: their connections keep its ports for a minute, and connect() has to
 # look for one that is free.
 readonly LOAD_PORT=9001
@@ -22,11 +22,15 @@ stop_bench_weir() {
   "$WEIR" release --pin "$LAB/bpf/bench" >>"$LAB/log/weir-bench" 2>&1
 }
 
+# One flow differs by a tenth from one time to the next: of what is left without the highest and the
+# lowest quarter, the mean.
+middle() { sort -g | awk '{v[NR] = $1} END {q = int(NR / 4); for (i = q + 1; i <= NR - q; i++) sum += v[i]; if (NR) print sum / (NR - 2 * q)}'; }
+
 # measure WITH LOAD…
 measure() {
   local what
   for what in "${@:2}"; do
-    lab_as lin "$bin/bench_net_load" "$what" $LAB_STORAGE $LOAD_PORT $LOAD_S >>"$LAB/load.$what.$1"
+    lab_as lin "$bin/bench_net_load" "$what" $LAB_STORAGE $LOAD_PORT "$([[ $what == tcp ]] && echo $TCP_S || echo $LOAD_S)" >>"$LAB/load.$what.$1"
   done
 }
 
@@ -70,11 +74,11 @@ bench_overhead() {
   done
   lab_stop "$sink"
   for what in $LOADS; do
-    result overhead "$(load_title $what), Weir off" "$(median <"$LAB/load.$what.off")" unit="$(load_unit $what)" base=yes group=$what
+    result overhead "$(load_title $what), Weir off" "$(middle <"$LAB/load.$what.off")" unit="$(load_unit $what)" base=yes group=$what
     [[ -s $LAB/load.$what.on ]] &&
-      result overhead "$(load_title $what), Weir on" "$(median <"$LAB/load.$what.on")" unit="$(load_unit $what)" group=$what
+      result overhead "$(load_title $what), Weir on" "$(middle <"$LAB/load.$what.on")" unit="$(load_unit $what)" group=$what
   done
-  result overhead "connect(), with OpenSnitch" "$(median 2>/dev/null <"$LAB/load.dial.opensnitch")" unit="$(load_unit dial)" group=dial note="$opensnitch_problem"
+  result overhead "connect(), with OpenSnitch" "$(middle 2>/dev/null <"$LAB/load.dial.opensnitch")" unit="$(load_unit dial)" group=dial note="$opensnitch_problem"
 }
 
 load_title() { case $1 in tcp) echo "one TCP flow" ;; udp) echo "64-byte UDP" ;; connect) echo "connect + close" ;; dial) echo "connect()" ;; esac; }
