@@ -57,6 +57,7 @@ struct Terms {
   std::size_t padding = 0;  // bytes too many
   std::string limit = "1MiB";
   std::string then;  // instead of the limit
+  std::string more;  // rules after this one
   std::string when = "{trust: unknown}";
   std::string defaults = "{first_flight: 16KiB}";
 };
@@ -67,7 +68,7 @@ inline std::string envelope_of(const Terms& terms) {
   Result<Policy> policy = parse_policy(
       "apiVersion: weir/v1\nname: pushed\nmode: enforce\non_exit: release\ndefaults: " +
           terms.defaults + "\nrules:\n  - id: pushed\n    when: " + terms.when +
-          "\n    then: " + then + "\n",
+          "\n    then: " + then + "\n" + terms.more,
       "pushed");
   EXPECT_TRUE(policy) << policy.error().sentence;
   policy->number = terms.number;

@@ -1,5 +1,7 @@
 // A rule that holds, with the real programs: an upload waits, whoever owns it says why, and it goes
 // on; or nobody does, and it is gone with its queue. Also where the engine or the guard is killed.
+#include <fmt/format.h>
+
 #include "tests/e2e/desk/guarded_desk.h"
 
 namespace weir {
@@ -50,6 +52,15 @@ class HoldOnADesk : public GuardedDesk {
       return !found.empty();
     });
     return found;
+  }
+  // To whatever account: a row that holds charges nothing.
+  std::uint64_t charged() {
+    const Result<PinnedTables> tables = read_pinned((base_ / "bpf").string());
+    EXPECT_TRUE(tables) << (tables ? "" : tables.error().sentence);
+    std::uint64_t sum = 0;
+    for (const KernelAccount& account : tables ? tables->accounts : std::vector<KernelAccount>{})
+      if (account.key.per == WEIR_PER_PERSON) sum += account.value.charged;
+    return sum;
   }
   std::uint32_t number_ = 0;
 };
@@ -126,6 +137,33 @@ TEST_F(HoldOnADesk, the_257th_of_a_person_is_closed_at_once_and_said) {
   EXPECT_GT(desk_->received(), before);
   EXPECT_LE(settled(), 256 * 40'000u + 4 * kFlight);
   desk_->end(pid);
+}
+
+// The person's account has room for their first flights and for little more than that.
+TEST_F(HoldOnADesk, of_two_hundred_flows_goes_on_and_passes_no_byte_beyond_the_account) {
+  constexpr std::uint64_t kAccount = 1'000'000;
+  constexpr std::size_t kEach = 100;
+  offer({.number = ++number_,
+         .then = "{hold: {for: 45s, ask: justification}}",
+         .more = "  - id: account\n    then: {limit: {bytes: 1000kB, per: person}}\n",
+         .defaults = "{first_flight: 4KiB}"});
+  ASSERT_EQ(next_state(), "1 " + std::to_string(number_) + "  0") << errors();
+  for (const char* to : {test::kPeer4, test::kPeer6})
+    desk_->start({"--to", to, "--size", "1000", "--count", std::to_string(kEach), "--bytes",
+                  "40000", "--ms", "120000"});
+  ASSERT_TRUE(await_holds(2 * kEach)) << holds().size() << errors();
+  const std::uint64_t flights = settled();
+  EXPECT_LE(flights, 2 * kEach * 4096);
+  for (int place = 0; place < 2; place++)
+    EXPECT_TRUE(await([&] { return ask("answer " + id() + " --because 'all'").first == 0; }))
+        << status();
+  EXPECT_TRUE(await([&] { return holds().empty() && charged() > kAccount - 2000; })) << charged();
+  const std::uint64_t received = settled();
+  fmt::print("200 flows held with {} of {}, answered: charged {}, received {}\n", flights, kAccount,
+             charged(), received);
+  EXPECT_GT(received, flights) << "they went on";
+  EXPECT_LE(desk_->received(), charged());
+  EXPECT_LE(charged(), kAccount);
 }
 
 TEST_F(HoldOnADesk, ends_in_its_otherwise_also_where_the_engine_is_dead) {
