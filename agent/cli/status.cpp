@@ -8,10 +8,12 @@
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <span>
 
 #include "agent/cli/commands.h"
 #include "agent/cli/policy_file.h"
 #include "agent/cli/printer.h"
+#include "agent/cli/tight_accounts.h"
 #include "agent/guard/keeping.h"
 #include "agent/run/asked.h"
 #include "agent/run/exec_served.h"
@@ -29,70 +31,13 @@
 namespace weir {
 namespace {
 
-constexpr std::int64_t kDayNs = 24ll * 3600 * 1'000'000'000;
-constexpr std::size_t kShown = 64;  // Status.accounts in report.proto
-
-struct Account {
-  weir_account_key key;
-  weir_limit row;
-  std::uint64_t charged = 0, spent = 0, refused = 0;
-  double fill = 0;
-  std::int64_t refilled_wall_ns = 0;  // 0: never by itself
-  std::uint64_t bytes = 0;  // what the rule allows; the kernel's row has half, for a window
-  std::int64_t window_ns = 0;
-};
-
-// The rule's numbers, unless the policy file was changed since and has other ones.
-void take_rule(Account& account, const Policy& policy) {
-  account.bytes = account.row.bytes;
-  const bool answers = account.key.limit == answers_row(policy);
-  if (account.key.limit >= policy.limits.size() && !answers) return;
-  const Limit limit = answers ? answers_limit(policy) : policy.limits[account.key.limit];
-  const std::int64_t window_ns = account.row.flow_bytes > 0 ? kDayNs : limit.window_ns;
-  std::uint64_t bytes = limit.bytes.value_or(0);
-  if (account.row.bytes + account.row.unnamed_bytes != (window_ns > 0 ? bytes / 2 : bytes)) return;
-  account.bytes = bytes;
-  account.window_ns = window_ns;
-}
-
-std::vector<Account> fullest(const PinnedTables& tables, const Policy& policy) {
-  std::vector<Account> accounts;
-  std::uint64_t now = boot_now_ns();
-  for (const KernelAccount& each : tables.accounts) {
-    if (each.key.limit >= WEIR_EXCEPTIONS) continue;  // a lease, or an exception: told apart
-    if ((tables.limits[each.key.limit].flags & WEIR_LIMIT_HOLD) != 0) continue;  // an answer
-    if ((each.key.per & WEIR_PER_OVERFLOW) != 0 && each.value.charged + each.value.refused == 0)
-      continue;  // every row has one, hardly ever used
-    Account account{each.key, tables.limits[each.key.limit], each.value.charged, 0,
-                    each.value.refused};
-    if ((account.key.per & WEIR_PER_UNNAMED) != 0) {  // the row's part for flows without a name
-      account.key.per &= ~WEIR_PER_UNNAMED;
-      std::swap(account.row.bytes, account.row.unnamed_bytes);
-      std::swap(account.row.ns_per_byte_q4, account.row.unnamed_ns_per_byte_q4);
-    }
-    account.spent = spent_now(account.row, each.value, now);
-    if (account.row.bytes > 0)
-      account.fill = static_cast<double>(account.spent) / static_cast<double>(account.row.bytes);
-    if (account.row.ns_per_byte_q4 > 0)
-      account.refilled_wall_ns =
-          wall_now_ns() +
-          static_cast<std::int64_t>(account.spent * account.row.ns_per_byte_q4 / 16);
-    take_rule(account, policy);
-    accounts.push_back(account);
-  }
-  std::sort(accounts.begin(), accounts.end(),
-            [](const Account& a, const Account& b) { return a.fill > b.fill; });
-  if (accounts.size() > kShown) accounts.resize(kShown);
-  return accounts;
-}
-
 std::string rule_of(const Policy& policy, std::uint32_t row) {
   if (row < policy.limits.size()) return policy.limits[row].rule;
   if (row == answers_row(policy)) return kAnswersRule;
   return row == acknowledgements_row(policy) ? "acknowledgements" : fmt::format("row {}", row);
 }
 
-std::string who(const Account& account) {
+std::string who(const TightAccount& account) {
   if ((account.key.per & WEIR_PER_OVERFLOW) != 0) return "all for whom the table had no room";
   switch (account.key.per) {
     case WEIR_PER_PERSON:
@@ -108,7 +53,7 @@ std::string who(const Account& account) {
 }
 
 // "256 KiB", or "128 KiB at once (256 KiB in 24 hours)".
-std::string allowed(const Account& account, Language language) {
+std::string allowed(const TightAccount& account, Language language) {
   std::string at_once = human_bytes(account.row.bytes, language);
   if (account.window_ns == 0) return at_once;
   return fmt::format(
@@ -118,7 +63,7 @@ std::string allowed(const Account& account, Language language) {
 }
 
 // ", all of it back in 22 hours": rounded up, to hours where minutes say no more.
-std::string back_in(const Account& account, Language language) {
+std::string back_in(const TightAccount& account, Language language) {
   std::int64_t left_s = (account.refilled_wall_ns - wall_now_ns()) / 1'000'000'000;
   if (account.refilled_wall_ns == 0 || left_s <= 0) return "";
   const std::int64_t unit = left_s > 2 * 3600 ? 3600 : 60;
@@ -290,7 +235,7 @@ void print_waiting(const std::vector<Waiting>& all, Language language) {
 }
 
 void print_text(const RunningAgent& agent, bool alive, const PinnedTables& tables,
-                const Policy& policy, Language language) {
+                std::span<const TightAccount> accounts, const Policy& policy, Language language) {
   std::string running =
       alive ? fmt::format(fmt::runtime(either(language, "running, pid {}", "运行中，进程 {}")),
                           agent.pid)
@@ -299,7 +244,7 @@ void print_text(const RunningAgent& agent, bool alive, const PinnedTables& table
              policy.name.empty() ? either(language, "built in", "内置") : policy.name,
              tables.attached ? either(language, "the bound holds", "限额有效")
                              : either(language, "nothing is attached", "未挂载"));
-  for (const Account& account : fullest(tables, policy))
+  for (const TightAccount& account : accounts)
     fmt::print(
         fmt::runtime(either(language, "{:4.0f} %  {:<24} {:<16} {} of {} spent, {} refused{}\n",
                             "{:4.0f} %  {:<24} {:<16} 已用 {}，额度 {}，已拒绝 {}{}\n")),
@@ -313,13 +258,11 @@ void print_text(const RunningAgent& agent, bool alive, const PinnedTables& table
                human_bytes(wire.unattributed, language));
 }
 
-void fill(v1::Account& out, const Account& account, const Policy& policy) {
+void fill(v1::Account& out, const TightAccount& account, const Policy& policy) {
   out.set_limit(account.key.limit);
   out.set_rule(rule_of(policy, account.key.limit));
   out.set_per(static_cast<v1::Per::Value>(account.key.per));
-  bool person = account.key.per == WEIR_PER_PERSON || account.key.per == WEIR_PER_PERSON_DEST ||
-                account.key.per == WEIR_PER_FLOW;
-  if (person)
+  if (is_a_persons(account.key))
     out.mutable_person()->mutable_user()->set_uid(static_cast<std::uint32_t>(account.key.who));
   else
     out.set_tree(account.key.who);
@@ -401,14 +344,13 @@ void fill(v1::Lease& out, const Waiting& one) {
 }
 
 v1::Status message_of(const RunningAgent& agent, bool alive, const PinnedTables& tables,
-                      const Policy& policy) {
+                      std::span<const TightAccount> accounts, const Policy& policy) {
   v1::Status status;
   status.set_tier(tables.attached ? (tables.lsm ? 2 : 1) : 4);
   status.set_policy(policy.name);
   status.set_policy_number(policy.number);
   status.set_mode(policy.mode == Mode::enforce ? v1::Mode::enforce : v1::Mode::observe);
-  for (const Account& account : fullest(tables, policy))
-    fill(*status.add_accounts(), account, policy);
+  for (const TightAccount& account : accounts) fill(*status.add_accounts(), account, policy);
   if (const WireBytes& wire = tables.wire; wire.devices > 0) {
     status.mutable_wire()->set_devices(wire.devices);
     status.mutable_wire()->set_bytes_sent(wire.sent);
@@ -430,6 +372,9 @@ int cmd_status(int argc, char** argv) {
   std::string state_dir = kStateDir, format = "text", socket = kExecSocket;
   add_state_and_format(app, state_dir, format);
   app.add_option("--socket", socket, "of the agent, where you are not root")->type_name("PATH");
+  std::vector<std::uint32_t> persons;
+  app.add_option("--person", persons, "the accounts of this user alone; may be repeated")
+      ->type_name("UID");
   if (int status = parse_arguments(app, argc, argv); status >= 0) return status;
   if (::geteuid() != 0) {  // the accounts are root's to read; what waits for them is theirs
     AskMessage question;
@@ -452,6 +397,7 @@ int cmd_status(int argc, char** argv) {
   if (pushed) policy = pushed->policy;
   const bool expired = pushed && pushed->expires_wall_s <= wall_now_ns() / 1'000'000'000;
   bool alive = ::kill(static_cast<pid_t>(agent->pid), 0) == 0;
+  const std::vector<TightAccount> accounts = tight_accounts(*tables, *policy, persons);
   const Result<ExceptionTable> table = table_of(state_dir);
   const std::vector<HeldException> exceptions = exceptions_of(*tables, table);
   const std::optional<HeldRelease> release = release_of(*tables, table);
@@ -459,7 +405,7 @@ int cmd_status(int argc, char** argv) {
   const std::vector<HeldBlock> blocks = blocks_of(*tables, table);
   const std::vector<Waiting> waits = waiting(agent->pin_dir, *tables, *policy);
   if (format == "json") {
-    v1::Status message = message_of(*agent, alive, *tables, *policy);
+    v1::Status message = message_of(*agent, alive, *tables, accounts, *policy);
     if (release) fill(*message.add_leases(), *release);
     if (isolation) fill(*message.add_leases(), *isolation);
     for (const HeldBlock& one : blocks) fill(*message.add_leases(), one);
@@ -471,7 +417,7 @@ int cmd_status(int argc, char** argv) {
     }
     fmt::print("{}\n", json_line(message));
   } else {
-    print_text(*agent, alive, *tables, *policy, language_of_caller());
+    print_text(*agent, alive, *tables, accounts, *policy, language_of_caller());
     print_isolation(isolation, language_of_caller());
     print_blocks(blocks, language_of_caller());
     print_release(release, language_of_caller());

@@ -76,7 +76,7 @@ by_push() {
   by git -C "$repository" -c init.defaultBranch=main init -q
   by cp "$LAB/secret" "$repository/"
   by git -C "$repository" add secret
-  by git -C "$repository" -c user.name=x -c user.email=x@example.org commit -qm x
+  by git -C "$repository" -c user.name=x -c user.email=x@example.org commit -qm "$person" # another commit, or it is there already
   by git -C "$repository" push -q "git://$(in_url)/inbox.git" "HEAD:refs/heads/$person-${weir_pid:-0}"
 }
 attack N11.4 "4 6" by_mail "a mail with an attachment, straight to a server of one's own"

@@ -35,8 +35,7 @@ job() { echo "curl -s --max-time 30 --cacert $LAB/ca/ca.pem -o /dev/null -T $LAB
 
 # account NAME: bytes on the person's account; nothing: there is none.
 account() {
-  "$WEIR" status --state "$LAB/state" --format json |
-    jq -r --argjson uid "${LAB_PEOPLE[$1]}" '.accounts[] | select(.person.user.uid == $uid) | .bytesSpent'
+  "$WEIR" status --state "$LAB/state" --person "${LAB_PEOPLE[$1]}" --format json | jq -r '.accounts[]? | .bytesSpent'
 }
 spent() { [[ $(account "$1") -ge $2 ]]; }
 at_most() { [[ $1 -le $2 ]]; }
@@ -44,7 +43,7 @@ is_full() { lab_wait_for 60 spent "$1" $((LIMIT - 16384)); }
 is_within() { at_most "$(account "$1")" $LIMIT; }
 # What sends for persons must not be found on root's account. The kernel's own is there: it tells the resolver that
 # somebody who was cut off no longer waits for an answer.
-of_root() { "$WEIR" status --state "$LAB/state" --format json | jq '[.accounts[] | select(.person.user.uid == 0) | .bytesSpent | tonumber] | add // 0'; }
+of_root() { "$WEIR" status --state "$LAB/state" --person 0 --format json | jq '[.accounts[]? | .bytesSpent | tonumber] | add // 0'; }
 
 # expect_accounts NAME…: each is full and within its limit, and the receiver got no more than all of them hold.
 expect_accounts() {
