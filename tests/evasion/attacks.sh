@@ -34,10 +34,14 @@ mapped_datagrams() { by /usr/bin/python3 "$LAB/ways.py" v4_mapped_udp "$to"; }
 attack N7.3 "4 6" own_tunnel "a tunnel device of one's own (root)"
 own_tunnel() { by_root /usr/bin/python3 "$LAB/ways.py" tunnel "$to"; }
 
-attack N8.1 "4" own_namespace "a network namespace behind the desk, with address translation (root)"
+attack N8.1 "4 6" own_namespace "a network namespace behind the desk, with address translation (root)"
 own_namespace() { namespace_up; LAB_NS_desk=$LAB_NS_behind by "$TRAFFIC" --to "$to" --port $PORT --bytes 1048576 --ms 3000; }
-attack N8.2 "4" forwarded "the same from a program that no hook sees, as a virtual machine"
-forwarded() { namespace_up; lab_net behind timeout -k 1 $ATTACK_S "$TRAFFIC" --to "$to" --port $PORT --bytes 1048576 --ms 3000; }
+attack N8.2 "4 6" forwarded "the same from a program that no hook sees, as a virtual machine"
+forwarded() {
+  if under_weir; then fresh_accounts; fi # all that is forwarded has one account
+  namespace_up
+  lab_net behind timeout -k 1 $attack_s "$TRAFFIC" --to "$to" --port $PORT --bytes 1048576 --ms 3000
+}
 
 attack N9.1 "4 6" raw_packets "whole IP packets by a raw socket (root)"
 raw_packets() { by_capable /usr/bin/python3 "$LAB/ways.py" raw "$to"; }
@@ -54,7 +58,7 @@ xdp_ring_from_before() { # by a process in no cgroup of the desk's
   local before
   before=$(unattributed)
   warm_neighbour
-  lab_net desk timeout -k 1 $ATTACK_S /usr/bin/python3 "$LAB/ways.py" xdp_frames "$to"
+  lab_net desk timeout -k 1 $attack_s /usr/bin/python3 "$LAB/ways.py" xdp_frames "$to"
   if under_weir && ! lab_wait_for 10 is_unattributed $((before + 1000000)); then echo "unattributed: $before, then $(unattributed)" >"$LAB/weir/$1.fault"; fi
 }
 unattributed() { "$WEIR" status --state "$LAB/state" --format json 2>/dev/null | jq '.wire.bytesUnattributed // 0 | tonumber' | grep . || echo 0; }
@@ -146,12 +150,14 @@ stopped() {
 }
 attack A4.1 "4 6" unpinned "the pins removed, Weir alive (root)"
 unpinned() {
-  if under_weir; then rm -rf "$LAB"/bpf/*; fi
+  if under_weir; then rm -rf "$LAB"/bpf/* 2>/dev/null; fi
   by "$TRAFFIC" --to "$to" --port $PORT --shape flows --count 20 --bytes 65536 --ms 2000
+  if under_weir; then lab_wait_for 20 pinned; fi # or nobody can read the account
 }
+pinned() { [[ $(accounts) != null ]]; }
 attack A4.2 "4 6" unpinned_and_killed "the pins removed and Weir killed (root)"
 unpinned_and_killed() {
-  if under_weir; then harm -STOP; rm -rf "$LAB"/bpf/*; harm -9; kill -9 "$weir_pid"; fi # or they may be put back
+  if under_weir; then harm -STOP; rm -rf "$LAB"/bpf/* 2>/dev/null; harm -9; kill -9 "$weir_pid"; fi # or they may be put back
   by "$TRAFFIC" --to "$to" --port $PORT --shape flows --count 20 --bytes 65536 --ms 2000
   if under_weir; then start_weir; fi
 }
@@ -182,6 +188,12 @@ attack A13 "4 6" same_number "programs with the process id of another person's p
 same_number() {
   by_root /usr/bin/python3 "$LAB/ways.py" same_number "$to" $PORT "$(by_colleague sh -c 'echo $$')"
 }
+fresh_accounts() {
+  lab_stop "$weir_pid"
+  "$WEIR" release --pin "$LAB/bpf" >/dev/null
+  rm -rf "$LAB/state"
+  start_weir
+}
 under_weir() { [[ -n ${weir_pid:-} ]]; }
 harm() {
   local pid
@@ -191,13 +203,15 @@ harm() {
 # ---- what they need ------------------------------------------------------------------------------
 wait_for_attack() { while pgrep -U "$person" >/dev/null; do sleep 0.1; done; }
 namespace_up() {
+  local nat=ip net=10.50.0. bits=24 all=0.0.0.0/0 forward=ipv4/ip_forward nodad=
+  if [[ $family == 6 ]]; then nat=ip6 net=2001:db8:50:: bits=64 all=::/0 forward=ipv6/conf/all/forwarding nodad=nodad; fi
   lab_holder behind
   lab_net desk ip link add weir-ns type veth peer name eth0 netns "$LAB_NS_behind"
-  lab_net desk ip addr add 10.50.0.1/24 dev weir-ns
+  lab_net desk ip addr add ${net}1/$bits dev weir-ns $nodad
   lab_net desk ip link set weir-ns up
-  lab_net desk sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
-  lab_net desk nft 'add table ip weir_lab_nat; add chain ip weir_lab_nat out {type nat hook postrouting priority 100;}; add rule ip weir_lab_nat out ip saddr 10.50.0.0/24 masquerade'
-  lab_net behind sh -c 'ip link set lo up; ip addr add 10.50.0.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.50.0.1'
+  lab_net desk sh -c "echo 1 >/proc/sys/net/$forward"
+  lab_net desk nft "add table $nat weir_lab_nat; add chain $nat weir_lab_nat out {type nat hook postrouting priority 100;}; add rule $nat weir_lab_nat out oifname eth0 masquerade"
+  lab_net behind sh -c "ip link set lo up; ip addr add ${net}2/$bits dev eth0 $nodad; ip link set eth0 up; ip route add $all via ${net}1"
 }
 warm_neighbour() { lab_net desk socat -u /dev/null "$(tcp_address)"; }
 
@@ -205,6 +219,8 @@ cleanup_attack() {
   [[ -n ${LAB_NS_behind:-} ]] && kill -9 "$LAB_NS_behind" 2>/dev/null
   LAB_NS_behind=
   lab_net desk nft delete table ip weir_lab_nat 2>/dev/null
+  lab_net desk nft delete table ip6 weir_lab_nat 2>/dev/null
+  lab_net desk sh -c 'echo 0 >/proc/sys/net/ipv6/conf/all/forwarding'
   lab_net desk ip link del weir-ns 2>/dev/null
   lab_net desk ss -K dport = $PORT >/dev/null 2>&1 # what a killed sender left in the kernel
   return 0
