@@ -10,6 +10,8 @@
 #include <csignal>
 #include <cstdlib>
 #include <functional>
+#include <optional>
+#include <ostream>
 
 #include "platform/files/fd.h"
 #include "tests/kernel/kernel_test.h"
@@ -152,31 +154,51 @@ TEST_F(FloorSpent, what_a_link_cannot_live_without_ends_at_that_number) {
   EXPECT_GT(k->count(WEIR_COUNT_FLOOR_REFUSED), 0U);
 }
 
+struct Case {
+  const char* name;
+  const char* peer;
+  int version;
+  const char* container;
+  const char* desk;
+  const char* forwarding;
+};
+std::ostream& operator<<(std::ostream& out, const Case& one) {
+  return out << one.name;
+}
+
 // A network namespace behind the desk, which forwards for it, as for a container or a virtual
-// machine. Ends with the object.
+// machine. Who has which address is fixed, as in desk.cpp. Ends with the object.
 class Behind {
  public:
-  Behind() {
+  Behind(const Desk& desk, const Case& by) : forwarding_(by.forwarding) {
     home_ = Fd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
     if (unshare(CLONE_NEWNET) != 0) return;
     inside_ = Fd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
     (void)setns(home_.get(), CLONE_NEWNET);
     const std::string pid = std::to_string(getpid()), fd = std::to_string(inside_.get());
     const std::string enter = "nsenter --net=/proc/" + pid + "/fd/" + fd + " ";
-    good_ = run("ip link add behind0 type veth peer name inside") &&
-            run("ip link set inside netns /proc/" + pid + "/fd/" + fd) &&
-            run("ip link set behind0 up && ip route add 10.77.0.200/32 dev behind0") &&
-            run("echo 1 > /proc/sys/net/ipv4/ip_forward") &&
-            run("echo 1 > /proc/sys/net/ipv4/conf/desk0/proxy_arp") &&
-            run(enter + "ip addr add 10.77.0.200/32 dev inside") &&
-            run(enter + "ip link set inside up") &&
-            run(enter + "ip route add 10.77.0.1 dev inside") &&
-            run(enter + "ip route add default via 10.77.0.1");
+    const std::string ip = fmt::format("ip -{} ", by.version),
+                      host = by.version == 4 ? "/32" : "/128";
+    const std::string container = by.container, ours = by.desk;
+    good_ =
+        run("ip link add behind0 address 02:00:00:00:77:03 type veth peer name inside address "
+            "02:00:00:00:77:04") &&
+        run("ip link set inside netns /proc/" + pid + "/fd/" + fd) &&
+        run("ip link set behind0 up && " + ip + "route add " + container + host + " dev behind0") &&
+        run("echo 1 > " + forwarding_) &&
+        run(ip + "neigh replace " + container + " lladdr 02:00:00:00:77:04 dev behind0") &&
+        run(desk.at_peer() + ip + "neigh replace " + container +
+            " lladdr 02:00:00:00:77:01 dev peer0") &&
+        run(enter + ip + "addr add " + container + host + " dev inside" +
+            (by.version == 6 ? " nodad" : "")) &&
+        run(enter + "ip link set inside up") &&
+        run(enter + ip + "route add " + ours + " dev inside") &&
+        run(enter + ip + "neigh replace " + ours + " lladdr 02:00:00:00:77:03 dev inside") &&
+        run(enter + ip + "route add default via " + ours);
   }
   ~Behind() {
     run("ip link del behind0");
-    run("echo 0 > /proc/sys/net/ipv4/conf/desk0/proxy_arp");
-    run("echo 0 > /proc/sys/net/ipv4/ip_forward");
+    run("echo 0 > " + forwarding_);
   }
   bool good() const { return good_; }
   // What it starts, or opens, is in there.
@@ -191,16 +213,70 @@ class Behind {
     return std::system(("(" + command + ") >/dev/null 2>&1").c_str()) == 0;
   }
   Fd home_, inside_;
+  std::string forwarding_;
   bool good_ = false;
 };
 
+class FloorBehind : public Floor, public testing::WithParamInterface<Case> {
+ protected:
+  void SetUp() override {
+    Floor::SetUp();
+    if (IsSkipped()) return;
+    behind_.emplace(k->desk, GetParam());
+    ASSERT_TRUE(behind_->good());
+  }
+  pid_t start_inside(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"--to", GetParam().peer});
+    pid_t sender = -1;
+    behind_->do_inside([&] { sender = k->desk.start(std::move(arguments)); });
+    return sender;
+  }
+  std::vector<std::string> datagrams(const char* count) {
+    return {"--udp", "--size", "1000", "--bytes", count, "--ms", std::to_string(4000 * scale())};
+  }
+  // From in there, by a socket that no hook sees, until something is refused.
+  void send_as_stranger(weir_counter refused = WEIR_COUNT_FLOOR_REFUSED) {
+    Fd stranger;  // this process is in no cgroup of the desk's
+    const int family = GetParam().version == 4 ? AF_INET : AF_INET6;
+    behind_->do_inside([&] { stranger = Fd(socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0)); });
+    const auto port = htons(static_cast<std::uint16_t>(k->desk.port()));
+    sockaddr_storage to{};
+    if (family == AF_INET) {
+      auto& v4 = reinterpret_cast<sockaddr_in&>(to);
+      v4.sin_port = port;
+      inet_pton(family, GetParam().peer, &v4.sin_addr);
+    } else {
+      auto& v6 = reinterpret_cast<sockaddr_in6&>(to);
+      v6.sin6_port = port;
+      inet_pton(family, GetParam().peer, &v6.sin6_addr);
+    }
+    to.ss_family = static_cast<sa_family_t>(family);
+    const std::string datagram(1000, 'w');
+    await(
+        [&] {
+          for (int n = 0; n < 50; n++)
+            sendto(stranger.get(), datagram.data(), datagram.size(), 0,
+                   reinterpret_cast<sockaddr*>(&to), sizeof to);
+          return k->count(refused) > 0;
+        },
+        milliseconds(5000 * scale()));
+  }
+
+ private:
+  std::optional<Behind> behind_;
+};
+
+INSTANTIATE_TEST_SUITE_P(kernel, FloorBehind,
+                         testing::Values(Case{"v4", kPeer4, 4, "10.77.0.200", "10.77.0.1",
+                                              "/proc/sys/net/ipv4/ip_forward"},
+                                         Case{"v6", kPeer6, 6, "fd77::200", "fd77::1",
+                                              "/proc/sys/net/ipv6/conf/all/forwarding"}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
 constexpr std::uint64_t kTimeWait = 4'000;  // the end of a stream is said by no socket of its own
 
-TEST_F(Floor, what_a_container_sends_is_charged_to_its_own_alone) {
-  Behind behind;
-  ASSERT_TRUE(behind.good());
-  pid_t sender = -1;
-  behind.do_inside([&] { sender = k->desk.start(tcp({"--bytes", "100000"})); });
+TEST_P(FloorBehind, what_a_container_sends_is_charged_to_its_own_alone) {
+  pid_t sender = start_inside({"--bytes", "100000", "--ms", std::to_string(4000 * scale())});
   Outcome o = k->desk.finish(sender);
   EXPECT_EQ(o.status, 0) << o.output;
   EXPECT_EQ(k->desk.settled(milliseconds(200), milliseconds(2000)), 100'000U);
@@ -208,12 +284,8 @@ TEST_F(Floor, what_a_container_sends_is_charged_to_its_own_alone) {
   EXPECT_LE(k->charged(0), 100'000U + kTimeWait) << "it would be 200,000 if both had charged it";
 }
 
-TEST_F(Floor, a_container_gets_no_more_than_its_limit) {
-  Behind behind;
-  ASSERT_TRUE(behind.good());
-  pid_t sender = -1;
-  behind.do_inside([&] { sender = k->desk.start(udp({"--bytes", "1000000"})); });
-  k->desk.finish(sender);
+TEST_P(FloorBehind, a_container_gets_no_more_than_its_limit) {
+  k->desk.finish(start_inside(datagrams("1000000")));
   std::uint64_t received = k->desk.settled(milliseconds(100), milliseconds(500));
   fmt::print("limit {} charged {} received {}\n", kLimit, k->charged(0), received);
   EXPECT_LE(received, k->charged(0));
@@ -221,29 +293,8 @@ TEST_F(Floor, a_container_gets_no_more_than_its_limit) {
   EXPECT_GE(received, kLimit / 2) << "it did send";
 }
 
-// From in there, by a socket that no hook sees, until something is refused.
-void send_as_stranger(KernelDesk& k, Behind& behind,
-                      weir_counter refused = WEIR_COUNT_FLOOR_REFUSED) {
-  Fd stranger;  // this process is in no cgroup of the desk's
-  behind.do_inside([&] { stranger = Fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)); });
-  sockaddr_in to{AF_INET, htons(static_cast<std::uint16_t>(k.desk.port())), {}, {}};
-  inet_pton(AF_INET, kPeer4, &to.sin_addr);
-  const std::string datagram(1000, 'w');
-  // The first are lost while the neighbour is looked for.
-  await(
-      [&] {
-        for (int n = 0; n < 50; n++)
-          sendto(stranger.get(), datagram.data(), datagram.size(), 0,
-                 reinterpret_cast<sockaddr*>(&to), sizeof to);
-        return k.count(refused) > 0;
-      },
-      milliseconds(5000 * scale()));
-}
-
-TEST_F(Floor, what_nobody_here_has_sent_has_a_limit_too) {
-  Behind behind;
-  ASSERT_TRUE(behind.good());
-  send_as_stranger(*k, behind);
+TEST_P(FloorBehind, what_nobody_here_has_sent_has_a_limit_too) {
+  send_as_stranger();
   std::uint64_t received = k->desk.settled(milliseconds(100), milliseconds(500));
   fmt::print("limit {} charged {} received {}\n", kLimit, k->charged(0), received);
   EXPECT_LE(received, k->charged(0));
@@ -252,31 +303,21 @@ TEST_F(Floor, what_nobody_here_has_sent_has_a_limit_too) {
   EXPECT_GT(k->count(WEIR_COUNT_FLOOR_REFUSED), 0U);
 }
 
-TEST_F(Floor, an_isolated_host_forwards_nothing_either) {
-  Behind behind;
-  ASSERT_TRUE(behind.good());
+TEST_P(FloorBehind, an_isolated_host_forwards_nothing_either) {
   ASSERT_TRUE(k->part->isolate(boot_now() + 600ull * kSecond));
-  send_as_stranger(*k, behind, WEIR_COUNT_ISOLATED);
+  send_as_stranger(WEIR_COUNT_ISOLATED);
   EXPECT_GT(k->count(WEIR_COUNT_ISOLATED), 0U) << "it did send";
-  pid_t sender = -1;
-  behind.do_inside([&] { sender = k->desk.start(udp({"--bytes", "50000", "--ms", "1000"})); });
-  k->desk.finish(sender);
+  k->desk.finish(start_inside(datagrams("50000")));
   EXPECT_EQ(k->desk.settled(milliseconds(100), milliseconds(500)), 0U);
   EXPECT_EQ(k->charged(0), 0U);
 }
 
 // Else a container fills a purse with what costs it nothing, and others spend it.
-TEST_F(Floor, what_a_container_sends_no_farther_than_here_leaves_nothing_for_others) {
-  Behind behind;
-  ASSERT_TRUE(behind.good());
-  pid_t sender = -1;
-  behind.do_inside([&] {
-    sender = k->desk.start({"--to", kPeer4, "--udp", "--shape", "way", "--", "one_hop"});
-  });
-  EXPECT_EQ(k->desk.finish(sender).status, 0);
+TEST_P(FloorBehind, what_a_container_sends_no_farther_than_here_leaves_nothing_for_others) {
+  EXPECT_EQ(k->desk.finish(start_inside({"--udp", "--shape", "way", "--", "one_hop"})).status, 0);
   const std::uint64_t before = k->charged(0);
   EXPECT_GE(before, 50'000U) << "it did send";
-  send_as_stranger(*k, behind);
+  send_as_stranger();
   const std::uint64_t received = k->desk.settled(milliseconds(100), milliseconds(500));
   fmt::print("limit {} charged {} then, {} in all; received {}\n", kLimit, before, k->charged(0),
              received);
@@ -284,12 +325,8 @@ TEST_F(Floor, what_a_container_sends_no_farther_than_here_leaves_nothing_for_oth
   EXPECT_LE(received, kLimit - before);
 }
 
-TEST_F(Floor, what_a_container_has_paid_lets_nobody_else_pass_more) {
-  Behind behind;
-  ASSERT_TRUE(behind.good());
-  pid_t sender = -1;
-  behind.do_inside([&] { sender = k->desk.start(udp({"--bytes", "50000"})); });
-  k->desk.finish(sender);
+TEST_P(FloorBehind, what_a_container_has_paid_lets_nobody_else_pass_more) {
+  k->desk.finish(start_inside(datagrams("50000")));
   std::uint64_t before = k->desk.settled(milliseconds(100), milliseconds(500));
   Outcome o = send("frames");
   EXPECT_EQ(o.status, 0) << o.output;
