@@ -343,10 +343,9 @@ std::size_t whole_datagram(std::uint8_t* out, const sockaddr_in& to) {
 int by_one_hop(const Target& to) {
   int fd = connected(to);
   int hops = 1;
-  const bool v6 = to.address.ss_family == AF_INET6;
-  if (setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_UNICAST_HOPS : IP_TTL, &hops,
-                 sizeof hops) != 0)
-    return 4;
+  const int level = to.address.ss_family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
+  const int name = level == IPPROTO_IP ? IP_TTL : IPV6_UNICAST_HOPS;
+  if (setsockopt(fd, level, name, &hops, sizeof hops) != 0) return 4;
   for (int n = 0; n < 50; n++) {
     send(fd, bytes, kDatagram, MSG_NOSIGNAL);
     usleep(1'000);
