@@ -3,6 +3,7 @@
 #include <bpf/bpf.h>
 #include <dirent.h>
 #include <fmt/format.h>
+#include <linux/if_packet.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -173,6 +174,13 @@ class Scan {
   std::size_t added_ = 0;
 };
 
+// A packet socket that goes to the driver itself passes neither a hook nor the floor. Asking for
+// that is refused by now; what asked before is put back behind the floor.
+void close_way_past(int packet_socket) {
+  const int off = 0;
+  (void)setsockopt(packet_socket, SOL_PACKET, PACKET_QDISC_BYPASS, &off, sizeof off);
+}
+
 // Gives one socket of another process to its tree, if it is an internet socket that nobody owns
 // yet.
 void bind_socket(int sockets, int pidfd, int number, std::uint32_t pid, const weir_task& task) {
@@ -181,6 +189,7 @@ void bind_socket(int sockets, int pidfd, int number, std::uint32_t pid, const we
   int domain = 0;
   socklen_t size = sizeof domain;
   if (!fd || getsockopt(fd.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size)) return;
+  if (domain == AF_PACKET) return close_way_past(fd.get());
   if (domain != AF_INET && domain != AF_INET6) return;
   weir_socket value{};
   size = sizeof value.cookie;

@@ -64,6 +64,10 @@ xdp_ring_from_before() { # by a process in no cgroup of the desk's
 unattributed() { "$WEIR" status --state "$LAB/state" --format json 2>/dev/null | jq '.wire.bytesUnattributed // 0 | tonumber' | grep . || echo 0; }
 is_unattributed() { (($(unattributed) >= $1)); }
 
+attack N9.7 "4 6" frames_from_before "frames past the queueing discipline by a packet socket that was so before Weir (root)"
+frames_from_before_before() { by_capable env "GO=$LAB/go-$person" /usr/bin/python3 "$LAB/ways.py" frames_from_before "$to"; }
+frames_from_before() { warm_neighbour; let_go; }
+
 attack N11.1 "4 6" by_scp "scp to a server of one's own"
 by_scp() {
   install -m 400 -o "$person" "$LAB/etc/key" "$LAB/key-$person"
@@ -132,6 +136,7 @@ passed() { by /usr/bin/python3 "$LAB/ways.py" passed "$to"; }
 
 attack W13 "4 6" by_cork "corked datagrams whose socket has no port any more when they leave"
 by_cork() { by /usr/bin/python3 "$LAB/ways.py" corked "$to"; }
+
 
 # ---- against Weir itself ------------------------------------------------------------------------
 attack A1 "4 6" killed "guard, engine and weir run killed with -9 in the middle; then started again (root)"

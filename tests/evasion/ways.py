@@ -44,6 +44,13 @@ def push(send):
             time.sleep(0.002)
 
 
+def wait_to_go():
+    """What is open by now is from before Weir."""
+    print("open", flush=True)
+    with open(os.environ["GO"], encoding="ascii") as go:
+        go.read()
+
+
 def checksum(data):
     data += b"\0" * (len(data) % 2)
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))
@@ -148,18 +155,24 @@ def frame_to(target, port):
     return head + udp_packet(own_address(target, port), target, port)
 
 
-def frames(target, port, bypass=False):
+def frames(target, port, bypass=False, early=False):
     """Frames by a packet socket, below IP."""
     s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IPV6 if ":" in target else ETH_P_IP))
     if bypass:
         s.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
     s.bind((DEVICE, 0))
+    if early:
+        wait_to_go()
     frame = frame_to(target, port)
     push(lambda: s.send(frame))
 
 
 def frames_past_queue(target, port):
     frames(target, port, bypass=True)
+
+
+def frames_from_before(target, port):
+    frames(target, port, bypass=True, early=True)
 
 
 class XdpRing:

@@ -1,23 +1,17 @@
-// Ways to send that do not look like send(): from files and pipes, without a copy, by a ring, on
-// shared ports, on a socket that is connected again or put into another connection by hand.
+// Ways to send that do not look like send(): from files and pipes, without a copy, on shared ports,
+// on a socket that is connected again or put into another connection by hand. By a ring: ring.cpp;
+// by frames: frames.cpp.
 #include "tests/kernel/ways.h"
 
 #include <fcntl.h>
-#include <linux/if_packet.h>
-#include <linux/io_uring.h>
-#include <net/ethernet.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
@@ -28,12 +22,11 @@
 namespace weir::test {
 namespace {
 
-constexpr int kNotHere = 77;
 constexpr std::size_t kFile = 1 << 20;
-constexpr std::size_t kDatagram = 1000;
-char bytes[65536];
 
 volatile std::sig_atomic_t told_to_end = 0;
+
+}  // namespace
 
 bool is_over(const Target& to) {
   if (told_to_end) return true;
@@ -44,6 +37,13 @@ bool is_over(const Target& to) {
 
 const sockaddr* address_of(const Target& to) {
   return reinterpret_cast<const sockaddr*>(&to.address);
+}
+
+bool is_told_to_go() {
+  std::puts("ready");
+  std::fflush(stdout);
+  char line[16];
+  return read(0, line, sizeof line) > 0;
 }
 
 int open_socket(const Target& to) {
@@ -57,6 +57,8 @@ int connected(const Target& to) {
   int fd = open_socket(to);
   return connect(fd, address_of(to), to.size) ? -1 : fd;
 }
+
+namespace {
 
 // A file of any letters; a datagram takes at most kDatagram of it at once.
 int file_of_letters() {
@@ -241,104 +243,6 @@ int repaired(const Target& to) {
   return 0;
 }
 
-// A ring of the kernel's, by hand: one request at a time, handed to a worker thread.
-class Ring {
- public:
-  Ring() {
-    io_uring_params p{};
-    fd_ = static_cast<int>(syscall(__NR_io_uring_setup, 4, &p));
-    if (fd_ < 0) return;
-    auto map = [this](std::size_t size, off_t at) {
-      return static_cast<char*>(
-          mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd_, at));
-    };
-    char* in = map(p.sq_off.array + p.sq_entries * sizeof(unsigned), IORING_OFF_SQ_RING);
-    char* out = map(p.cq_off.cqes + p.cq_entries * sizeof(io_uring_cqe), IORING_OFF_CQ_RING);
-    requests_ =
-        reinterpret_cast<io_uring_sqe*>(map(p.sq_entries * sizeof(io_uring_sqe), IORING_OFF_SQES));
-    tail_ = reinterpret_cast<std::atomic<unsigned>*>(in + p.sq_off.tail);
-    mask_ = *reinterpret_cast<unsigned*>(in + p.sq_off.ring_mask);
-    array_ = reinterpret_cast<unsigned*>(in + p.sq_off.array);
-    head_ = reinterpret_cast<std::atomic<unsigned>*>(out + p.cq_off.head);
-    out_mask_ = *reinterpret_cast<unsigned*>(out + p.cq_off.ring_mask);
-    answers_ = reinterpret_cast<io_uring_cqe*>(out + p.cq_off.cqes);
-  }
-  bool ok() const { return fd_ >= 0; }
-
-  int run(io_uring_sqe request) {
-    unsigned tail = *tail_, at = tail & mask_;
-    request.flags |= IOSQE_ASYNC;
-    requests_[at] = request;
-    array_[at] = at;
-    *tail_ = tail + 1;
-    if (syscall(__NR_io_uring_enter, fd_, 1, 1, IORING_ENTER_GETEVENTS, nullptr, 0) < 0)
-      return -errno;
-    unsigned head = *head_;
-    int result = answers_[head & out_mask_].res;
-    *head_ = head + 1;
-    return result;
-  }
-
- private:
-  int fd_ = -1;
-  io_uring_sqe* requests_ = nullptr;
-  io_uring_cqe* answers_ = nullptr;
-  std::atomic<unsigned>*tail_ = nullptr, *head_ = nullptr;
-  unsigned *array_ = nullptr, mask_ = 0, out_mask_ = 0;
-};
-
-int by_ring(const Target& to) {
-  Ring ring;
-  if (!ring.ok()) return kNotHere;
-  io_uring_sqe make{};
-  make.opcode = IORING_OP_SOCKET;  // since 5.19
-  make.fd = to.address.ss_family;
-  make.off = to.udp ? SOCK_DGRAM : SOCK_STREAM;
-  int fd = ring.run(make);
-  if (fd < 0) return kNotHere;
-  io_uring_sqe go{};
-  go.opcode = IORING_OP_CONNECT;
-  go.fd = fd;
-  go.addr = reinterpret_cast<std::uintptr_t>(&to.address);
-  go.off = to.size;
-  if (ring.run(go) < 0) return 4;
-  timeval patience{0, 200'000};
-  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-  while (!is_over(to)) {
-    io_uring_sqe put{};
-    put.opcode = IORING_OP_SEND;
-    put.fd = fd;
-    put.addr = reinterpret_cast<std::uintptr_t>(bytes);
-    put.len = to.udp ? kDatagram : sizeof bytes;
-    put.msg_flags = MSG_NOSIGNAL | MSG_DONTWAIT;
-    if (ring.run(put) <= 0) usleep(500);
-  }
-  return 0;
-}
-
-std::uint16_t ip_checksum(const std::uint8_t* head, std::size_t size) {
-  std::uint32_t sum = 0;
-  for (std::size_t i = 0; i < size; i += 2)
-    sum += static_cast<std::uint32_t>(head[i] << 8 | head[i + 1]);
-  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<std::uint16_t>(~sum);
-}
-
-// A datagram with all its headers, as it is written into a frame.
-std::size_t whole_datagram(std::uint8_t* out, const sockaddr_in& to) {
-  constexpr std::size_t kIp = 20, kUdp = 8, kSize = kIp + kUdp + kDatagram;
-  const std::uint8_t ip[kIp] = {0x45,        0, kSize >> 8, kSize & 0xff, 0,  0, 0, 0, 64,
-                                IPPROTO_UDP, 0, 0,          10,           77, 0, 1};
-  std::memcpy(out, ip, kIp);
-  std::memcpy(out + 16, &to.sin_addr, 4);
-  const std::uint16_t sum = htons(ip_checksum(out, kIp));
-  std::memcpy(out + 10, &sum, 2);
-  const std::uint16_t udp[4] = {htons(40000), to.sin_port, htons(kUdp + kDatagram), 0};
-  std::memcpy(out + kIp, udp, kUdp);
-  std::memset(out + kIp + kUdp, 'w', kDatagram);
-  return kSize;
-}
-
 // Fifty datagrams that the first router throws away.
 int by_one_hop(const Target& to) {
   int fd = connected(to);
@@ -350,65 +254,6 @@ int by_one_hop(const Target& to) {
     send(fd, bytes, kDatagram, MSG_NOSIGNAL);
     usleep(1'000);
   }
-  return 0;
-}
-
-// Frames for the peer by a packet socket. "refused": it may not go past the queues.
-int by_frames(const Target& to, bool past_queue) {
-  int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  int on = 1;
-  if (past_queue && setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on) != 0)
-    std::printf("refused: %s\n", std::strerror(errno));
-  sockaddr_ll peer{AF_PACKET, htons(ETH_P_IP), static_cast<int>(if_nametoindex("desk0")), 0, 0, 6,
-                   {}};
-  const std::uint8_t address[6] = {2, 0, 0, 0, 0x77, 2};
-  std::memcpy(peer.sll_addr, address, sizeof address);
-  std::uint8_t frame[2048];
-  const std::size_t size = whole_datagram(frame, reinterpret_cast<const sockaddr_in&>(to.address));
-  while (!is_over(to))
-    if (sendto(fd, frame, size, 0, reinterpret_cast<sockaddr*>(&peer), sizeof peer) < 0)
-      usleep(500);
-  return 0;
-}
-
-// The same behind a tag of VLAN 0, which a switch takes as none. From the tag on, which is where an
-// untagged frame has its packet, they read as IPv4 to 10.99.0.1: the packet's source.
-int by_tagged_frames(const Target& to) {
-  int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-  sockaddr_ll peer{AF_PACKET, 0, static_cast<int>(if_nametoindex("desk0")), 0, 0, 6, {}};
-  std::uint8_t frame[2048] = {2, 0, 0, 0, 0x77, 2, 2, 0, 0, 0, 0x77, 1, 0x81, 0, 0x40, 0, 8, 0};
-  const std::size_t size =
-      18 + whole_datagram(frame + 18, reinterpret_cast<const sockaddr_in&>(to.address));
-  const std::uint8_t source[4] = {10, 99, 0, 1};
-  std::memcpy(frame + 18 + 12, source, sizeof source);
-  std::memset(frame + 18 + 10, 0, 2);
-  const std::uint16_t sum = htons(ip_checksum(frame + 18, 20));
-  std::memcpy(frame + 18 + 10, &sum, 2);
-  while (!is_over(to))
-    if (sendto(fd, frame, size, 0, reinterpret_cast<sockaddr*>(&peer), sizeof peer) < 0)
-      usleep(500);
-  return 0;
-}
-
-// What keeps a link alive, by a packet socket, twenty times: IEEE 802.1X (114 bytes), ARP (42), and
-// a DHCP client that asks everybody (1042).
-int by_frames_of_the_link(const Target& to) {
-  int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-  sockaddr_ll all{AF_PACKET, 0, static_cast<int>(if_nametoindex("desk0")), 0, 0, 6, {}};
-  std::uint8_t port[114] = {1, 0x80, 0xc2, 0, 0, 3, 2, 0, 0, 0, 0x77, 1, 0x88, 0x8e};
-  std::uint8_t arp[42] = {255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0x77, 1, 8, 6};
-  std::uint8_t dhcp[2048] = {255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0x77, 1, 8, 0};
-  sockaddr_in everybody{AF_INET, htons(67), {INADDR_BROADCAST}, {}};
-  const std::size_t size = 14 + whole_datagram(dhcp + 14, everybody);
-  dhcp[14 + 20] = 0;
-  dhcp[14 + 21] = 68;
-  const std::pair<const std::uint8_t*, std::size_t> frames[] = {
-      {port, sizeof port}, {arp, sizeof arp}, {dhcp, size}};
-  int refused = 0;
-  for (int n = 0; n < 20 && !is_over(to); n++)
-    for (const auto& [frame, bytes] : frames)
-      refused += sendto(fd, frame, bytes, 0, reinterpret_cast<sockaddr*>(&all), sizeof all) < 0;
-  std::printf("refused %d of 60\n", refused);
   return 0;
 }
 
@@ -460,10 +305,8 @@ int without_memory(const Target& to) {
     group.ipv6mr_multiaddr.s6_addr[15] = static_cast<std::uint8_t>(joined);
     if (setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &group, sizeof group)) break;
   }
-  std::printf("joined %d groups: %s\nready\n", joined, std::strerror(errno));
-  std::fflush(stdout);
-  char line[16];
-  if (read(0, line, sizeof line) <= 0) return 5;
+  std::printf("joined %d groups: %s\n", joined, std::strerror(errno));
+  if (!is_told_to_go()) return 5;
   int refused = 0;
   for (int i = 0; i < 100; i++) refused += send(fd, bytes, kDatagram, MSG_NOSIGNAL) < 0;
   std::printf("refused %d of 100\n", refused);
@@ -485,9 +328,11 @@ int send_by(const std::string& way, const Target& to) {
   if (way == "two_peers") return two_peers(to);
   if (way == "fast_open") return with_the_syn(to);
   if (way == "repair") return repaired(to);
-  if (way == "ring") return by_ring(to);
-  if (way == "frames") return by_frames(to, false);
-  if (way == "frames_past_queue") return by_frames(to, true);
+  if (way == "ring") return by_ring(to, false);
+  if (way == "ring_polled") return by_ring(to, true);
+  if (way == "frames") return by_frames(to, Past::nothing);
+  if (way == "frames_past_queue") return by_frames(to, Past::queue);
+  if (way == "frames_of_before") return by_frames(to, Past::queue_since_before);
   if (way == "one_hop") return by_one_hop(to);
   if (way == "frames_tagged") return by_tagged_frames(to);
   if (way == "frames_of_the_link") return by_frames_of_the_link(to);

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -117,6 +118,38 @@ TEST_F(Wire, what_no_program_of_ours_saw_is_unattributed) {
   EXPECT_LE(now.unattributed, kFrames * kFrame);
   EXPECT_GE(now.unattributed, kFrames * kFrame - kShort);
   EXPECT_LE(k->charged(0), charged + kShort) << "no account knows of it";
+}
+
+// A packet socket that asked to go past the queues before there was an agent.
+class WireBefore : public Wire, public testing::WithParamInterface<const char*> {
+ protected:
+  void SetUp() override { KernelTest::SetUp(); }  // the socket first
+};
+INSTANTIATE_TEST_SUITE_P(kernel, WireBefore, testing::Values(kPeer4, kPeer6), [](const auto& info) {
+  return std::string(info.param == kPeer4 ? "ipv4" : "ipv6");
+});
+
+TEST_P(WireBefore, a_packet_socket_is_put_back_behind_the_floor) {
+  const pid_t pid = k->desk.start({"--to", GetParam(), "--ms", std::to_string(60'000 * scale()),
+                                   "--shape", "way", "--", "frames_of_before"});
+  k->desk.await_line(pid, "ready");
+  constexpr std::uint64_t kLimit = 200'003;
+  k->load({limit_row(kLimit, 0, WEIR_PER_HOST)}, {}, {});
+  auto laid = k->part->set_floor(desk0());
+  if (!laid) GTEST_SKIP() << laid.error().sentence;
+  k->part->look_at_wire();
+  k->desk.write_line(pid);
+  EXPECT_TRUE(await([&] { return k->count(WEIR_COUNT_FLOOR_REFUSED) > 100; }, within(20'000)));
+  kill(pid, SIGTERM);
+  const Outcome o = k->desk.finish(pid);
+  const std::uint64_t received = k->desk.settled(milliseconds(100), milliseconds(500));
+  fmt::print("limit {} charged {} received {}\n", kLimit, k->charged(0), received);
+  EXPECT_NE(o.output.find("past the queue: 0"), std::string::npos) << o.output;
+  EXPECT_NE(o.output.find("refused"), std::string::npos) << "asking again: " << o.output;
+  EXPECT_GT(received, 0U) << "it did send";
+  EXPECT_LE(received, k->charged(0));
+  EXPECT_LE(k->charged(0), kLimit);
+  EXPECT_EQ(look().unattributed, 0U);
 }
 
 // What leaves while no agent lives is found by the next one.

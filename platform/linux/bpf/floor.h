@@ -202,9 +202,16 @@ int weir_floor_ip(struct __sk_buff* skb) { /* of a device without a link header 
 #define WEIR_PAGE_BYTES \
   4096 /* longer values are cut for this hook, unless it says that it looked */
 
+/* The loader turns it off for sockets from before. */
+static __always_inline int turns_off(const struct bpf_sockopt* ctx) {
+  const int* value = ctx->optval;
+  return (const void*)(value + 1) <= ctx->optval_end && !*value;
+}
+
 SEC("cgroup/setsockopt")
 int weir_setsockopt(struct bpf_sockopt* ctx) {
-  if (ctx->level == WEIR_SOL_PACKET && ctx->optname == WEIR_PACKET_QDISC_BYPASS) return 0;
+  if (ctx->level == WEIR_SOL_PACKET && ctx->optname == WEIR_PACKET_QDISC_BYPASS)
+    return turns_off(ctx);
   if (ctx->level == WEIR_SOL_XDP && ctx->optname == WEIR_XDP_TX_RING) return 0;
   if (ctx->optlen > WEIR_PAGE_BYTES) ctx->optlen = 0;
   return 1;
