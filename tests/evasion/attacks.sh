@@ -127,6 +127,8 @@ attack W6 "4 6" by_zerocopy "without a copy (MSG_ZEROCOPY)"
 by_zerocopy() { traffic --shape way -- zerocopy; }
 attack W7 "4 6" by_ring "io_uring"
 by_ring() { traffic --shape way -- ring; }
+attack W7.2 "4 6" by_polled_ring "io_uring whose requests a thread of the kernel takes (SQPOLL)"
+by_polled_ring() { traffic --shape way -- ring_polled; }
 attack W8 "4" by_repair "a connection put together by hand (TCP_REPAIR, root)"
 by_repair() { by_root "$TRAFFIC" --to "$to" --port $PORT --ms "$way_ms" --shape way -- repair; }
 attack W9 "4 6" multipath "MPTCP"
@@ -137,6 +139,11 @@ passed() { by /usr/bin/python3 "$LAB/ways.py" passed "$to"; }
 attack W13 "4 6" by_cork "corked datagrams whose socket has no port any more when they leave"
 by_cork() { by /usr/bin/python3 "$LAB/ways.py" corked "$to"; }
 
+attack W14 "4 6" with_the_syn "bytes with a SYN (TCP Fast Open), connection after connection"
+with_the_syn() { by "$TRAFFIC" --to "$to" --port $PORT --ms 3000 --shape way -- fast_open; }
+attack W15 "4 6" stream_from_before "a connection from before Weir"
+stream_from_before_before() { by env "GO=$LAB/go-$person" /usr/bin/python3 "$LAB/ways.py" stream_from_before "$to" $EARLY_PORT; }
+stream_from_before() { let_go; }
 
 # ---- against Weir itself ------------------------------------------------------------------------
 attack A1 "4 6" killed "guard, engine and weir run killed with -9 in the middle; then started again (root)"

@@ -175,6 +175,13 @@ def frames_from_before(target, port):
     frames(target, port, bypass=True, early=True)
 
 
+def stream_from_before(target, port):
+    s = socket.create_connection((target, port))
+    s.settimeout(PATIENCE_S)
+    wait_to_go()
+    push(lambda: s.send(b"x" * 16384))
+
+
 class XdpRing:
     """A ring that user space and the kernel share: numbers of who fills and who empties it, then its entries."""
 

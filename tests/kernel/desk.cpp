@@ -144,6 +144,8 @@ std::string wire_up(pid_t peer) {
   std::string out = fmt::format("nsenter --net=/proc/{}/ns/net ", peer);
   const std::vector<std::string> commands = {
       "ip link set lo up",
+      // Takes data without a cookie. Before its device is there: then it listens.
+      out + "sh -c 'echo 1543 > /proc/sys/net/ipv4/tcp_fastopen'",
       fmt::format("ip link add desk0 address 02:00:00:00:77:01 type veth peer name peer0 address "
                   "02:00:00:00:77:02 netns {}",
                   peer),
@@ -152,7 +154,6 @@ std::string wire_up(pid_t peer) {
       "ip addr add fd77::1/64 dev desk0 nodad",
       "ip link set desk0 up",
       out + "ip link set lo up",
-      out + "sh -c 'echo 1543 > /proc/sys/net/ipv4/tcp_fastopen'",  // takes data without a cookie
       out + "ip addr add 10.77.0.2/24 dev peer0",
       out + "ip addr add 10.78.0.2/24 dev peer0",
       out + "ip addr add fd77::2/64 dev peer0 nodad",
