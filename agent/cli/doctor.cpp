@@ -14,7 +14,9 @@
 #include "agent/cli/policy_file.h"
 #include "agent/cli/printer.h"
 #include "agent/guard/flat_policy.h"
+#include "agent/guard/host_needs.h"
 #include "agent/run/cgroup.h"
+#include "agent/run/flatten.h"
 #include "agent/run/state_dir.h"
 #include "agent/wire/report_proto.h"
 #include "core/policy/evaluate.h"
@@ -32,6 +34,7 @@ constexpr std::uint32_t kTierBpf = 1, kTierLsm = 2, kTierObserve = 4;
 
 struct Findings {
   std::vector<v1::Control> controls;
+  std::vector<KernelProgram> programs;  // as they were tried alone
   v1::DoctorSummary summary;
 };
 
@@ -64,7 +67,8 @@ Findings examine() {
   Findings found;
   add_cgroup(found);
   bool whole = found.controls[0].state() == v1::Control::effective;
-  for (const KernelProgram& program : KernelPart::probe()) {
+  found.programs = KernelPart::probe();
+  for (const KernelProgram& program : found.programs) {
     found.controls.push_back(control_of(program));
     whole = whole && (program.loaded || !program.required);
   }
@@ -130,6 +134,14 @@ Result<void> try_running(const std::string& state_dir, Findings& found) {
   return {};
 }
 
+// But for tier 2, which is known by more than its program.
+std::vector<std::string> lacks_of_this_kernel(Policy policy, const Findings& found) {
+  policy.defaults.other_families = OtherFamilies::detect;
+  const std::vector<std::uint8_t> bytes = flatten(policy, {});
+  Result<FlatPolicy> flat = read_flat_policy(bytes);
+  return flat ? lacks_of(*flat, {found.programs}) : std::vector<std::string>{flat.error().sentence};
+}
+
 void print_text(const Findings& found, Language language) {
   for (const v1::Control& control : found.controls) {
     bool effective = control.state() == v1::Control::effective;
@@ -180,6 +192,8 @@ int cmd_doctor(int argc, char** argv) {
       return kExitUsage;
     }
     for (std::string& part : unenforceable(**policy))
+      found.summary.add_unenforceable(std::move(part));
+    for (std::string& part : lacks_of_this_kernel(**policy, found))
       found.summary.add_unenforceable(std::move(part));
     if ((*policy)->defaults.other_families == OtherFamilies::prevent &&
         found.summary.tier() != kTierLsm)

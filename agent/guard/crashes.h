@@ -17,6 +17,8 @@ enum class AfterCrashes : std::uint32_t {
 
 // A guard whose engine crashed too often ends with this status: `weir run` says how to go on.
 inline constexpr int kCrashedStatus = 7;
+// Its policy asks for more than this host has, and was not in force before.
+inline constexpr int kHostLacksStatus = 6;
 
 inline constexpr std::size_t kMostCrashes = 3;
 inline constexpr std::uint64_t kCrashesNs = 60'000'000'000;

@@ -66,6 +66,13 @@ Result<void> put_in_force(KernelPart& kernel, const FlatPolicy& policy,
   return kernel.replace({rows, prefixes, state, kernel.adopted() ? nullptr : past});
 }
 
+// What it can't be laid at, "" if it is; nothing: none is wanted.
+std::optional<std::string> lay_first_floor(KernelPart& kernel, const GuardOptions& options) {
+  if (!options.cgroup.empty() && options.interfaces.empty()) return std::nullopt;
+  auto laid = kernel.set_floor(devices_to_the_world(options.interfaces));
+  return laid ? "" : laid.error().sentence;
+}
+
 std::vector<std::string> all_launchers(const std::vector<std::string>& declared) {
   std::vector<std::string> all = usual_launchers();
   all.insert(all.end(), declared.begin(), declared.end());
@@ -95,9 +102,11 @@ Guard::Guard(KernelPart kernel, PolicyInForce policy, std::optional<PolicyTrust>
   hears_answers_ = ::fstat(fds::kAnswers, &line) == 0 && S_ISSOCK(line.st_mode);
 }
 
-Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
-                          std::optional<PolicyTrust> trust, const DoneCommands& done,
-                          const ExceptionTable& exceptions, const KernelPast* past) {
+tl::expected<Guard, NotLoaded> Guard::load(const GuardOptions& options, PolicyInForce policy,
+                                           std::optional<PolicyTrust> trust,
+                                           const DoneCommands& done,
+                                           const ExceptionTable& exceptions,
+                                           const KernelPast* past) {
   KernelOptions wanted;
   wanted.cgroup = options.cgroup;
   wanted.pin_dir = options.pin_dir;
@@ -108,12 +117,20 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
   Result<KernelPart> kernel = KernelPart::load(wanted);
   ::malloc_trim(0);  // what loading took stays locked in memory else
   if (!kernel) return tl::unexpected(kernel.error());
-  // One that was in force before, on another kernel, is not put out of force for it.
-  const Result<void> can = check_host(*kernel, policy.flat);
-  if (!can && !policy.accepted) return tl::unexpected(can.error());
+  const std::optional<std::string> floor_problem = lay_first_floor(*kernel, options);
+  const Result<void> can = check_host(policy.flat, {kernel->programs(), floor_problem.has_value(),
+                                                    past != nullptr, floor_problem.value_or("")});
+  // One that was in force before, on another kernel or under another version, stays: no bound at
+  // all would be worse.
+  if (!can && !policy.accepted && !options.again && kernel->state().swapping == 0) {
+    if (!kernel->adopted() && !options.pin_dir.empty()) (void)KernelPart::release(options.pin_dir);
+    return tl::unexpected(NotLoaded(can.error(), true));
+  }
+  // Nobody could say how far an account may get: it counts until the next boot.
+  const bool keeps = past != nullptr && has_program(kernel->programs(), "weir_keep");
   std::vector<weir_limit> rows{policy.flat.header->table,
                                policy.flat.header->table + policy.flat.header->limits};
-  if (past != nullptr) mark_kept_rows(rows);
+  if (keeps) mark_kept_rows(rows);
   if (auto set = put_in_force(*kernel, policy.flat, rows, past, exceptions); !set)
     return tl::unexpected(set.error());
   // Of another version: until here its bound held.
@@ -126,9 +143,10 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
   Guard guard(std::move(*kernel), std::move(policy), std::move(trust), done);
   guard.launchers_ = options.launchers;
   guard.collector_ = options.collector;
-  guard.has_floor_ = options.cgroup.empty() || !options.interfaces.empty();
+  guard.has_floor_ = floor_problem.has_value();
   guard.floor_names_ = options.interfaces;
-  if (past != nullptr) {
+  guard.keeps_ = past != nullptr;
+  if (keeps) {
     guard.kept_ = std::make_unique<KeptSide>();
     guard.kept_->line = KeepLine(boot_now_ns(), fds::kKeepAccounts);
   }
@@ -141,7 +159,9 @@ Result<Guard> Guard::load(const GuardOptions& options, PolicyInForce policy,
                can.error().sentence);
     guard.refused_ = {wire::Refusal::host_lacks, guard.policy_.flat.header->policy_number,
                       can.error().sentence};
+    guard.floor_told_ = floor_problem && !floor_problem->empty();
   }
+  guard.tell_policy_state();
   guard.controls_ = ControlWatch(options.try_every_s * kSecondNs, boot_now_ns());
   guard.lay_floor();
   guard.adopt_exceptions(exceptions, boot_now_ns());
@@ -454,7 +474,7 @@ void Guard::lay_floor() {
   const std::string problem = laid ? "" : laid.error().sentence;
   if (!problem.empty() && problem != floor_problem_)
     fmt::print(stderr, "weir-guard: what no socket sends leaves uncounted: {}\n", problem);
-  floor_problem_ = problem;
+  if (std::exchange(floor_problem_, problem) != problem) tell_floor();
 }
 
 void Guard::tell_interfaces() {

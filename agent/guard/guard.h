@@ -19,6 +19,7 @@
 #include "agent/guard/exceptions.h"
 #include "agent/guard/flat_policy.h"
 #include "agent/guard/held_flows.h"
+#include "agent/guard/host_needs.h"
 #include "agent/guard/interfaces.h"
 #include "agent/guard/joining.h"
 #include "agent/guard/keeping.h"
@@ -56,6 +57,7 @@ struct GuardOptions {
   std::optional<AfterCrashes> after_crashes{};
   std::optional<CrashedPolicy> crashed{};  // is not taken again
   std::uint32_t try_every_s = 0;           // how often the controls are tried; 0: never
+  bool again = false;  // a guard before us, of the same `weir run`, had the policy in force
 };
 
 // A policy in force. The view is of memory that `accepted`, or the caller, keeps.
@@ -63,6 +65,12 @@ struct PolicyInForce {
   FlatPolicy flat;
   int policy_fd = -1;                      // weir.v1.Policy, for the engine
   std::optional<AcceptedPolicy> accepted;  // one of a collector; else built in, or a file's
+};
+
+// Why there is no guard.
+struct NotLoaded : Error {
+  NotLoaded(Error why, bool lacks = false) : Error(std::move(why)), host_lacks(lacks) {}
+  bool host_lacks;  // the policy asks for more than this host has; nothing was changed
 };
 
 struct GuardCounters {              // told on standard error at the end, and in the health report
@@ -92,9 +100,11 @@ class Guard {
   // Loads or adopts the kernel part and puts the policy in force. An Error: there is no bound.
   // `trust`: with a collector, whom policies and commands are taken from; `done`: those of before.
   // `past`: what accounts have spent, if that is kept.
-  static Result<Guard> load(const GuardOptions& options, PolicyInForce policy,
-                            std::optional<PolicyTrust> trust, const DoneCommands& done,
-                            const ExceptionTable& exceptions, const KernelPast* past);
+  static tl::expected<Guard, NotLoaded> load(const GuardOptions& options, PolicyInForce policy,
+                                             std::optional<PolicyTrust> trust,
+                                             const DoneCommands& done,
+                                             const ExceptionTable& exceptions,
+                                             const KernelPast* past);
   Guard(Guard&&) noexcept = default;
 
   // Until SIGTERM, or until the engine crashed too often: false. `ready_fd` gets one byte once the
@@ -185,7 +195,8 @@ class Guard {
   bool waits_for_keeper() const;
   bool may_hear_offers() const;
   Result<void> swap(AcceptedPolicy accepted);
-  static Result<void> check_host(const KernelPart& kernel, const FlatPolicy& policy);
+  HostHas host_has() const;
+  void tell_floor();
   void give_policy();
   void keep_policy();
   void refuse(const OfferRefused& refused);
@@ -280,6 +291,8 @@ class Guard {
   std::vector<std::string> floor_names_;
   bool has_floor_ = false;     // one is wanted
   std::string floor_problem_;  // said already
+  bool floor_told_ = false;    // `refused_` is for it
+  bool keeps_ = false;         // what accounts spend is to be written down
   Tampering tampering_;
   ControlWatch controls_{0, 0};
   std::uint64_t looked_ns_ = 0;  // when every hook was seen last; 0: never

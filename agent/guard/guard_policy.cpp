@@ -61,12 +61,13 @@ void Guard::take_compiled(int status, std::uint64_t) {
   const std::uint32_t number = outcome->view.header->number;
   if (crashed_ && sha256(outcome->envelope.bytes()) == crashed_->digest)
     return refuse({wire::Refusal::crashed, number, ""});
-  if (auto can = check_host(kernel_, outcome->view.flat); !can)
+  if (auto can = check_host(outcome->view.flat, host_has()); !can)
     return refuse({wire::Refusal::host_lacks, number, can.error().sentence});
   if (auto swapped = swap(std::move(*outcome)); !swapped)
     return refuse({wire::Refusal::failed, number, swapped.error().sentence});
   ++counters_.policies;
   refused_ = {};
+  floor_told_ = false;
   end_after_crashes();
   since_wall_s_ = wall_s();
   expired_ = false;
@@ -76,11 +77,22 @@ void Guard::take_compiled(int status, std::uint64_t) {
   tell_policy_state();
 }
 
-// An Error names what the policy asks for, and what this host lacks for it.
-Result<void> Guard::check_host(const KernelPart& kernel, const FlatPolicy& policy) {
-  if (policy.header->state.charged_only == 0) return {};
-  const Result<void> lsm = kernel.has_lsm();
-  return lsm ? lsm : fail(fmt::format("{}: {}", kNeedsLsm, lsm.error().sentence));
+HostHas Guard::host_has() const {
+  return {kernel_.programs(), has_floor_, keeps_, floor_problem_};
+}
+
+// A device came whose frames nothing counts, or it is gone, or holds now: the policy in force asks
+// for more than the host has, which is told as of any policy that does.
+void Guard::tell_floor() {
+  const bool lacks = !floor_problem_.empty() && needs_floor(policy_.flat);
+  if (!lacks && !floor_told_) return;
+  if (refused_.why != wire::Refusal::none && !floor_told_) return;  // that is told, and stands
+  floor_told_ = lacks;
+  refused_ = {};
+  if (auto can = check_host(policy_.flat, host_has()); !can)
+    refused_ = {wire::Refusal::host_lacks, policy_.flat.header->policy_number,
+                can.error().sentence};
+  tell_policy_state();
 }
 
 Result<void> Guard::swap(AcceptedPolicy accepted) {
@@ -141,6 +153,7 @@ void Guard::keep_policy() {
 
 void Guard::refuse(const OfferRefused& refused) {
   ++counters_.refusals;
+  floor_told_ = false;
   refused_ = refused;
   Reason reason;
   reason.code = wire::code_of(refused.why);

@@ -46,7 +46,8 @@ void put_digest(std::string_view hex, std::array<std::uint8_t, 32>& out) {
 }
 
 // --cgroup PATH, --pin DIR, --launcher PATH …, --interface NAME …, with a collector --uplink
-// PROGRAM, --after-crashes N [--crashed-number N --crashed-digest HEX], --uplink-user UID,
+// PROGRAM, --again 1, --after-crashes N [--crashed-number N --crashed-digest HEX], --uplink-user
+// UID,
 // --uplink-cgroup PATH and, if it is told, --collector HOST:PORT; where the controls are tried
 // --canary-cgroup PATH and --try-every SECONDS; then --engine and all of its own.
 bool read_arguments(int argc, char** argv, Arguments& arguments) {
@@ -75,6 +76,8 @@ bool read_arguments(int argc, char** argv, Arguments& arguments) {
       arguments.commands.uplink_user = static_cast<uid_t>(std::strtoul(argv[n + 1], nullptr, 10));
     else if (name == "--uplink-cgroup")
       arguments.guard.uplink_cgroup = argv[n + 1];
+    else if (name == "--again")
+      arguments.guard.again = true;
     else if (name == "--after-crashes")
       arguments.guard.after_crashes =
           static_cast<AfterCrashes>(std::min(std::strtoul(argv[n + 1], nullptr, 10), 2ul));
@@ -287,17 +290,18 @@ int run(int argc, char** argv) {
   }
   const bool enforces = in_force.flat.header->enforce != 0;
   const std::unique_ptr<Spent> spent = spent_before();
-  Result<Guard> guard =
-      Guard::load(arguments.guard, std::move(in_force), std::move(trust), done_before(),
-                  exceptions_before(), spent ? &spent->past : nullptr);
+  auto guard = Guard::load(arguments.guard, std::move(in_force), std::move(trust), done_before(),
+                           exceptions_before(), spent ? &spent->past : nullptr);
   if (!guard && !kernel_takes_bpf()) {
     if (enforces && policy->header->enforce == 0)
       fmt::print(stderr, "weir-guard: the collector's policy enforces, which this kernel can't\n");
     return observe_only(*spawner, *policy, signals, guard.error());
   }
   if (!guard) {
-    fmt::print(stderr, "weir-guard: {}\n", guard.error().sentence);
-    return kExitFailed;
+    fmt::print(stderr, "weir-guard: {}{}\n",
+               guard.error().host_lacks ? "this host can't enforce the policy: " : "",
+               guard.error().sentence);
+    return guard.error().host_lacks ? kHostLacksStatus : kExitFailed;
   }
   const bool was_told = guard->run(*spawner, signals, fds::kReady);
   if (was_told && !guard->keeps_on_exit()) guard->release(arguments.guard.pin_dir);

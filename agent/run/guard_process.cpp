@@ -60,8 +60,10 @@ std::vector<std::string> guard_command(const GuardStart& options) {
 
 std::vector<std::string> command_of(const GuardInputs& all) {
   std::vector<std::string> command = all.command, more;
+  if (all.again) more = {"--again", "1"};
   if (all.after_crashes)
-    more = {"--after-crashes", fmt::to_string(static_cast<std::uint32_t>(*all.after_crashes))};
+    more.insert(more.end(), {"--after-crashes",
+                             fmt::to_string(static_cast<std::uint32_t>(*all.after_crashes))});
   if (all.crashed)
     more.insert(more.end(), {"--crashed-number", fmt::to_string(all.crashed->number),
                              "--crashed-digest", hex_of(all.crashed->digest)});

@@ -48,6 +48,7 @@ struct GuardInputs {
   int answers = -1;
   std::optional<AfterCrashes> after_crashes{};  // none: it goes on as ever (`weir exec`)
   bool by_before = false;                       // under STATE/policy.before
+  bool again = false;                           // one before it was ready: its policy is in force
   std::optional<KeptPolicy> crashed{};          // the policy that is not to be taken again
 };
 

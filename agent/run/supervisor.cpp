@@ -55,6 +55,7 @@ class Supervisor {
       watch(*guard, *ready);
       int status = guard->wait();
       if (stopping_) return status == 0 ? kDone : kFailed;
+      if (status == kHostLacksStatus) return kUsage;  // it said what is missing
       const bool crashed = is_crash_signal(status - kSignalled);
       if (status == kCrashedStatus || (crashed && crashes_.add(boot_now_ns()))) {
         fall_back();
@@ -100,7 +101,7 @@ class Supervisor {
       char byte = 0;
       if (wanted[2].revents != 0) {
         if (::read(ready.reader(), &byte, 1) == 1) {
-          ever_ready_ = true;
+          ever_ready_ = all_.again = true;
           fmt::print(stderr, "ready\n");
           notify_manager("READY=1");
         }
@@ -300,8 +301,9 @@ int run_agent(const RunOptions& options) {
     served->send(SIGTERM);
     (void)served->wait();
   }
-  // A guard that was killed could not do it itself.
-  if (!all->keep && !pin_dir.empty() && !(collector && collector->is_isolated()))
+  // A guard that was killed could not do it itself. One that took no policy has changed nothing.
+  if (status != kUsage && !all->keep && !pin_dir.empty() &&
+      !(collector && collector->is_isolated()))
     (void)KernelPart::release(pin_dir);
   return status;
 }

@@ -169,8 +169,8 @@ Result<void> KernelPart::set_floor(std::span<const Device> devices) {
         had ? Result<FloorLink>(std::move(had.mapped())) : lay_floor(*state_, device);
     if (link)
       links.emplace(device.index, std::move(*link));
-    else
-      all = tl::unexpected(link.error());
+    else if (char name[IF_NAMESIZE]; if_indextoname(device.index, name) != nullptr)
+      all = tl::unexpected(link.error());  // it is there still
   }
   for (const auto& [index, link] : state_->floor)
     if (link.is_classic()) remove_classic_filter(index);

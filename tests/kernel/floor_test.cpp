@@ -13,6 +13,7 @@
 #include <optional>
 #include <ostream>
 
+#include "agent/guard/host_needs.h"
 #include "platform/files/fd.h"
 #include "tests/kernel/kernel_test.h"
 
@@ -84,6 +85,21 @@ TEST_F(Floor, who_asks_hears_whether_it_holds) {
   EXPECT_FALSE(k->part->set_floor(std::vector<Device>{{999'999, "gone0", true}}));
   EXPECT_FALSE(holds("weir_floor"));
   EXPECT_TRUE(holds("weir_floor_ip")) << "there is no such device";
+}
+
+// Kernels that Weir runs on have all that a policy of `enforce` rests on, but for BPF LSM.
+TEST_F(Floor, a_policy_that_enforces_lacks_nothing_here) {
+  FlatHeader header;
+  header.enforce = header.proves_names = 1;
+  header.limits = 2;
+  header.table[0] = limit_row(kLimit, 0, WEIR_PER_PERSON);
+  header.table[0].name = 1;
+  header.table[1] = hold_row();
+  FlatPolicy policy;
+  policy.header = &header;
+  EXPECT_EQ(lacks_of(policy, {k->part->programs()}), std::vector<std::string>());
+  header.state.charged_only = 1;
+  EXPECT_EQ(lacks_of(policy, {k->part->programs()}).size(), k->part->has_lsm() ? 0u : 1u);
 }
 
 TEST_F(Floor, nobody_gets_around_the_queues) {
