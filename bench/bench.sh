@@ -22,7 +22,7 @@ esac
 [[ -x $WEIR ]] || { lab_say "no program $WEIR: run make build first"; exit 2; }
 lab_enter "${arguments[@]}"
 
-# result SECTION NAME VALUE [key=value]…: one line of the table. unit=…, note=…, base=yes: ratios are to it.
+# result SECTION NAME VALUE [key=value]…: one line of the table. unit=…, note=…, goal=…, base=yes: ratios are to it.
 result() {
   local pair fields=()
   for pair in "${@:4}"; do fields+=(--arg "${pair%%=*}" "${pair#*=}"); done

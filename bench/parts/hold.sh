@@ -6,11 +6,14 @@ readonly HOLD_PORT=9002 HOLD_ONE_ROUNDS=40 HOLD_MANY=200 HOLD_MANY_ROUNDS=5
 # percentile P of the numbers on standard input
 percentile() { grep -v hung | sort -g | awk -v p="$1" '{v[NR] = $1} END {if (NR) {n = int(NR * p / 100 + 0.999); print v[n < 1 ? 1 : n]}}'; }
 
+hold_goal() { case $1 in 1-50) echo "<=2" ;; $HOLD_MANY-99) echo "<=60" ;; esac; }
+
 # hold_figures TITLE FILE GROUP [base=yes]
 hold_figures() {
   local p
   for p in 50 90 99; do
     result hold "$1, p$p" "$(percentile $p <"$2")" unit=ms group="$3-$p" "${4:-base=}" \
+      goal="$([[ -n ${4:-} ]] || hold_goal "$3-$p")" \
       note="$(wc -l <"$2") measured, $(grep -c hung "$2") hung"
   done
 }

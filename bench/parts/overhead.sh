@@ -76,10 +76,11 @@ bench_overhead() {
   for what in $LOADS; do
     result overhead "$(load_title $what), Weir off" "$(middle <"$LAB/load.$what.off")" unit="$(load_unit $what)" base=yes group=$what
     [[ -s $LAB/load.$what.on ]] &&
-      result overhead "$(load_title $what), Weir on" "$(middle <"$LAB/load.$what.on")" unit="$(load_unit $what)" group=$what
+      result overhead "$(load_title $what), Weir on" "$(middle <"$LAB/load.$what.on")" unit="$(load_unit $what)" group=$what goal="$(load_goal $what)"
   done
   result overhead "connect(), with OpenSnitch" "$(middle 2>/dev/null <"$LAB/load.dial.opensnitch")" unit="$(load_unit dial)" group=dial note="$opensnitch_problem"
 }
 
 load_title() { case $1 in tcp) echo "one TCP flow" ;; udp) echo "64-byte UDP" ;; connect) echo "connect + close" ;; dial) echo "connect()" ;; esac; }
+load_goal() { case $1 in tcp) echo ">=0.97x" ;; udp) echo ">=0.75x" ;; dial) echo "<=1.05x" ;; esac; }
 load_unit() { case $1 in tcp) echo "Gbit/s" ;; udp) echo "datagrams/s" ;; connect) echo "a second" ;; dial) echo "us" ;; esac; }
