@@ -29,7 +29,9 @@ const char* damage_of(const weir_limit& row, const FlatHold& hold, bool enforce)
   const bool holds = (row.flags & WEIR_LIMIT_HOLD) != 0;
   if (hold.allows > 1 || hold.asks > 1) return "a flag is neither 0 nor 1";
   if (!holds) return hold.for_ns != 0 ? "a row that charges has the time of a hold" : nullptr;
-  if (row.per != WEIR_PER_TREE_DEST || row.bytes != 0) return "a hold has another key, or charges";
+  if (row.per != WEIR_PER_TREE_DEST) return "a hold has another key";
+  if (row.goes_on_ns != (hold.allows != 0 ? hold.for_ns : 0))
+    return "a hold goes on at another time than its rule says";
   const auto for_ns = static_cast<std::int64_t>(hold.for_ns & INT64_MAX);
   if (enforce && (for_ns < kShortestHold_ns || for_ns > kLongestHold_ns))
     return "a hold is shorter than 1 s, or longer than 45 s";

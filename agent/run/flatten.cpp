@@ -70,6 +70,7 @@ void put_holds(const Policy& policy, FlatHeader& header) {
     hold.for_ns = static_cast<std::uint64_t>(rule.hold->for_ns);
     hold.allows = rule.hold->otherwise == Action::allow ? 1 : 0;
     hold.asks = rule.hold->ask == "justification" ? 1 : 0;
+    if (hold.allows != 0) header.table[rule.limits[0]].goes_on_ns = hold.for_ns;
   }
 }
 

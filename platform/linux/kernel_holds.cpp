@@ -23,10 +23,11 @@ std::vector<KernelHold> holds_in(int map) {
 
 }  // namespace
 
-weir_limit hold_row() {
+weir_limit hold_row(std::uint64_t goes_on_ns) {
   weir_limit row{};
   row.per = WEIR_PER_TREE_DEST;
   row.flags = WEIR_LIMIT_HOLD;
+  row.goes_on_ns = goes_on_ns;
   return row;
 }
 

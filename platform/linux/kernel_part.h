@@ -189,7 +189,7 @@ struct KernelHold {
   weir_hold flow{};
 };
 // The row of a rule that holds.
-weir_limit hold_row();
+weir_limit hold_row(std::uint64_t goes_on_ns = 0);
 // Closes the streams that wait by the tables that are pinned there: what they hold must not leave
 // when the pins go. How many.
 std::size_t end_pinned_holds(const std::string& pin_dir);

@@ -1,6 +1,7 @@
 // Flows that wait for an answer: nothing beyond the first flight leaves, an answer lets all of it
 // go once, and what is refused dies with its queue.
 #include <algorithm>
+#include <ostream>
 #include <set>
 
 #include "tests/kernel/kernel_test.h"
@@ -275,6 +276,49 @@ TEST_F(HoldTest, outlives_its_loader_and_is_known_to_the_next) {
       << k->desk.received();
   ASSERT_TRUE(KernelPart::release(options.pin_dir));
 }
+
+struct Alone {
+  const char* name;
+  const char* to;
+  std::vector<std::string> how;
+};
+std::ostream& operator<<(std::ostream& out, const Alone& one) {
+  return out << one.name;
+}
+class HoldAlone : public HoldTest, public ::testing::WithParamInterface<Alone> {};
+
+// What the guard does at that time; here there is none. By any other rule it waits for one, as
+// above.
+TEST_P(HoldAlone, goes_on_at_its_time_where_its_rule_says_so_within_its_account) {
+  constexpr std::uint64_t kAccount = 100'000;
+  weir_state state{};
+  state.first_flight = kFlight;
+  state.verdict_wait_ns = 60 * kSecond;
+  k->load({limit_row(kAccount, 0, WEIR_PER_PERSON), hold_row(2 * kSecond)}, {}, state);
+  std::vector<std::string> flow = {"--to", GetParam().to, "--ms", "60000"};
+  flow.insert(flow.end(), GetParam().how.begin(), GetParam().how.end());
+  k->desk.start(flow);
+  ASSERT_EQ(name_all(1).size(), 1u);
+  const std::vector<KernelHold> holds = held(1);
+  ASSERT_EQ(holds.size(), 1u);
+  ASSERT_TRUE(await([&] { return k->desk.received() > kFlight; }, within(9000)));
+  const double waited = static_cast<double>(boot_now() - holds[0].flow.since_ns) / 1e6;
+  EXPECT_GE(waited, 2000);
+  EXPECT_EQ(k->part->holds().size(), 1u) << "for the guard, which writes the answer";
+  EXPECT_TRUE(await([&] { return k->count(WEIR_COUNT_REFUSED_PACKETS) > 0; }, within(9000)));
+  settled();
+  fmt::print("went on, seen after {:.1f} ms: limit {} charged {} received {}\n", waited, kAccount,
+             k->charged(0), k->desk.received());
+  EXPECT_LE(k->desk.received(), k->charged(0));
+  EXPECT_LE(k->charged(0), kAccount);
+}
+INSTANTIATE_TEST_SUITE_P(
+    kernel, HoldAlone,
+    ::testing::Values(Alone{"stream_v4", kPeer4, {"--shape", "stay", "--bytes", "300000"}},
+                      Alone{"stream_v6", kPeer6, {"--shape", "stay", "--bytes", "300000"}},
+                      Alone{"datagrams_v4", kPeer4, {"--udp", "--size", "1000"}},
+                      Alone{"datagrams_v6", kPeer6, {"--udp", "--size", "1000"}}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 TEST_F(HoldTest, does_not_leave_when_the_pins_are_released) {
   KernelOptions options;

@@ -45,13 +45,14 @@ class Installed {
     }
   }
 
-  void write_policy(std::string_view on_exit, std::string_view limit,
-                    std::string_view when = "") const {
+  void write_policy(std::string_view on_exit, std::string_view limit, std::string_view when = "",
+                    std::string_view more = "") const {
     std::ofstream(folder_ / "policy.yaml")
         << "apiVersion: weir/v1\nname: upgrade\nmode: enforce\non_exit: " << on_exit
         << "\nrules:\n  - id: all\n"
         << (when.empty() ? "" : fmt::format("    when: {}\n", when)) << "    then: {limit: {"
-        << limit << ", per: host}}\n";
+        << limit << ", per: host}}\n"
+        << more;
   }
 
   // Doesn't wait until it is ready.

@@ -74,9 +74,11 @@ constexpr double kLookMs = 5;  // between two looks at what arrived
 // Nine in ten flows are in time; for the rest they, or we, waited for a processor. A
 // stream tries again when TCP's timer says so, and nobody is there to wake it.
 constexpr double kInTime = 0.9, kStreamLateMs = 1000;
-constexpr int kFlows = 5;    // that wait in one stop; the last is a stream
+constexpr double kHoldMs = 1000, kHoldLateMs = 3000;  // TCP tries after 0.2, 0.4, 0.8, 1.6 s
+constexpr int kFlows = 5;                             // that wait in one stop; the last is a stream
 constexpr int kRounds = 20;  // with ports of their own; then the first again
 constexpr std::uint64_t kFirstFlight = 16 << 10;
+constexpr std::string_view kAnyUnknown = "{any: [{trust: unknown}, {trust: undeclared_udp}]}";
 
 // When it stopped sending, and when it went on.
 struct Waiting {
@@ -99,12 +101,13 @@ class StoppedAgent : public Agent {
  protected:
   // Flows that begin while nobody answers: how long each waited.
   template <class Stop, class GoOn>
-  std::vector<Waiting> wait_without(const Stop& stop, const GoOn& go_on, int& port) {
+  std::vector<Waiting> wait_without(const Stop& stop, const GoOn& go_on, int& port, int ms = 3500) {
     stop();
     std::vector<Waiting> flows;
     for (int n = 0; n < kFlows; n++, port++) {
       const bool stream = n + 1 == kFlows;
-      std::vector<std::string> flow = {"--to",   n % 2 == 0 ? kPeer4 : kPeer6, "--ms", "3500",
+      std::vector<std::string> flow = {"--to",   n % 2 == 0 ? kPeer4 : kPeer6,
+                                       "--ms",   std::to_string(ms),
                                        "--port", std::to_string(port)};
       const auto more =
           stream ? std::vector<std::string>{"--shape", "stay", "--bytes", "100000"}
@@ -120,7 +123,7 @@ class StoppedAgent : public Agent {
           return std::none_of(flows.begin(), flows.end(),
                               [](const Waiting& flow) { return flow.waited_ms == 0; });
         },
-        within(4000));
+        within(ms + 500));
     go_on();
     k->desk.end_all();
     return flows;
@@ -128,8 +131,7 @@ class StoppedAgent : public Agent {
 
   // A window: of a total nothing would leave that the guard has not written down before.
   void start_with_a_window() {
-    installed->write_policy("keep", "bytes: 1GB, window: 24h",
-                            "{any: [{trust: unknown}, {trust: undeclared_udp}]}");
+    installed->write_policy("keep", "bytes: 1GB, window: 24h", kAnyUnknown);
     ASSERT_TRUE(installed->start());
   }
 };
@@ -173,6 +175,31 @@ TEST_F(StoppedAgent, lets_each_flow_go_on_at_its_deadline_charged) {
 }
 
 // All of it, as a container is paused.
+// Its verdict does not come, and could mean the rule: it is held. Nobody answers, or sees to its
+// end.
+TEST_F(StoppedAgent, lets_what_is_held_go_on_at_its_time_where_the_rule_says_so) {
+  installed->write_policy("keep", "bytes: 1GB, window: 24h", kAnyUnknown,
+                          fmt::format("  - id: ask\n    when: {}\n"
+                                      "    then: {{hold: {{for: 1s, otherwise: allow}}}}\n",
+                                      kAnyUnknown));
+  ASSERT_TRUE(installed->start());
+  const std::uint64_t charged = installed->charged();
+  std::uint64_t received = 0;
+  int port = k->desk.port();
+  const pid_t guard = installed->process("weir-guard");
+  ASSERT_GT(guard, 0);
+  for (const Waiting& flow :
+       wait_without([&] { EXPECT_EQ(kill(guard, SIGSTOP), 0); },
+                    [&] { EXPECT_EQ(kill(guard, SIGCONT), 0); }, port, 8000)) {
+    received += k->desk.received(flow.port) - flow.first;
+    fmt::print("{} went on after {:.1f} ms\n", flow.stream ? "a stream" : "datagrams",
+               flow.waited_ms);
+    EXPECT_GE(flow.waited_ms, kDeadlineMs + kHoldMs / 2);  // both; to the ms: HoldAlone
+    EXPECT_LE(flow.waited_ms, kDeadlineMs + kHoldMs + (flow.stream ? kHoldLateMs : kStreamLateMs));
+  }
+  EXPECT_GE(installed->charged() - charged, received);
+}
+
 TEST_F(StoppedAgent, that_is_frozen_lets_each_flow_go_on_at_its_deadline_charged) {
   start_with_a_window();
   const std::uint64_t charged = installed->charged();

@@ -18,6 +18,16 @@ static __always_inline int is_answered(u64 tree, u64 dest, const struct weir_lim
   return answer && time < answer->until_ns;
 }
 
+/* Has it waited as long as its rule says, and may go on then? The guard sees to that, and writes
+ * the answer; this is for when it is dead, or stopped. */
+static __always_inline int is_overdue(struct weir_socket* s, const struct weir_limit* limit,
+                                      u64 time) {
+  u64 cookie = s->cookie;
+  if (!limit->goes_on_ns || !(s->flags & WEIR_SOCKET_HELD)) return 0;
+  const struct weir_hold* hold = bpf_map_lookup_elem(&holds, &cookie);
+  return hold && time - hold->since_ns >= limit->goes_on_ns;
+}
+
 /* The guard and the engine hear of it once; the table is for a guard that is started again. */
 __attribute__((noinline)) int begin_hold(struct weir_socket* s, struct packet* p, u32 row,
                                          u64 dest) {
@@ -58,10 +68,16 @@ __attribute__((noinline)) int must_hold(struct weir_socket* s, struct packet* p,
     return 0;
   if (s->bytes_out + bytes <= now->first_flight || is_observing(now)) return 0;
   u64 rows = r->limits & now->holds, time = bpf_ktime_get_boot_ns();
+  int overdue = 0;
   for (u32 i = 0; i < WEIR_CHARGES && rows; i++) {
     u32 row = lowest_bit(rows);
     const struct weir_limit* limit = bpf_map_lookup_elem(&limits, &row);
     if (limit && !is_answered(s->tree, r->dest, limit, row, time)) {
+      if (is_overdue(s, limit, time)) {
+        overdue = 1; /* its entry stays, for the guard */
+        rows &= rows - 1;
+        continue;
+      }
       count(WEIR_COUNT_HELD);
       if (!(__sync_fetch_and_or(&s->flags, WEIR_SOCKET_HELD) & WEIR_SOCKET_HELD))
         begin_hold(s, p, row, r->dest);
@@ -69,7 +85,7 @@ __attribute__((noinline)) int must_hold(struct weir_socket* s, struct packet* p,
     }
     rows &= rows - 1;
   }
-  if (flags & WEIR_SOCKET_HELD) __sync_fetch_and_and(&s->flags, ~WEIR_SOCKET_HELD);
+  if (flags & WEIR_SOCKET_HELD && !overdue) __sync_fetch_and_and(&s->flags, ~WEIR_SOCKET_HELD);
   return 0;
 }
 

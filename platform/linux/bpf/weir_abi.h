@@ -73,7 +73,11 @@ enum weir_per {
 #define WEIR_MOST_GRANTED (1ull << 40) /* 1 TiB: far above what the guard lets pass */
 
 struct weir_limit {
-  w_u64 bytes; /* total limits: all of it; windowed: the burst (half of the policy's number) */
+  union {
+    w_u64 bytes; /* total limits: all of it; windowed: the burst (half of the policy's number) */
+    w_u64 goes_on_ns; /* of a hold: what has waited so long goes on without an answer, also where no
+                         guard is there to let it go; 0: never */
+  };
   w_u64 ns_per_byte_q4; /* windowed: refill, ns per byte in 1/16 ns, rounded up; 0: a total */
   /* Rows per destination: the part of the number for flows that wait for their name. Together with
    * the part above it is the whole number. */

@@ -59,18 +59,23 @@ rules:
   EXPECT_EQ(hold->allows, 1u);
   EXPECT_EQ(hold->asks, 1u);
   EXPECT_EQ(flat->header->table[1].per, static_cast<std::uint32_t>(WEIR_PER_TREE_DEST));
-  EXPECT_EQ(flat->header->table[1].bytes, 0u);
+  EXPECT_EQ(flat->header->table[1].goes_on_ns, hold->for_ns);
   EXPECT_EQ(flat->header->no_hold_rows, 1u);
   EXPECT_EQ(flat->header->state.unclassified, 3u);
 
   auto* header = reinterpret_cast<FlatHeader*>(bytes.data());
   for (const std::uint64_t wrong :
        {std::uint64_t{0}, std::uint64_t{46'000'000'000}, ~std::uint64_t{0}}) {
-    header->hold[1].for_ns = wrong;
+    header->hold[1].for_ns = header->table[1].goes_on_ns = wrong;
     EXPECT_FALSE(read_flat_policy(bytes)) << wrong;
   }
   header->hold[1].for_ns = 45'000'000'000;
+  EXPECT_FALSE(read_flat_policy(bytes)) << "the kernel lets it go on at another time";
+  header->table[1].goes_on_ns = 45'000'000'000;
   EXPECT_TRUE(read_flat_policy(bytes));
+  header->hold[1].allows = 0;
+  EXPECT_FALSE(read_flat_policy(bytes)) << "what is to be closed goes on";
+  header->hold[1].allows = 1;
   header->hold[0].for_ns = 1;
   EXPECT_FALSE(read_flat_policy(bytes)) << "a row that charges";
 }
