@@ -181,6 +181,28 @@ void close_way_past(int packet_socket) {
   (void)setsockopt(packet_socket, SOL_PACKET, PACKET_QDISC_BYPASS, &off, sizeof off);
 }
 
+// A packet of it was seen before we came to it, so that it counts for the user who made it and for
+// no tree. From here on it is its owner's. What it has sent stays with that user: a verdict must
+// not take it off an account that it is not on.
+void take_over(int sockets, int key, const weir_socket& owned) {
+  constexpr int kTries = 100;  // a packet is at it for microseconds
+  for (int i = 0; i < kTries; i++) {
+    weir_socket value{};
+    if (bpf_map_lookup_elem(sockets, &key, &value) != 0 || value.tree != 0) return;
+    const bool looks =
+        (value.flags & (WEIR_SOCKET_CLAIMED | WEIR_SOCKET_LOOKED_UP)) == WEIR_SOCKET_CLAIMED;
+    if (looks || (value.flags & WEIR_SOCKET_SETTLING)) continue;
+    value.tree = owned.tree;
+    value.person = owned.person;
+    value.pid = owned.pid;
+    value.flags &= ~(WEIR_SOCKET_PROVISIONAL | WEIR_SOCKET_ROOTS);
+    value.flags |= owned.flags;
+    value.first_flight = 0;
+    (void)bpf_map_update_elem(sockets, &key, &value, BPF_EXIST);
+    return;
+  }
+}
+
 // Gives one socket of another process to its tree, if it is an internet socket that nobody owns
 // yet.
 void bind_socket(int sockets, int pidfd, int number, std::uint32_t pid, const weir_task& task) {
@@ -200,7 +222,7 @@ void bind_socket(int sockets, int pidfd, int number, std::uint32_t pid, const we
   if (task.flags & WEIR_TASK_LAUNCHER) value.flags = WEIR_SOCKET_PROVISIONAL;
   if (task.uid == 0) value.flags |= WEIR_SOCKET_ROOTS;
   int key = fd.get();
-  (void)bpf_map_update_elem(sockets, &key, &value, BPF_NOEXIST);
+  if (bpf_map_update_elem(sockets, &key, &value, BPF_NOEXIST) != 0) take_over(sockets, key, value);
 }
 
 void bind_sockets_of(int sockets, std::uint32_t pid, const weir_task& task, std::size_t& left) {

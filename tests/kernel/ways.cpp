@@ -1,6 +1,6 @@
 // Ways to send that do not look like send(): from files and pipes, without a copy, on shared ports,
 // on a socket that is connected again or put into another connection by hand. By a ring: ring.cpp;
-// by frames: frames.cpp.
+// by frames: frames.cpp; by sockets from before the programs: before.cpp.
 #include "tests/kernel/ways.h"
 
 #include <fcntl.h>
@@ -333,6 +333,8 @@ int send_by(const std::string& way, const Target& to) {
   if (way == "frames") return by_frames(to, Past::nothing);
   if (way == "frames_past_queue") return by_frames(to, Past::queue);
   if (way == "frames_of_before") return by_frames(to, Past::queue_since_before);
+  if (way == "stream_of_before") return by_stream_of_before(to, false);
+  if (way == "orphan_of_before") return by_stream_of_before(to, true);
   if (way == "one_hop") return by_one_hop(to);
   if (way == "frames_tagged") return by_tagged_frames(to);
   if (way == "frames_of_the_link") return by_frames_of_the_link(to);

@@ -36,5 +36,6 @@ int by_frames(const Target& to, Past past);
 int by_tagged_frames(const Target& to);
 int by_frames_of_the_link(const Target& to);
 int by_ring(const Target& to, bool polled);
+int by_stream_of_before(const Target& to, bool orphan);
 
 }  // namespace weir::test
