@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <net/if.h>
 
+#include <atomic>
 #include <regex>
 
 #include "platform/files/fd.h"
@@ -175,6 +176,75 @@ TEST_F(WatchedDesk, a_control_that_is_in_its_place_and_does_nothing_is_found_by_
   const auto [green, healthy] = doctor();
   EXPECT_EQ(green, 0) << healthy;
   fmt::print("tried every 2 s: told after {} ms\n", after.count());
+}
+
+// One of another's that does nothing, put in the place of ours again and again: the guard puts ours
+// back once a second.
+class DoingNothing {
+ public:
+  struct Kind {
+    const char* name;
+    bpf_prog_type type;
+    bpf_attach_type at;
+  };
+  DoingNothing(Fd link, const Kind& kind) : link_(std::move(link)) {
+    const bpf_insn pass[] = {
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 1},
+        {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+    LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = kind.at);
+    program_ =
+        Fd(::bpf_prog_load(kind.type, "does_nothing", "GPL", pass, std::size(pass), &options));
+    EXPECT_TRUE(program_) << kind.name;
+    again_ = std::thread([this] {
+      while (!ends_) {
+        if (::bpf_link_update(link_.get(), program_.get(), nullptr) != 0) failed_ = true;
+        std::this_thread::sleep_for(milliseconds(1));
+      }
+    });
+  }
+  DoingNothing(const DoingNothing&) = delete;
+  DoingNothing& operator=(const DoingNothing&) = delete;
+  ~DoingNothing() {
+    ends_ = true;
+    again_.join();
+    EXPECT_FALSE(failed_);
+  }
+
+ private:
+  Fd link_, program_;
+  std::atomic<bool> ends_ = false, failed_ = false;
+  std::thread again_;
+};
+
+TEST_F(WatchedDesk, each_control_that_stops_working_turns_red_within_two_intervals_and_no_other) {
+  constexpr DoingNothing::Kind kControls[] = {
+      {"weir_connect4", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT},
+      {"weir_sendmsg6", BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_UDP6_SENDMSG},
+      {"weir_ingress", BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_INGRESS},
+      {"weir_sock_release", BPF_PROG_TYPE_CGROUP_SOCK, BPF_CGROUP_INET_SOCK_RELEASE},
+      {"weir_setsockopt", BPF_PROG_TYPE_CGROUP_SOCKOPT, BPF_CGROUP_SETSOCKOPT}};
+  constexpr milliseconds kTwoIntervals{4000}, kForOthers{20000};  // who else is busy here
+  std::size_t broken = 0;
+  for (const DoingNothing::Kind& kind : kControls) {
+    SCOPED_TRACE(kind.name);
+    Fd at = link(kind.name);
+    ASSERT_TRUE(at);
+    const auto since = Clock::now();
+    {
+      const DoingNothing instead(std::move(at), kind);
+      const auto args = told("control_silent", broken);
+      const auto after = std::chrono::duration_cast<milliseconds>(Clock::now() - since);
+      ASSERT_EQ(args.size(), 2u);
+      EXPECT_EQ(args[0], kind.name);
+      EXPECT_LE(after, kTwoIntervals + kForOthers);
+      fmt::print("{} tried every 2 s: told after {} ms: {}\n", kind.name, after.count(), args[1]);
+    }
+    const auto again = told("control_works_again", broken++);
+    ASSERT_EQ(again.size(), 1u);
+    EXPECT_EQ(again[0], kind.name);
+    EXPECT_EQ(reports("control_silent").size(), broken) << "of no other";
+  }
+  EXPECT_EQ(doctor().first, 0) << doctor().second;
 }
 
 }  // namespace
