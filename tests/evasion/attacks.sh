@@ -8,8 +8,8 @@ tcp_address() { if [[ $family == 4 ]]; then echo "TCP4:$to:$PORT"; else echo "TC
 a_megabyte() { head -c 1048576 /dev/zero; }
 
 # ---- names, protocols, devices ----------------------------------------------------------------
-attack N1 "4" names_in_questions "data in the names of DNS questions"
-names_in_questions() { by /usr/bin/python3 "$LAB/ways.py" names "$to"; }
+attack N1 "4 6" names_in_questions "data in the names of DNS questions"
+names_in_questions() { by /usr/bin/python3 "$LAB/ways.py" names "$([[ $family == 4 ]] && echo "$LAB_RESOLVER" || echo "$LAB_RESOLVER6")" 53; }
 
 attack N2.1 "4 6" names_in_tls "the same over TLS, to one's own resolver"
 names_in_tls() { by /usr/bin/python3 "$LAB/ways.py" names_in_tls "$to" 853; }
@@ -166,7 +166,7 @@ unpinned() {
   by "$TRAFFIC" --to "$to" --port $PORT --shape flows --count 20 --bytes 65536 --ms 2000
   if under_weir; then lab_wait_for 20 pinned; fi # or nobody can read the account
 }
-pinned() { [[ $(accounts) != null ]]; }
+pinned() { [[ $(lab_accounts 0) != null ]]; }
 attack A4.2 "4 6" unpinned_and_killed "the pins removed and Weir killed (root)"
 unpinned_and_killed() {
   if under_weir; then harm -STOP; rm -rf "$LAB"/bpf/* 2>/dev/null; harm -9; kill -9 "$weir_pid"; fi # or they may be put back
@@ -205,6 +205,7 @@ fresh_accounts() {
   "$WEIR" release --pin "$LAB/bpf" >/dev/null
   rm -rf "$LAB/state"
   start_weir
+  account=$(lab_accounts 0) # what is charged from here on is this attack's
 }
 under_weir() { [[ -n ${weir_pid:-} ]]; }
 harm() {

@@ -283,13 +283,13 @@ def question(number):
 
 
 def names(target, port):
-    """Data in the names of questions to the resolver."""
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    """Data in the names of questions to a resolver."""
+    s = socket.socket(family_of(target), socket.SOCK_DGRAM)
     count = [0]
 
     def send():
         count[0] += 1
-        return s.sendto(question(count[0]), ("10.0.0.53", 53))
+        return s.sendto(question(count[0]), (target, port))
     push(send)
 
 

@@ -59,7 +59,7 @@ class StarvedAgent : public Agent {
     EXPECT_LE(received, kAccount);
     EXPECT_GE(installed->charged(), received);
     EXPECT_LE(installed->charged(), kAccount);
-    fmt::print("received {} charged {} of {}\n", received, installed->charged(), kAccount);
+    fmt::print("limit {} charged {} received {}\n", kAccount, installed->charged(), received);
   }
   void start_in(const Controlled& controlled) {
     installed->also_in(controlled.path());

@@ -9,14 +9,14 @@
 
 lab_here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly lab_here
-readonly LAB_DESK=10.20.0.10 LAB_DESK6=2001:db8:1::10 LAB_RESOLVER=10.0.0.53
+readonly LAB_DESK=10.20.0.10 LAB_DESK6=2001:db8:1::10 LAB_RESOLVER=10.0.0.53 LAB_RESOLVER6=2001:db8:53::53
 readonly LAB_AUTHORITY=203.0.113.53 LAB_TUNNEL_SERVER=203.0.113.66
 readonly LAB_STORAGE=203.0.113.10 LAB_STORAGE6=2001:db8:2::10 LAB_PAGES=203.0.113.30 LAB_MIRROR=203.0.113.40
 readonly LAB_COLLECTOR=203.0.113.90 LAB_COLLECTOR_NAME=collector.example-office.org
 readonly LAB_TUNNEL_DOMAIN=t.lab-tunnel.net LAB_TUNNEL_ZONE=lab-tunnel.net
 readonly LAB_SKIP=77 # exit status that CTest takes for "skipped"
 # People of the desk: login uid and name. Uids from 20001 on are free on a fresh Debian.
-declare -rA LAB_PEOPLE=([lin]=20001 [wang]=20002 [chen]=20003 [zhao]=20004 [smith]=20005)
+declare -rA LAB_PEOPLE=([lin]=20001 [wang]=20002 [chen]=20003 [zhao]=20004 [smith]=20005 [wu]=20006)
 
 lab_say() { printf '%s\n' "$*" >&2; }
 
@@ -130,6 +130,7 @@ lab_namespaces() {
   lab_net outside ip addr add 10.20.0.1/24 dev desk
   lab_net outside ip addr add 10.0.0.1/24 dev names
   lab_net outside ip -6 addr add 2001:db8:1::1/64 dev desk nodad
+  lab_net outside ip -6 addr add 2001:db8:53::1/64 dev names nodad
   local address
   for address in $LAB_STORAGE $LAB_PAGES $LAB_MIRROR $LAB_AUTHORITY $LAB_TUNNEL_SERVER $LAB_COLLECTOR; do
     lab_net outside ip addr add $address/32 dev lo
@@ -137,15 +138,17 @@ lab_namespaces() {
   lab_net outside ip -6 addr add $LAB_STORAGE6/128 dev lo nodad
   lab_net outside ip link set desk up
   lab_net outside ip link set names up
-  lab_net outside sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+  lab_net outside sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'
   lab_net desk ip addr add $LAB_DESK/24 dev eth0
   lab_net desk ip -6 addr add $LAB_DESK6/64 dev eth0 nodad
   lab_net desk ip link set eth0 up
   lab_net desk ip route add default via 10.20.0.1
   lab_net desk ip -6 route add default via 2001:db8:1::1
   lab_net resolver ip addr add $LAB_RESOLVER/24 dev eth0
+  lab_net resolver ip -6 addr add $LAB_RESOLVER6/64 dev eth0 nodad
   lab_net resolver ip link set eth0 up
   lab_net resolver ip route add default via 10.0.0.1
+  lab_net resolver ip -6 route add default via 2001:db8:53::1
 }
 
 # lab_net NS CMD…: in that network namespace, in the cgroup of the caller.
@@ -179,7 +182,8 @@ lab_make_ca() {
   export CURL_CA_BUNDLE=$d/ca.pem SSL_CERT_FILE=$d/ca.pem
 }
 
-# The authority answers for the lab's names, the resolver asks it; the tunnel's zone goes to iodined.
+# The authority answers for the lab's names and for LAB_MORE_NAMES (lines of its own kind), the resolver asks it; the
+# tunnel's zone goes to iodined.
 lab_start_dns() {
   cat >"$LAB/authority.conf" <<CONF
 no-resolv
@@ -192,6 +196,7 @@ host-record=content.dropboxapi.com,api.dropboxapi.com,$LAB_STORAGE,$LAB_STORAGE6
 host-record=mirror.example-download.org,$LAB_MIRROR
 host-record=$LAB_COLLECTOR_NAME,$LAB_COLLECTOR
 address=/example-press.com/$LAB_PAGES
+${LAB_MORE_NAMES:-}
 CONF
   cat >"$LAB/resolver.conf" <<CONF
 no-resolv
@@ -200,6 +205,7 @@ user=root
 bind-interfaces
 except-interface=lo
 listen-address=$LAB_RESOLVER
+listen-address=$LAB_RESOLVER6
 cache-size=1000
 server=$LAB_AUTHORITY
 server=/$LAB_TUNNEL_ZONE/$LAB_TUNNEL_SERVER
@@ -268,6 +274,20 @@ lab_descendants() {
   local child
   for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do echo "$child"; lab_descendants "$child"; done
 }
+
+# lab_accounts ROW: the persons' accounts for that row of the policy, by the kernel's own tables: uid → bytes charged,
+# refused, spent; null where they are not pinned. (`weir status` tells the fullest 64.)
+lab_accounts() {
+  local maps number
+  maps=$(echo "$LAB"/bpf/weir/*/maps)
+  [[ -e $maps/accounts ]] || { echo null; return; }
+  number=$(bpftool -j map lookup pinned "$maps/limits" key "$1" 0 0 0 2>/dev/null | jq .formatted.value.account)
+  bpftool -j map dump pinned "$maps/accounts" 2>/dev/null | jq -c --argjson number "${number:-0}" \
+    '[.[].formatted | select(.key.limit == $number and .key.per == 2) | {key: "\(.key.who)", value: .value | {charged, refused, spent: .word}}] | from_entries' |
+    grep . || echo null
+}
+# lab_charged ROW PERSON: bytes charged there so far.
+lab_charged() { lab_accounts "$1" | jq --arg uid "${LAB_PEOPLE[$2]}" '.[$uid].charged // 0'; }
 
 # The count at the receiver's end of the wire (wire.py), and a TLS receiver that reads what it can.
 lab_start_receiver() {
