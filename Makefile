@@ -37,7 +37,7 @@ accuracy: build ## what the detectors find in the labelled corpus: found, false 
 
 evasion: build ## the scoreboard of docs/limits.md: each attack, and what the receiver got of it
 	@cmake --preset dev -Wno-dev >/dev/null && cmake --build --preset dev --target weir_traffic -j $(JOBS)
-	@tests/evasion/evasion
+	@tests/evasion/evasion; board=$$?; python3 tests/evasion/others.py docs/limits.md build/dev && exit $$board
 
 package: build ## .deb of agent and collector in build/packages
 	@installers/deb/build build build/packages

@@ -91,7 +91,7 @@ def main():
             if fault:
                 wrong.append(row["id"])
     for i, (state, test) in told.items():
-        if "make evasion" not in test:
+        if "make evasion" not in test and state != "PREVENT":  # those: others.py
             print(f"{i:6} {'':68}  {state:11} {test}")
     if wrong:
         sys.exit(f"not as the page says: {', '.join(wrong)}")
