@@ -116,6 +116,9 @@ int BPF_PROG(weir_exit, struct task_struct* task) {
 /* ---- sockets -------------------------------------------------------------------------------- */
 
 static __always_inline void own(struct weir_socket* s, const struct weir_task* t) {
+  /* What it sent for another owner stays on that account: a verdict refunds this one. */
+  if (s->first_flight && (s->tree != t->tree || s->person != t->person))
+    __sync_lock_test_and_set(&s->first_flight, 0);
   s->tree = t->tree;
   s->person = t->person;
   s->labels = t->labels;
