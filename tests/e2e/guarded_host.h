@@ -133,7 +133,8 @@ class GuardedHost : public testing::Test {
                                         "--state",     state(),   "--pin",         base_ / "bpf",
                                         "--cgroup",    cgroup_,   "--exec-socket", socket(),
                                         "--try-every", try_every_};
-      if (!interface_.empty()) words.insert(words.end(), {"--interface", interface_});
+      for (const std::string& name : {interface_, other_interface_})
+        if (!name.empty()) words.insert(words.end(), {"--interface", name});
       std::vector<char*> arguments;
       for (std::string& word : words) arguments.push_back(word.data());
       arguments.push_back(nullptr);
@@ -243,7 +244,7 @@ class GuardedHost : public testing::Test {
 
   fs::path base_;
   std::string cgroup_;
-  std::string interface_;  // where the floor is; "": nowhere
+  std::string interface_, other_interface_;  // where the floor is; "": nowhere
   std::string try_every_ = "0";
   pid_t agent_ = -1;
   std::size_t seen_ = 0;
