@@ -15,6 +15,12 @@ namespace {
 using map::core_of;
 using map::wire_of;
 
+// Where a blocked name was seen: the one kind that has both (core/policy/shuts.h).
+bool is_place(const Exception& one) {
+  return one.bytes == 0 && !one.domain.empty() && one.prefix.length == 128 &&
+         one.prefix.address != IpAddress();
+}
+
 // ---- to the wire -----------------------------------------------------------------------------
 
 // 0 on the wire is "no person", so that the field costs nothing where there is none.
@@ -127,7 +133,7 @@ struct Putter {
       one->set_number(exception.number);
       one->set_person_plus_one(person_plus_one(exception.person));
       one->set_domain(shown(exception.domain));
-      if (exception.domain.empty()) one->set_prefix(exception.prefix.text());
+      if (exception.domain.empty() || is_place(exception)) one->set_prefix(exception.prefix.text());
       for (const std::string& rule : exception.sets_aside) one->add_sets_aside(shown(rule));
       one->set_bytes(exception.bytes);
       one->set_until_boot_ns(exception.until_boot_ns);
@@ -271,7 +277,7 @@ EventBody Taker::policy(const v1::PolicyChanged& in) {
 
 EventBody Taker::exceptions(const v1::ExceptionsChanged& in) {
   std::vector<Exception> all;
-  if (static_cast<std::size_t>(in.exceptions_size()) > kMaxExceptions + kMaxShuts)
+  if (static_cast<std::size_t>(in.exceptions_size()) > kMaxExceptions + kMaxShuts + kMaxShutPlaces)
     refuse(fmt::format("{} exceptions hold at once", in.exceptions_size()));
   if (in.after_crashes() > static_cast<std::uint32_t>(ExceptionsChanged::AfterCrashes::observes))
     refuse(fmt::format("after crashes is {}", in.after_crashes()));
@@ -283,10 +289,14 @@ EventBody Taker::exceptions(const v1::ExceptionsChanged& in) {
     one.domain = held.domain();
     one.bytes = held.bytes();
     one.until_boot_ns = held.until_boot_ns();
-    const Result<Prefix> prefix = Prefix::parse(held.prefix());
-    if (one.domain.empty() == held.prefix().empty() || (one.domain.empty() && !prefix))
+    if (!held.prefix().empty()) {
+      const Result<Prefix> prefix = Prefix::parse(held.prefix());
+      if (prefix) one.prefix = *prefix;
+      if (!prefix || (!one.domain.empty() && !is_place(one)))
+        refuse("an exception is for no destination");
+    } else if (one.domain.empty()) {
       refuse("an exception is for no destination");
-    if (one.domain.empty() && prefix) one.prefix = *prefix;
+    }
     if (static_cast<std::size_t>(held.sets_aside_size()) > kMaxSetAside)
       refuse(fmt::format("an exception sets {} rules aside", held.sets_aside_size()));
     else

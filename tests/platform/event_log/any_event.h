@@ -78,6 +78,10 @@ inline EventBody body(AnyEvent& a) {
       for (int n = *rc::gen::inRange(0, 3); n > 0; --n) {
         Exception one{u32(), u32(), number<bool>() ? "" : word() + ".example", {}, {}, u64(), 0};
         if (one.domain.empty()) one.prefix = {address(), 128};
+        if (!one.domain.empty() && number<bool>()) {  // where a blocked name was seen
+          one.bytes = 0;
+          one.prefix = {address(), 128};
+        }
         one.sets_aside = {word()};
         one.until_boot_ns = number<std::int64_t>();
         all.push_back(one);
