@@ -27,7 +27,6 @@ constexpr std::int64_t kSecondNs = 1'000'000'000;
 constexpr std::size_t kRecordsAtOnce = 1024;  // between two looks at the guard
 constexpr int kPacketsAtOnce = 256;
 constexpr std::int64_t kLookNs = 100'000'000;   // for records that wake nobody
-constexpr std::int64_t kRestNs = 500'000'000;   // where the last look found none
 constexpr std::size_t kLargestPacket = 65536;   // with GSO a packet socket sees super-packets
 constexpr std::uint32_t kMaxPolicy = 1u << 20;  // kMaxCompiledBytes
 constexpr std::size_t kUtmpBytes = 1024 * 512;  // kMaxUtmpRecords of at most 512 bytes

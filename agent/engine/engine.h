@@ -66,7 +66,8 @@ class Engine {
   std::uint32_t from_guard_ = 0;  // sequence that is expected next
   std::int64_t boot_to_wall_ns_ = 0;
   std::int64_t second_ns_ = 0;
-  std::int64_t look_ns_ = 0;  // at the ring at the latest
+  static constexpr std::int64_t kRestNs = 500'000'000;  // where the last look found no record
+  std::int64_t look_ns_ = kRestNs;  // at the ring at the latest; without one nobody changes it
 };
 
 }  // namespace weir
