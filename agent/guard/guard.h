@@ -297,7 +297,7 @@ class Guard {
   ControlWatch controls_{0, 0};
   std::uint64_t looked_ns_ = 0;  // when every hook was seen last; 0: never
   std::uint64_t pins_looked_ns_ = 0;
-  std::uint64_t sent_when_looked_ = 0;  // by the devices until then
+  std::uint64_t sent_when_looked_ = 0, sent_when_pins_looked_ = 0;  // by the devices until then
   std::vector<KernelTask>
       to_tell_;  // processes found, still to be told; filled when an engine is ready
   std::size_t told_ = 0;

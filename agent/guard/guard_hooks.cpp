@@ -44,9 +44,11 @@ void Guard::look_at_hooks(std::uint64_t now) {
     message.what = static_cast<std::uint32_t>(what_of(removed));
     message.count = removed.count;
     message.restored = removed.problem.empty() ? 1 : 0;
-    const std::uint64_t since = removed.what == Removed::What::pins ? pins_looked_ns_ : looked_ns_;
+    const bool of_pins = removed.what == Removed::What::pins;
+    const std::uint64_t since = of_pins ? pins_looked_ns_ : looked_ns_;
+    const std::uint64_t before = of_pins ? sent_when_pins_looked_ : sent_when_looked_;
     message.open_ns = first ? 0 : static_cast<std::int64_t>(now - since);
-    message.sent = first ? 0 : sent - std::min(sent, sent_when_looked_);
+    message.sent = first ? 0 : sent - std::min(sent, before);
     put_name(message.name, removed.name);
     put_name(message.problem, removed.problem);
     tampering_.found(message, now);
@@ -55,8 +57,11 @@ void Guard::look_at_hooks(std::uint64_t now) {
                removed.problem.empty() ? "it is back" : removed.problem);
   }
   looked_ns_ = now;
-  if (pins) pins_looked_ns_ = now;
   sent_when_looked_ = sent;
+  if (pins) {
+    pins_looked_ns_ = now;
+    sent_when_pins_looked_ = sent;
+  }
   tell_removed(now);
 }
 
