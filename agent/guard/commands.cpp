@@ -171,7 +171,7 @@ std::optional<CommandEnded> Commands::kept(std::uint64_t now_ns, const Apply& ap
   std::optional<bool> kept = line_.hear(now_ns);
   if (!kept) return std::nullopt;
   if (const Settles was = std::exchange(settles_, Settles::nothing); was != Settles::nothing) {
-    if (*kept) (was == Settles::table ? owes_table_ : owes_ids_) = false;
+    if (!*kept) (was == Settles::table ? owes_table_ : owes_ids_) = true;
     return std::nullopt;
   }
   if (std::exchange(table_alone_, false)) {
@@ -228,9 +228,11 @@ CommandEnded Commands::take_back(CommandEnded ended, std::string words) {
 void Commands::settle(const ExceptionTable& in_force, std::uint64_t now_ns) {
   if (busy() || (!owes_table_ && !owes_ids_)) return;
   const bool table = owes_table_;
-  if (line_.ask(table ? KeptFile::exceptions : KeptFile::done_commands,
-                table ? in_force.bytes() : done_.bytes(), now_ns))
-    settles_ = table ? Settles::table : Settles::ids;
+  if (!line_.ask(table ? KeptFile::exceptions : KeptFile::done_commands,
+                 table ? in_force.bytes() : done_.bytes(), now_ns))
+    return;
+  settles_ = table ? Settles::table : Settles::ids;
+  (table ? owes_table_ : owes_ids_) = false;  // what is owed from here on is another
 }
 
 }  // namespace weir
