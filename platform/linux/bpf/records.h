@@ -13,7 +13,8 @@
 #define WEIR_TELL_EVERY_NS 1000000000ull /* a refusal of the same account is told once a second */
 
 /* Waking the reader costs who sends 8 us. A record that somebody waits for (a flow for its verdict)
- * wakes; the others are read within 100 ms, or once they are a sixteenth of the ring.
+ * wakes; the others are read within 100 ms (500 ms where the last look found none), or once they
+ * are a sixteenth of the ring.
  */
 #define WEIR_WAKE_AT (WEIR_EVENTS_BYTES / 16)
 
