@@ -14,6 +14,7 @@ namespace {
 using wire::CommandRefusal;
 
 constexpr std::uint64_t kSecondNs = 1'000'000'000;
+constexpr std::int64_t kNoSuchTime = std::int64_t{1} << 40;  // the year 36,812
 
 struct Place {
   const char* prefix;
@@ -109,12 +110,34 @@ std::uint64_t BlockedPlaces::name_at(const std::array<std::uint8_t, 16>& address
   return found == all().end() ? 0 : found->name;
 }
 
+bool is_sound(const BlockedPlace& one) {
+  return one.name != 0 && one.seen_wall_s >= 0 && one.seen_wall_s < kNoSuchTime;
+}
+
+std::uint64_t left_s(const BlockedPlace& one, std::int64_t wall_s) {
+  return static_cast<std::uint64_t>(
+      std::clamp<std::int64_t>(one.seen_wall_s + kPlaceLasts_s - wall_s, 0, kPlaceLasts_s));
+}
+
+std::uint64_t BlockedPlaces::left_s(const std::array<std::uint8_t, 16>& address,
+                                    const BlockTable& table, std::int64_t wall_s) const {
+  std::uint64_t left = 0;
+  for (const BlockedPlace& one : all())
+    if (one.address == address && table.find_name(one.name) != nullptr)
+      left = std::max(left, weir::left_s(one, wall_s));
+  return left;
+}
+
+void BlockedPlaces::cap(std::int64_t wall_s) {
+  for (BlockedPlace& one : std::span(place).first(count))
+    one.seen_wall_s = std::min(one.seen_wall_s, wall_s);
+}
+
 bool BlockedPlaces::keep_of(const BlockTable& table, std::int64_t wall_s) {
   const BlockedPlaces before = *this;
   *this = {};
   for (const BlockedPlace& one : before.all())
-    if (table.find_name(one.name) != nullptr && one.seen_wall_s + kPlaceLasts_s > wall_s)
-      place[count++] = one;
+    if (table.find_name(one.name) != nullptr && weir::left_s(one, wall_s) > 0) place[count++] = one;
   return count != before.count;
 }
 

@@ -65,6 +65,8 @@ struct BlockedPlace {
 };
 inline constexpr std::int64_t kPlaceSeen_s = 600;          // so often it is written anew
 inline constexpr std::int64_t kPlaceLasts_s = 24 * 3'600;  // after it was seen
+bool is_sound(const BlockedPlace& one);
+std::uint64_t left_s(const BlockedPlace& one, std::int64_t wall_s);  // for which it counts
 struct BlockedPlaces {
   static constexpr std::size_t kMax = kMaxShutPlaces;  // a name has a handful, a front some tens
   std::uint32_t count = 0, pad = 0;
@@ -74,6 +76,11 @@ struct BlockedPlaces {
   bool add(const BlockedPlace& one);  // false: nothing new
   // The blocked name that was seen there; 0: none was.
   std::uint64_t name_at(const std::array<std::uint8_t, 16>& address) const;
+  // For so long it leads to a name of that table still; 0: it does not.
+  std::uint64_t left_s(const std::array<std::uint8_t, 16>& address, const BlockTable& table,
+                       std::int64_t wall_s) const;
+  // None was seen later than now, whatever the clock said when it was written.
+  void cap(std::int64_t wall_s);
   // Forgets those of no blocked name, and those seen too long ago. True: there were some.
   bool keep_of(const BlockTable& table, std::int64_t wall_s);
 };

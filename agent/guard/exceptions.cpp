@@ -213,6 +213,8 @@ Result<ExceptionTable> ExceptionTable::read(Bytes bytes) {
   if (!is_sound(table.release)) return fail("a release that is none");
   if (!is_sound(table.blocks) || table.places.count > BlockedPlaces::kMax || table.places.pad != 0)
     return fail("a block that is none");
+  for (const BlockedPlace& one : table.places.all())
+    if (!is_sound(one)) return fail("a blocked place that is none");
   for (const RequestAnswer& one : table.told())
     if (!is_sound(one)) return fail("an answer to a request that is none");
   return table;

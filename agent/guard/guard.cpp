@@ -57,7 +57,7 @@ Result<void> put_in_force(KernelPart& kernel, const FlatPolicy& policy,
       const bool blocked = std::ranges::any_of(shuts, [&](const KernelShut& shut) {
         return std::ranges::find(shut.names, one.name) != shut.names.end();
       });
-      if (blocked &&
+      if (blocked && left_s(one, wall_s()) > 0 &&
           std::ranges::none_of(prefixes, [&](const auto& other) { return other.first == place; }))
         prefixes.emplace_back(place, shut_prefix(std::span(prefixes).first(own), place, one.name,
                                                  state.unclassified));
@@ -384,7 +384,7 @@ void Guard::each_second(Spawner& spawner, std::uint64_t now) {
   keep_release(now);
   keep_observing(now);
   while (std::optional<Prefix> ended = leases_->take_ended(now))
-    (void)kernel_.remove_prefix(*ended);
+    if (!lease_place(*ended, now)) (void)kernel_.remove_prefix(*ended);
   tell_losses();
   if (const std::uint64_t lost = kernel_.counters()[WEIR_COUNT_TOLD_LOST];
       std::exchange(told_lost_, lost) != lost)

@@ -161,7 +161,9 @@ class Guard {
   void put_blocks(wire::HostFactsMessage& facts) const;
   void lease_places(std::uint64_t now);
   std::uint64_t name_at(const Prefix& place, std::uint64_t name);
-  bool was_shut(std::uint64_t cookie, std::uint64_t name) const;
+  std::uint64_t name_of_flow(std::uint64_t cookie, std::uint64_t name) const;
+  bool lease_place(const Prefix& place, std::uint64_t now);
+  void keep_places(std::uint64_t now);
   void hear_releases(std::uint64_t now);
   void hear_release_kept(std::uint64_t now);
   void answer_release(ReleaseRefusal why);
@@ -243,6 +245,7 @@ class Guard {
   bool to_give_exceptions_ = false;  // the engine knows others
   // Flows to blocked names when the engine was started: their cookies, and the names' keys.
   std::unordered_map<std::uint64_t, std::uint64_t> shut_before_;
+  std::uint64_t places_ns_ = 0;  // when those seen too long ago are forgotten
   const BootId boot_ = boot_id();
   std::string collector_;  // its host
   struct ReleaseSide {     // guard_release.cpp; none without a collector

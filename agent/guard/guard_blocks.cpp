@@ -9,6 +9,12 @@
 #include "platform/linux/boot_clock.h"
 
 namespace weir {
+namespace {
+
+constexpr std::uint64_t kSecondNs = 1'000'000'000;
+constexpr std::uint64_t kPlacesNs = 10 * kSecondNs;
+
+}  // namespace
 
 // Where the uplink is connected to is the collector: by it the command came.
 CommandNext Guard::next_block(const CommandReading& command, std::uint64_t now) const {
@@ -67,10 +73,33 @@ void Guard::adopt_blocks(const BlockTable& before, std::uint64_t now) {
 // What leads to a blocked name stands in the kernel's tables still, or was put there from the file.
 void Guard::lease_places(std::uint64_t now) {
   for (const auto& [place, value] : kernel_.shut_prefixes()) {
-    std::optional<Prefix> replaced;
-    if (!is_policys_own(place)) leases_->put(place, now + wire::kMaxLeaseNs, replaced);
+    if (is_policys_own(place) || lease_place(place, now)) continue;
+    std::optional<Prefix> replaced;  // no place that is known: a name's own lease, at most
+    leases_->put(place, now + wire::kMaxLeaseNs, true, replaced);
     if (replaced) (void)kernel_.remove_prefix(*replaced);
   }
+}
+
+// An address that a blocked name was seen at stays shut for a day, whatever its name's own lease.
+// False: it is none, or no longer.
+bool Guard::lease_place(const Prefix& place, std::uint64_t now) {
+  if (place.length != 128) return false;
+  const std::uint64_t left_s =
+      exceptions_->places.left_s(place.address.bytes, exceptions_->blocks, wall_s());
+  if (left_s == 0) return false;
+  std::optional<Prefix> replaced;
+  leases_->put(place, now + std::min(left_s * kSecondNs, wire::kMaxLeaseNs), true, replaced);
+  if (replaced) (void)kernel_.remove_prefix(*replaced);
+  return true;
+}
+
+// The disk and the engine hear of those that are no places any more.
+void Guard::keep_places(std::uint64_t now) {
+  if (now < places_ns_) return;
+  places_ns_ = now + kPlacesNs;
+  if (!exceptions_->places.keep_of(exceptions_->blocks, wall_s())) return;
+  if (commands_) commands_->owe_table();
+  to_give_exceptions_ = true;
 }
 
 // What the engine says of an address. Of one that a blocked name was seen at it may not know that
@@ -86,15 +115,19 @@ std::uint64_t Guard::name_at(const Prefix& place, std::uint64_t name) {
   return name;
 }
 
-// A former engine had heard a blocked name of that flow; this one has not, and would open it.
-bool Guard::was_shut(std::uint64_t cookie, std::uint64_t name) const {
+// A former engine had heard a blocked name of that flow; this one has not, and would open it. Its
+// rows are what this one says: the block may be another person's.
+std::uint64_t Guard::name_of_flow(std::uint64_t cookie, std::uint64_t name) const {
   const auto before = shut_before_.find(cookie);
-  return before != shut_before_.end() && exceptions_->blocks.find_name(name) == nullptr &&
-         exceptions_->blocks.find_name(before->second) != nullptr;
+  if (before == shut_before_.end() || exceptions_->blocks.find_name(name) != nullptr ||
+      exceptions_->blocks.find_name(before->second) == nullptr)
+    return name;
+  return before->second;
 }
 
 // The kernel has ended it already.
 void Guard::end_blocks(std::uint64_t now) {
+  keep_places(now);
   bool any = false;
   for (const HeldBlock& one : exceptions_->blocks.in_force()) any |= one.until_boot_ns <= now;
   if (!any) return;

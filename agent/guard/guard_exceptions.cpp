@@ -120,6 +120,7 @@ Result<void> Guard::take_isolation(const HostIsolation& next, std::uint64_t now)
 void Guard::adopt_exceptions(const ExceptionTable& before, std::uint64_t now) {
   *exceptions_ = before;
   exceptions_->blocks = {};  // until take_blocks()
+  exceptions_->places.cap(wall_s());
   for (const HeldLease& lease : before.in_force())
     if (lease.until_boot_ns <= now || !kernel_.left_of_grant(lease.what.person, lease.number))
       exceptions_->remove(lease.number);

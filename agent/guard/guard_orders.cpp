@@ -6,7 +6,6 @@
 namespace weir {
 void Guard::obey(const wire::Classify& m, std::uint64_t) {
   if (!session_->is_taken()) return;  // of rows that are gone
-  if (was_shut(m.cookie, m.destination)) return;
   std::uint64_t limits = allowed_limits(policy_.flat, m.limits);
   if (m.exception != 0) {
     // It has ended, which the engine is about to hear: its rows are none to do without.
@@ -15,7 +14,8 @@ void Guard::obey(const wire::Classify& m, std::uint64_t) {
   }
   if (const std::uint64_t holds = kernel_.state().holds; holds != 0 && (limits & holds) == 0)
     (void)held_->remove(m.cookie);
-  bool put = kernel_.put_verdict(m.cookie, limits, m.destination, m.via, m.exception).has_value();
+  const std::uint64_t place = name_of_flow(m.cookie, m.destination);
+  bool put = kernel_.put_verdict(m.cookie, limits, place, m.via, m.exception).has_value();
   ++(put ? counters_.classified : counters_.not_classified);
 }
 
@@ -36,7 +36,7 @@ void Guard::obey(const wire::ClassifyAddress& m, std::uint64_t now) {
   value.final = m.final;
   if (!kernel_.put_prefix(prefix, value)) return;
   std::optional<Prefix> replaced;
-  leases_->put(prefix, until, replaced);
+  leases_->put(prefix, until, exceptions_->blocks.find_name(value.dest) != nullptr, replaced);
   if (replaced) (void)kernel_.remove_prefix(*replaced);
 }
 

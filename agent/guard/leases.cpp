@@ -5,23 +5,25 @@
 
 namespace weir {
 
-void AddressLeases::put(const Prefix& prefix, std::uint64_t until_ns,
+void AddressLeases::put(const Prefix& prefix, std::uint64_t until_ns, bool shuts,
                         std::optional<Prefix>& replaced) {
   first_end_ns_ = std::min(first_end_ns_, until_ns);
   std::size_t soonest = 0;
   for (std::size_t n = 0; n < count_; ++n) {
     if (leases_[n].prefix == prefix) {
+      leases_[n].shuts = shuts;
       leases_[n].until_ns = until_ns;
       return;
     }
-    if (leases_[n].until_ns < leases_[soonest].until_ns) soonest = n;
+    const Lease &one = leases_[n], &first = leases_[soonest];
+    if (one.shuts != first.shuts ? first.shuts : one.until_ns < first.until_ns) soonest = n;
   }
   if (count_ < kMax) {
-    leases_[count_++] = {prefix, until_ns};
+    leases_[count_++] = {prefix, shuts, until_ns};
     return;
   }
   replaced = leases_[soonest].prefix;
-  leases_[soonest] = {prefix, until_ns};
+  leases_[soonest] = {prefix, shuts, until_ns};
 }
 
 std::optional<Prefix> AddressLeases::take_ended(std::uint64_t now_ns) {

@@ -82,15 +82,28 @@ bool same(const weir_shut& a, const weir_shut& b) {
   return a.until_ns == b.until_ns && a.person == b.person && a.everybody == b.everybody;
 }
 
+// The same place and person until another time: such a slot is at no moment empty.
+bool renews(const KernelShut& one, std::span<const KernelShut> before) {
+  const auto names = [](const KernelShut& shut) {
+    return std::set(shut.names.begin(), shut.names.end());
+  };
+  return std::ranges::any_of(before, [&](const KernelShut& other) {
+    return other.slot == one.slot && other.person == one.person && other.prefix == one.prefix &&
+           names(other) == names(one);
+  });
+}
+
 // A slot ends before its prefix goes and begins after it has come, so that it is one whole thing to
 // a packet; of two that hold an address each counts for itself.
-Result<void> write_shuts(KernelState& state, std::span<const KernelShut> shuts) {
+Result<void> write_shuts(KernelState& state, std::span<const KernelShut> shuts,
+                         std::span<const KernelShut> before) {
   const int map = state.map("shuts");
   std::array<weir_shut, WEIR_SHUTS> wanted{};
-  std::uint32_t used = 0;
+  std::uint32_t used = 0, renewed = 0;
   for (const KernelShut& one : shuts) {
     WEIR_CHECK(one.slot < WEIR_SHUTS && (used >> one.slot & 1) == 0);
     used |= 1u << one.slot;
+    if (renews(one, before)) renewed |= 1u << one.slot;
     wanted[one.slot] = {one.until_boot_ns, one.person.value_or(0), one.person ? 0u : 1u};
   }
   std::uint32_t begin = 0;
@@ -101,7 +114,8 @@ Result<void> write_shuts(KernelState& state, std::span<const KernelShut> shuts) 
       return fail_with("cannot read what is blocked", errno);
     if (same(now, wanted[slot])) continue;
     begin |= (used >> slot & 1) << slot;
-    if (!same(now, none) && bpf_map_update_elem(map, &slot, &none, BPF_ANY))
+    if ((renewed >> slot & 1) == 0 && !same(now, none) &&
+        bpf_map_update_elem(map, &slot, &none, BPF_ANY))
       return fail_with(fmt::format("cannot end block {}", slot), errno);
   }
   if (auto put = write_prefixes(state.map("shut"), slots_of(shuts)); !put) return put;
@@ -110,6 +124,7 @@ Result<void> write_shuts(KernelState& state, std::span<const KernelShut> shuts) 
     if ((begin >> slot & 1) != 0 && bpf_map_update_elem(map, &slot, &wanted[slot], BPF_ANY))
       return fail_with(fmt::format("cannot begin block {}", slot), errno);
   state.values.shuts = used;
+  state.values.verdicts++;  // kept ones are for those whom a block is about
   return state.write_state();
 }
 
@@ -119,8 +134,8 @@ Result<void> write_shuts(KernelState& state, std::span<const KernelShut> shuts) 
 Result<void> KernelPart::set_shuts(std::span<const KernelShut> shuts) {
   const std::vector<KernelShut> before = this->shuts();
   const std::uint32_t used = state_->values.shuts;
-  Result<void> written = write_shuts(*state_, shuts);
-  if (!written && !write_shuts(*state_, before)) state_->values.shuts = used;
+  Result<void> written = write_shuts(*state_, shuts, before);
+  if (!written && !write_shuts(*state_, before, {})) state_->values.shuts = used;
   return written;
 }
 
@@ -196,7 +211,7 @@ weir_prefix shut_prefix(std::span<const std::pair<Prefix, weir_prefix>> prefixes
 }
 
 // A flow of which a verdict says that it goes there has no other sign of it: its verdict counts
-// on, by what has no verdict.
+// on, by what has no verdict, where the block is its person's.
 Shutting shutting_under(const KernelPolicy& next, const KernelPart& part) {
   Shutting all;
   for (const auto& one : part.shut_prefixes())
@@ -207,7 +222,7 @@ Shutting shutting_under(const KernelPolicy& next, const KernelPart& part) {
   const std::uint32_t generation = part.state().generation + 1;
   for (const auto& [cookie, name] : part.shut_verdicts())
     all.verdicts.emplace_back(cookie,
-                              weir_verdict{next.state.unclassified, name, generation, 0, 0, 0});
+                              weir_verdict{next.state.unclassified, name, generation, 0, 0, 1});
   return all;
 }
 

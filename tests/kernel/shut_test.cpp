@@ -2,6 +2,7 @@
 // family, protocol and connection of before, also where the policy approves; everything else goes
 // on, and it ends by itself.
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -9,10 +10,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <functional>
 #include <ostream>
 #include <set>
+#include <thread>
 
 #include "platform/files/fd.h"
 #include "tests/kernel/kernel_test.h"
@@ -214,6 +217,35 @@ TEST_P(Shut, places_that_overlap_each_end_for_themselves) {
   EXPECT_TRUE(goes_on(k->desk.port()));
 }
 
+TEST_P(Shut, place_is_at_no_moment_open_while_its_time_is_changed) {
+  KernelShut place = shut(3, GetParam().peer), name = named(4, {78, 77, 79}, kSomeone);
+  ASSERT_TRUE(set({place, name}));
+  const Fd map(bpf_obj_get(fmt::format("{}/weir/{}/maps/shuts", pins_, WEIR_LAYOUT).c_str()));
+  ASSERT_TRUE(map);
+  std::atomic<bool> over = false;
+  std::atomic<std::uint64_t> looks = 0, open = 0;
+  std::thread watch([&] {
+    for (; !over; ++looks)
+      for (std::uint32_t slot : {3u, 4u}) {
+        weir_shut now{};
+        if (bpf_map_lookup_elem(map.get(), &slot, &now) == 0 && now.until_ns == 0) ++open;
+      }
+  });
+  for (int n = 0; n < 500 || (looks < 10'000 && n < 5'000); ++n) {
+    ++place.until_boot_ns;
+    --name.until_boot_ns;
+    EXPECT_TRUE(set({place, name}));
+  }
+  over = true;
+  watch.join();
+  fmt::print("{} looks\n", looks.load());
+  EXPECT_EQ(open, 0U);
+  const std::vector<KernelShut> read = k->part->shuts();
+  ASSERT_EQ(read.size(), 2U);
+  EXPECT_EQ(read[0].until_boot_ns, place.until_boot_ns);
+  EXPECT_EQ(read[1].until_boot_ns, name.until_boot_ns);
+}
+
 TEST_P(Shut, place_is_no_refuge) {
   k->desk.start(to(GetParam().peer, {"--udp", "--size", "1000", "--pace", "20000"}));
   ASSERT_TRUE(await([&] { return k->desk.received() > 0; }, within(4000)));
@@ -289,6 +321,34 @@ TEST_P(Shut, by_name_holds_back_what_goes_to_its_address_until_a_verdict_frees_i
       await([&] { return !k->records<weir_refused>(WEIR_REC_REFUSED).empty(); }, within(8000)));
   judge_all(1, 80);  // it says another name of that address
   EXPECT_TRUE(await([&] { return k->desk.received() > 0; }, within(8000)));
+}
+
+// A verdict that a swap keeps for the block says nothing about whom the block does not mean: such a
+// flow waits for its verdict under the next policy as every other does.
+TEST_P(Shut, by_name_for_one_person_brings_nobody_else_under_other_rows_with_a_policy) {
+  k->desk.start(to(GetParam().peer));
+  ASSERT_TRUE(await([&] { return k->desk.received() > 1'000'000; }, within(4000)));
+  ASSERT_TRUE(set({named(5, {77, 78}, kSomeone)}));
+  judge_all(0, 78);
+  EXPECT_TRUE(goes_on(k->desk.port()));
+  weir_state state = k->part->state();
+  state.unclassified = 1;
+  state.first_flight = 16'384;
+  state.verdict_wait_ns = 600'000'000'000;
+  const weir_limit row = limit_row(100'000, 0, WEIR_PER_HOST);
+  ASSERT_TRUE(k->part->replace({{&row, 1}, {}, state}));
+  EXPECT_EQ(k->part->shut_verdicts().size(), 1U);
+  EXPECT_TRUE(await([&] { return k->count(WEIR_COUNT_WAITED) > 0; }, within(8000)));
+  const auto refused = [&] { return k->records<weir_refused>(WEIR_REC_REFUSED); };
+  EXPECT_TRUE(refused().empty()) << "it waits";
+  const std::uint32_t person = k->records<weir_head>(WEIR_REC_HEAD).front().record.person;
+  ASSERT_TRUE(set({named(5, {77, 78}, person)}));
+  EXPECT_TRUE(await([&] { return !refused().empty(); }, within(30'000)))
+      << "a block that is about its person is known to it without an engine";
+  for (const weir_refused& one : refused()) EXPECT_EQ(one.account.limit, WEIR_SHUT);
+  ASSERT_TRUE(set({named(5, {77, 78}, kSomeone)}));
+  judge_all(0, 78);
+  EXPECT_TRUE(goes_on(k->desk.port()));
 }
 
 // A guard that is started again loads its policy anew, and so does each that is offered.

@@ -146,12 +146,15 @@ __attribute__((noinline)) int settle(struct weir_socket* s, u64 rows, u64 dest) 
   return refused <= 0;
 }
 
+int is_name_shut(u64 dest, u32 person); /* shut.h */
+
 /* Takes the verdict for this socket if there is one of the policy in force. One that rests on a
  * network is none for a flow that left by another: what left so is not handed back. */
 static __always_inline int take_verdict(struct weir_socket* s, u32 via,
                                         const struct weir_state* now) {
   struct weir_verdict* v = bpf_map_lookup_elem(&verdicts, &s->cookie);
   if (!v || v->generation != now->generation) return 0;
+  if (v->kept && !is_name_shut(v->dest, s->person)) return 0;
   if (v->via && (v->via != via || (s->first_flight && v->via != s->first_via))) {
     __sync_fetch_and_or(&s->flags, WEIR_SOCKET_MANY);
     return 0;

@@ -37,6 +37,12 @@ static __always_inline u32 slots_of_name(u64 dest) {
   return found ? found->slots : 0;
 }
 
+/* Is there a block of this name that holds for this person? By itself: egress has no stack left. */
+__attribute__((noinline)) int is_name_shut(u64 dest, u32 person) {
+  u32 slots = slots_of_name(dest);
+  return slots && shut_for(slots, person);
+}
+
 /* By its address, before anything else is asked. 1: it may not leave. */
 __attribute__((noinline)) int is_shut_off(struct weir_socket* s, struct packet* p, u32 family) {
   if (!s || !p) return 0;

@@ -217,7 +217,7 @@ struct weir_verdict {
   w_u32 generation;
   w_u32 via;       /* index of the interface that the verdict rests on; 0: it holds over any */
   w_u32 exception; /* with row WEIR_EXCEPTIONS; else 0 */
-  w_u32 pad;
+  w_u32 kept;      /* 1: of the policy before, for its blocked name; nobody else's flow takes it */
 };
 
 /* ---- holds: HASH cookie → a flow that waits for an answer. The guard ends it. ---------------- */

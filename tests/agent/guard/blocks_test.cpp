@@ -7,11 +7,14 @@
 #include <cstddef>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <memory>
 
 #include "agent/guard/exceptions.h"
 #include "core/base/fixed_text.h"
 #include "core/net/domain.h"
+#include "platform/event_log/event_proto.h"
+#include "weir/v1/event.pb.h"
 
 namespace weir {
 namespace {
@@ -316,6 +319,77 @@ TEST_F(Blocks, places_of_their_names_are_kept_for_a_day_and_with_the_block) {
   all->magic = kExceptionMagic;
   all->places.count = BlockedPlaces::kMax + 1;
   EXPECT_FALSE(ExceptionTable::read(all->bytes()));
+}
+
+TEST_F(Blocks, places_count_a_day_whatever_the_clock_said_when_they_were_written) {
+  ASSERT_EQ(next(block("evil.example", 1)), CommandRefusal::none);
+  const std::uint64_t evil = destination_key("evil.example");
+  const std::array<std::uint8_t, 16> where{1};
+  BlockedPlaces places;
+  places.add({evil, where, kNow.wall_s});
+  const auto left = [&](std::int64_t after_s) {
+    return places.left_s(where, table, kNow.wall_s + after_s);
+  };
+  EXPECT_EQ(left(0), 86'400u);
+  EXPECT_EQ(left(86'399), 1u);
+  EXPECT_EQ(left(86'400), 0u);
+  EXPECT_EQ(left(kTenYears), 0u);
+  EXPECT_EQ(left(-kTenYears), 86'400u);
+  EXPECT_EQ(places.left_s({2}, table, kNow.wall_s), 0u);
+  EXPECT_EQ(places.left_s(where, BlockTable(), kNow.wall_s), 0u) << "its block has ended";
+  places.cap(kNow.wall_s - 100);
+  EXPECT_EQ(left(-100), 86'400u);
+  EXPECT_EQ(left(0), 86'300u);
+  auto all = std::make_unique<ExceptionTable>(ExceptionTable::none());
+  all->blocks = table;
+  const auto reads = [&](std::uint64_t name, std::int64_t seen) {
+    all->places = {};
+    all->places.add({name, where, seen});
+    return ExceptionTable::read(all->bytes()).has_value();
+  };
+  EXPECT_TRUE(reads(evil, kNow.wall_s));
+  EXPECT_TRUE(reads(evil, kNow.wall_s + kTenYears));
+  EXPECT_FALSE(reads(0, kNow.wall_s));
+  EXPECT_FALSE(reads(evil, -1));
+  EXPECT_FALSE(reads(evil, std::int64_t{1} << 40));
+  EXPECT_FALSE(reads(evil, std::numeric_limits<std::int64_t>::max()));
+}
+
+// As an event log has them, so that a replay judges as the host did.
+TEST_F(Blocks, and_places_come_back_whole_from_an_event_log) {
+  auto all = std::make_unique<ExceptionTable>(ExceptionTable::none());
+  for (std::uint8_t n = 0; n < kMaxShuts; ++n)
+    ASSERT_EQ(next(block(("evil" + std::to_string(n) + ".example").c_str(), n + 1)),
+              CommandRefusal::none);
+  for (std::uint32_t n = 0; n < kMaxShutPlaces; ++n) {
+    std::array<std::uint8_t, 16> where = IpAddress::v4(0xc0000200u + n).bytes;
+    if (n % 2 != 0) where = {0x20, 1, static_cast<std::uint8_t>(n)};
+    const std::string name = "evil" + std::to_string(n % kMaxShuts) + ".example";
+    all->places.add({destination_key(name), where, kNow.wall_s});
+  }
+  all->blocks = table;
+  const std::vector<Exception> told = exceptions_of(*all);
+  ASSERT_EQ(told.size(), kMaxShuts + kMaxShutPlaces);
+  v1::Event wire;
+  to_proto({{1, 2}, ExceptionsChanged{std::make_shared<const std::vector<Exception>>(told)}}, wire);
+  const Result<Event> read = from_proto(wire);
+  ASSERT_TRUE(read) << read.error().sentence;
+  const auto& back = *std::get<ExceptionsChanged>(read->body).exceptions;
+  ASSERT_EQ(back.size(), told.size());
+  for (std::size_t n = 0; n < told.size(); ++n) {
+    EXPECT_EQ(back[n].number, told[n].number) << n;
+    EXPECT_EQ(back[n].person, told[n].person) << n;
+    EXPECT_EQ(back[n].domain, told[n].domain) << n;
+    EXPECT_EQ(back[n].bytes, told[n].bytes) << n;
+    EXPECT_EQ(back[n].until_boot_ns, told[n].until_boot_ns) << n;
+    if (n >= kMaxShuts) EXPECT_EQ(back[n].prefix, told[n].prefix) << n;
+  }
+  auto& held = *wire.mutable_exceptions_changed();
+  held.mutable_exceptions(kMaxShuts)->set_bytes(1);
+  EXPECT_FALSE(from_proto(wire)) << "one that grants something has one destination";
+  held.mutable_exceptions(kMaxShuts)->set_bytes(0);
+  held.mutable_exceptions(kMaxShuts)->set_prefix("192.0.2.0/24");
+  EXPECT_FALSE(from_proto(wire)) << "a name is seen at an address";
 }
 
 TEST_F(Blocks, a_reading_of_a_place_that_is_none_is_refused) {

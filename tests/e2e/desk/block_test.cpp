@@ -1,6 +1,7 @@
 // A blocked destination with the real programs, counted at the receiver: by address at once, by
 // name what is open and what comes, and nobody else.
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -10,6 +11,7 @@
 #include <memory>
 
 #include "agent/guard/exceptions.h"
+#include "core/net/domain.h"
 #include "platform/files/fd.h"
 #include "tests/e2e/desk/guarded_desk.h"
 
@@ -35,10 +37,13 @@ class BlockOnADesk : public GuardedDesk {
     }
     GuardedDesk::TearDown();
   }
-  std::string block(std::uint8_t id, const std::string& name, const std::string& address) {
+  // For everybody, or for the user whose number is so much above the desk's.
+  std::string block(std::uint8_t id, const std::string& name, const std::string& address,
+                    std::uint32_t beside = 0) {
     Body body;
     body.set_verb(Body::block_destination);
     body.set_lease_s(3'600);
+    if (beside != 0) body.mutable_person()->mutable_user()->set_uid(person() + beside);
     body.mutable_destination()->set_name(name);
     body.mutable_destination()->set_address(address);
     return send(body, id, "");
@@ -142,6 +147,15 @@ class BlockOnADesk : public GuardedDesk {
       }
     });
   }
+  void look_up_and_wait() {
+    look_up();
+    siginfo_t heard{};
+    ASSERT_TRUE(await([&] {
+      return ::waitid(P_PID, static_cast<id_t>(started_.back()), &heard,
+                      WEXITED | WNOHANG | WNOWAIT) == 0 &&
+             heard.si_pid == started_.back();
+    })) << "no answer came";
+  }
   // And says no name: 1000 bytes in 20 ms, whatever becomes of them.
   void send_to(const char* where, int port) {
     there([where, port] {
@@ -168,8 +182,9 @@ class BlockOnADesk : public GuardedDesk {
     if (auto read = ExceptionTable::read(bytes_of(bytes))) *table = *read;
     return table;
   }
-  // No pin is left, and the file is of another boot, which was up for longer.
-  void reboot() {
+  // No pin is left, and the file is of another boot, which was up for longer. Its places were seen
+  // so much earlier, and there are others.
+  void reboot(std::int64_t earlier_s = 0, std::vector<BlockedPlace> others = {}) {
     desk_->end_all();
     stop();
     ASSERT_EQ(::umount2((base_ / "bpf").c_str(), MNT_DETACH), 0);
@@ -178,6 +193,9 @@ class BlockOnADesk : public GuardedDesk {
     HeldBlock& one = table->blocks.block[0];
     one.boot[0] = static_cast<std::uint8_t>(~one.boot[0]);
     one.until_boot_ns += 900'000'000'000'000;
+    for (BlockedPlace& place : table->places.place)
+      if (place.name != 0) place.seen_wall_s -= earlier_s;
+    for (const BlockedPlace& other : others) table->places.add(other);
     const Bytes bytes = table->bytes();
     std::ofstream(state() / "exceptions", std::ios::binary)
         .write(reinterpret_cast<const char*>(bytes.data()),
@@ -185,6 +203,18 @@ class BlockOnADesk : public GuardedDesk {
     ASSERT_EQ(::mount("weir-guarded", (base_ / "bpf").c_str(), "bpf", 0, "mode=700"), 0);
     start();
     ASSERT_EQ(next_state(), "1 1  0") << errors();
+  }
+  // The kernel has the peer's address as one of the blocked name.
+  bool leads_to_evil() const {
+    const Fd map(
+        bpf_obj_get((base_ / "bpf/weir" / std::to_string(WEIR_LAYOUT) / "maps/prefixes").c_str()));
+    weir_prefix_key key{128, {}};
+    const IpAddress peer = *IpAddress::parse(test::kPeer4);
+    std::copy(peer.bytes.begin(), peer.bytes.end(), key.address);
+    weir_prefix found{};
+    EXPECT_TRUE(map);
+    return bpf_map_lookup_elem(map.get(), &key, &found) == 0 &&
+           found.dest == destination_key("evil.example");
   }
   std::uint64_t received(int port) const { return desk_->received(port); }
   bool goes_on(int port) {
@@ -225,16 +255,59 @@ TEST_F(BlockOnADesk, by_name_has_what_says_it_open_and_new_and_leaves_the_rest) 
   EXPECT_TRUE(goes_on(later));
 }
 
+// What a new engine says of a flow counts, whoever the block is about.
+TEST_F(BlockOnADesk, by_name_for_another_user_leaves_a_flow_to_what_a_new_engine_says) {
+  const int port = desk_->port();
+  answer_questions();
+  look_up_and_wait();
+  say("files.evil.example", port);
+  ASSERT_TRUE(await([&] { return received(port) > 40'000; })) << errors();
+  ASSERT_EQ(block(1, "evil.example", "", 1), "command 1  ") << errors();
+  EXPECT_TRUE(goes_on(port));
+  const pid_t killed = engine();
+  ASSERT_GT(killed, 0);
+  ::kill(killed, SIGKILL);
+  ASSERT_TRUE(await([&] { return engine() != 0 && engine() != killed; })) << errors();
+  EXPECT_TRUE(goes_on(port));
+  // A number that its own verdict alone takes it off.
+  offer({.number = 2,
+         .limit = "20KiB",
+         .when = "{upload_to: [cloud_storage]}",
+         .defaults = "{first_flight: 16KiB}"});
+  ASSERT_EQ(next_state(), "1 2  0") << errors();
+  const std::uint64_t before = received(port);
+  EXPECT_TRUE(await([&] { return received(port) > before + 150'000; }))
+      << received(port) - before << " " << errors();
+}
+
+// Names move: a day after an answer the address may be another's.
+TEST_F(BlockOnADesk, by_name_leaves_its_address_a_day_after_an_answer_gave_it) {
+  answer_questions();
+  look_up_and_wait();
+  send_to(test::kPeer4, desk_->port());
+  ASSERT_TRUE(await([&] { return received(desk_->port()) > 4'000; })) << errors();
+  ASSERT_EQ(block(1, "evil.example", ""), "command 1  ") << errors();
+  ASSERT_TRUE(await([&] { return on_the_disk()->places.count == 2; })) << errors();
+  const int soon = desk_->port() + 1;
+  reboot(kPlaceLasts_s - 30);
+  send_to(test::kPeer4, soon);
+  send_to(test::kPeer6, soon);
+  EXPECT_EQ(more(soon), 0u) << "half a minute is left";
+  EXPECT_EQ(on_the_disk()->places.count, 2u);
+  EXPECT_TRUE(leads_to_evil());
+  EXPECT_TRUE(await([&] { return on_the_disk()->places.count == 0; })) << errors();
+  EXPECT_TRUE(goes_on(soon)) << errors();
+  EXPECT_TRUE(await([&] { return !leads_to_evil(); }));
+  EXPECT_EQ(on_the_disk()->blocks.blocks, 1u) << "the block itself holds";
+  const std::int64_t before = std::time(nullptr) - kPlaceLasts_s;
+  reboot(0, {{destination_key("evil.example"), IpAddress::parse(test::kPeer4)->bytes, before}});
+  EXPECT_FALSE(leads_to_evil()) << "it had ended before";
+}
+
 TEST_F(BlockOnADesk, by_name_stays_shut_over_the_guards_end_and_a_reboot) {
   const int evil = desk_->port(), good = evil + 1;
   answer_questions();
-  look_up();
-  siginfo_t heard{};
-  ASSERT_TRUE(await([&] {
-    return ::waitid(P_PID, static_cast<id_t>(started_.back()), &heard,
-                    WEXITED | WNOHANG | WNOWAIT) == 0 &&
-           heard.si_pid == started_.back();
-  })) << "no answer came";
+  look_up_and_wait();
   say("files.evil.example", evil);
   send_to(test::kPeer4, evil);
   send_to(test::kPeer6, evil);
