@@ -123,8 +123,8 @@ static __always_inline void own(struct weir_socket* s, const struct weir_task* t
   s->person = t->person;
   s->labels = t->labels;
   s->pid = bpf_get_current_pid_tgid() >> 32;
-  if (t->flags & WEIR_TASK_LAUNCHER)
-    s->flags |= WEIR_SOCKET_PROVISIONAL; /* it may pass the socket to what it starts */
+  if (t->flags & WEIR_TASK_LAUNCHER) /* it may pass the socket to what it starts */
+    __sync_fetch_and_or(&s->flags, WEIR_SOCKET_PROVISIONAL);
   else
     __sync_fetch_and_and(&s->flags, ~WEIR_SOCKET_PROVISIONAL);
   if (t->uid)
