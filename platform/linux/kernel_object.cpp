@@ -100,6 +100,9 @@ Result<void> fit_maps(bpf_object* object, const Wanted& wanted) {
     std::string name = bpf_map__name(map);
     if (name == "accounts") bpf_map__set_max_entries(map, wanted.options->max_accounts);
     if (name == "tasks") bpf_map__set_max_entries(map, wanted.options->max_tasks);
+    if (name == "holds") bpf_map__set_max_entries(map, wanted.options->max_holds);
+    if (name == "events" && wanted.options->events_bytes != 0)
+      bpf_map__set_max_entries(map, wanted.options->events_bytes);
     if (!wanted.only.empty() && bpf_map__type(map) != BPF_MAP_TYPE_RINGBUF &&
         bpf_map__max_entries(map) > WEIR_LIMITS)
       bpf_map__set_max_entries(map, kProbeEntries);

@@ -54,6 +54,8 @@ struct KernelOptions {
   bool own_machine = false;       // a test in an emulator: it may attach to the root of all cgroups
   std::uint32_t max_accounts = WEIR_ACCOUNTS;  // smaller ones are for tests
   std::uint32_t max_tasks = WEIR_TASKS;
+  std::uint32_t max_holds = WEIR_HOLDS;
+  std::uint32_t events_bytes = 0;  // of the engine's ring; 0: as it is built
   std::uint64_t counted_families = WEIR_COUNTED_FAMILIES;  // others are for tests
 };
 

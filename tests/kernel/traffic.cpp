@@ -258,6 +258,18 @@ int storm() {
   return 0;
 }
 
+// Calls exec of itself `count` times, each time with one slash more in front of its path (up to
+// 64).
+int exec_itself() {
+  const std::size_t slashes = options.self.find_first_not_of('/');
+  const std::string path = std::string(slashes % 64 + 1, '/') + options.self.substr(slashes);
+  const std::string left = std::to_string(options.count - 1);
+  if (options.count > 0)
+    execl(path.c_str(), path.c_str(), "--shape", "execs", "--count", left.c_str(), nullptr);
+  std::puts("done");
+  return static_cast<int>(sleep(600));
+}
+
 enum class Logins { none, one, each };
 
 // Starts `count` programs, as a launcher does: each by exec of the arguments after "--". With
@@ -286,7 +298,6 @@ int launch(Logins logins) {
 int socket_first() {
   int fd = connect_one(true);
   std::puts("ready");
-  std::fflush(stdout);
   char line[16];
   if (read(0, line, sizeof line) <= 0) return 5;
   deadline = now_ms() + options.milliseconds;
@@ -367,7 +378,6 @@ int send_in_steps() {
       left -= n;
     }
     std::puts("sent");
-    std::fflush(stdout);
   } while (read(0, line, sizeof line) > 0);
   return 0;
 }
@@ -380,7 +390,6 @@ int answer_all() {
   any.sin_port = htons(static_cast<std::uint16_t>(options.port));
   if (bind(fd, reinterpret_cast<sockaddr*>(&any), sizeof any)) return 3;
   std::puts("ready");
-  std::fflush(stdout);
   char question[2048];
   while (now_ms() < deadline) {
     pollfd p{fd, POLLIN, 0};
@@ -405,7 +414,6 @@ int serve() {
   if (bind(listener, reinterpret_cast<sockaddr*>(&any), sizeof any) || listen(listener, 1))
     return 3;
   std::puts("ready");
-  std::fflush(stdout);
   int fd = accept(listener, nullptr, nullptr);
   for (long left = options.bytes; left > 0;) {
     ssize_t n =
@@ -462,6 +470,7 @@ void parse(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  setvbuf(stdout, nullptr, _IOLBF, 0);
   parse(argc, argv);
   deadline = now_ms() + options.milliseconds;
   std::memset(payload, 'w', sizeof payload);
@@ -474,6 +483,7 @@ int main(int argc, char** argv) {
   if (options.shape == "daemons") return daemons();
   if (options.shape == "leader") return leader_exits();
   if (options.shape == "storm") return storm();
+  if (options.shape == "execs") return exec_itself();
   if (options.shape == "launch") return launch(Logins::none);
   if (options.shape == "log_in") return launch(Logins::one);
   if (options.shape == "log_in_each") return launch(Logins::each);
