@@ -240,7 +240,8 @@ TEST_F(Mend, a_link_without_a_pin_is_taken_over_and_charges_once) {
 }
 
 // Two loaders of the same pins, as an upgrade would have them, take turns: each puts its programs
-// in the place of the other's, all of the cgroup's at every turn.
+// in the place of the other's, all of the cgroup's and the device's at every turn. What is sent
+// without a socket passes the latter alone.
 TEST_F(Mend, no_datagram_passes_while_programs_take_turns) {
   const char* asked = std::getenv("WEIR_REPLACEMENTS");  // `make soak` asks for more
   const int turns = asked != nullptr ? std::atoi(asked) : 50 / scale();
@@ -250,20 +251,36 @@ TEST_F(Mend, no_datagram_passes_while_programs_take_turns) {
   std::unique_ptr<KernelPart> others[] = {std::move(k->part), nullptr};
   load_again();
   others[1] = std::move(k->part);
-  const std::uint64_t received = k->desk.received();
-  const std::uint64_t refused = others[0]->counters()[WEIR_COUNT_REFUSED_PACKETS];
-  std::size_t replaced = 0;
-  for (int turn = 0; turn < turns; turn++)
+  const std::vector<Device> devices{{if_nametoindex("desk0"), "desk0", true}};
+  for (const auto& part : others)
+    if (auto laid = part->set_floor(devices); !laid) GTEST_SKIP() << laid.error().sentence;
+  for (int n = 0; n < 2; n++)
+    k->desk.start({"--to", kPeer4, "--ms", "600000", "--shape", "way", "--", "frames"});
+  const auto count = [&](weir_counter which) { return others[0]->counters()[which]; };
+  ASSERT_TRUE(await([&] { return count(WEIR_COUNT_FLOOR_REFUSED) > 0; }, within(5000)));
+  const std::uint64_t received = k->desk.settled(milliseconds(200), milliseconds(2000));
+  const std::uint64_t refused = count(WEIR_COUNT_REFUSED_PACKETS);
+  const std::uint64_t frames = count(WEIR_COUNT_FLOOR_REFUSED);
+  std::size_t replaced = 0, at_device = 0;
+  for (int turn = 0; turn < turns; turn++) {
+    ASSERT_TRUE(others[turn % 2]->set_floor(devices));
     for (const Removed& one : others[turn % 2]->mend()) {
       if (one.what == Removed::What::program) ++replaced;
+      if (one.name == "weir_floor at desk0") ++at_device;
       EXPECT_EQ(one.problem, "");
     }
+  }
   EXPECT_GE(replaced, static_cast<std::size_t>(turns) * std::size(kOfTheCgroup));
+  EXPECT_GE(at_device + 1, static_cast<std::size_t>(turns)) << "but for the first turn's";
   EXPECT_EQ(k->desk.received(), received);
-  const std::uint64_t tried = others[0]->counters()[WEIR_COUNT_REFUSED_PACKETS] - refused;
+  const std::uint64_t tried = count(WEIR_COUNT_REFUSED_PACKETS) - refused;
   EXPECT_GT(tried, 0u) << "it was tried all the time";
-  fmt::print("{} turns, {} programs replaced, {} datagrams refused meanwhile, {} passed\n", turns,
-             replaced, tried, k->desk.received() - received);
+  EXPECT_GT(count(WEIR_COUNT_FLOOR_REFUSED), frames) << "also by frames";
+  fmt::print(
+      "{} turns, {} programs replaced, {} datagrams and {} frames refused meanwhile, {} "
+      "passed\n",
+      turns, replaced, tried, count(WEIR_COUNT_FLOOR_REFUSED) - frames,
+      k->desk.received() - received);
 }
 
 TEST_F(Mend, the_program_at_a_device_is_back_after_one_look) {
