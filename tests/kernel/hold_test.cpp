@@ -253,6 +253,37 @@ TEST_F(HoldTest, that_only_observes_holds_nothing) {
   EXPECT_TRUE(k->part->holds().empty());
 }
 
+// The table is for a guard that is started again; this one ends it by what it was told.
+TEST_F(HoldTest, without_room_in_the_table_waits_and_is_told_as_well) {
+  constexpr std::size_t kFlows = 6, kRoom = 2;
+  constexpr std::uint64_t kEach = 40'000;
+  KernelOptions options;
+  options.max_holds = kRoom;
+  load(60 * kSecond, options);
+  for (const char* to : {kPeer4, kPeer6})
+    k->desk.start({"--to", to, "--count", std::to_string(kFlows / 2), "--bytes",
+                   std::to_string(kEach), "--ms", "120000"});
+  ASSERT_EQ(name_all(kFlows).size(), kFlows);
+  std::set<std::uint64_t> told;
+  const auto hear = [&] {
+    k->part->poll_told([&](const weir_refused& one) {
+      if (one.record.kind == WEIR_REC_HELD) told.insert(one.record.cookie);
+    });
+    return told.size();
+  };
+  EXPECT_TRUE(await([&] { return hear() == kFlows; }, within(15'000))) << told.size();
+  EXPECT_EQ(k->part->holds().size(), kRoom);
+  EXPECT_GE(k->count(WEIR_COUNT_HOLDS_FULL), kFlows - kRoom);
+  EXPECT_LE(settled(), kFlows * kFlight);
+  const KernelHold one = k->part->holds().at(0);
+  ASSERT_TRUE(k->part->answer_hold(one.flow.limit, one.flow.tree, one.flow.dest,
+                                   boot_now() + 3600 * kSecond));
+  EXPECT_TRUE(await([&] { return k->desk.received() >= kFlows / 2 * kEach + kFlows / 2 * 1000; },
+                    within(20'000)))
+      << "all of that tree, by TCP's own tries";
+  EXPECT_LE(settled(), kFlows / 2 * (kEach + kFlight));
+}
+
 TEST_F(HoldTest, outlives_its_loader_and_is_known_to_the_next) {
   KernelOptions options;
   options.pin_dir = k->desk.pin_dir();

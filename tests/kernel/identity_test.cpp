@@ -177,6 +177,45 @@ TEST_F(Identity, two_trees_do_not_share_an_account) {
   }
 }
 
+// Whose fork found no room in the table is nobody's: all of them share the account of no tree, and
+// that of the host.
+TEST_F(Identity, tasks_that_find_no_room_in_the_table_are_bounded_and_the_approved_go_on) {
+  constexpr std::uint64_t kHost = 150'000, kTree = 90'000;
+  KernelOptions options;
+  options.max_tasks = 6;
+  k->load({limit_row(kHost, 0, WEIR_PER_HOST), limit_row(kTree, 0, WEIR_PER_TREE)}, options);
+  weir_prefix approved{};
+  approved.final = 1;
+  ASSERT_TRUE(k->part->put_prefix(*Prefix::parse("10.78.0.0/24"), approved));
+  for (const char* to : {kPeer4, kPeer6}) {
+    k->desk.start({"--shape", "forks", "--count", "20", "--to", to, "--ms", "600000"});
+    k->desk.start({"--shape", "forks", "--count", "10", "--udp", "--size", "1000", "--to", to,
+                   "--ms", "600000"});
+  }
+  EXPECT_TRUE(await([&] { return k->count(WEIR_COUNT_UNATTRIBUTED) > 20; }, within(10'000)));
+  k->desk.settled(milliseconds(800), milliseconds(6000));
+  EXPECT_GE(k->count(WEIR_COUNT_TASKS_FULL), 50u);
+  EXPECT_LE(k->part->tasks()->size(), 6u);
+  EXPECT_LE(k->desk.received(), k->charged(0));
+  EXPECT_LE(k->charged(0), kHost);
+  EXPECT_EQ(k->charged(1), k->charged(0));
+  bool nobodys = false;
+  for (const KernelAccount& tree : k->accounts_of(1)) {
+    EXPECT_LE(tree.value.charged, kTree);
+    nobodys = nobodys || (tree.key.who == 0 && tree.value.charged > kTree / 2);
+  }
+  EXPECT_TRUE(nobodys) << "one account for those without a tree";
+  fmt::print("60 processes, room for 6: charged {} of {} in {} accounts of trees, received {}\n",
+             k->charged(0), kHost, k->accounts_of(1).size(), k->desk.received());
+  const std::uint64_t before = k->desk.received();
+  const pid_t free = k->desk.start(
+      {"--shape", "forks", "--count", "5", "--to", kOther4, "--bytes", "70000", "--ms", "60000"});
+  EXPECT_TRUE(await([&] { return k->desk.received() >= before + 5 * 70'000; }, within(8000)))
+      << k->desk.received() - before;
+  EXPECT_EQ(k->desk.finish(free).status, 0);
+  EXPECT_EQ(k->desk.received(), before + 5 * 70'000) << "and nothing else";
+}
+
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 // The pin folder is none: were the root not refused, loading would fail before it attaches.

@@ -29,7 +29,7 @@ class KernelDesk {
   void load(std::vector<weir_limit> rows, KernelOptions options = {}, weir_state state = {}) {
     if (options.cgroup.empty()) options.cgroup = desk.cgroup();
     options.max_accounts = std::min<std::uint32_t>(options.max_accounts, 4096);  // loads faster
-    options.max_tasks = 4096;
+    options.max_tasks = std::min<std::uint32_t>(options.max_tasks, 4096);
     auto loaded = KernelPart::load(options);
     ASSERT_TRUE(loaded) << loaded.error().sentence;
     part = std::make_unique<KernelPart>(std::move(*loaded));

@@ -1,5 +1,6 @@
 // A rule that holds, with the real programs: an upload waits, whoever owns it says why, and it goes
 // on; or nobody does, and it is gone with its queue. Also where the engine or the guard is killed.
+#include <bpf/bpf.h>
 #include <fmt/format.h>
 
 #include "tests/e2e/desk/guarded_desk.h"
@@ -31,6 +32,18 @@ class HoldOnADesk : public GuardedDesk {
   std::vector<KernelHold> holds() { return read_holds((base_ / "bpf").string()); }
   bool await_holds(std::size_t count) {
     return await([&] { return holds().size() >= count; });
+  }
+  // By entries that are no flow's and of no rule: nothing finds room in the table any more.
+  void fill_holds() {
+    const std::string pin = base_ / "bpf" / "weir" / std::to_string(WEIR_LAYOUT) / "maps" / "holds";
+    const int map = bpf_obj_get(pin.c_str());
+    ASSERT_GE(map, 0);
+    weir_hold none{};
+    none.limit = WEIR_LIMITS;
+    std::uint64_t cookie = std::uint64_t{1} << 60;
+    while (bpf_map_update_elem(map, &cookie, &none, BPF_ANY) == 0) ++cookie;
+    ::close(map);
+    EXPECT_EQ(cookie & 0xffff, WEIR_HOLDS);
   }
   // The id that `weir status` shows of the first that waits.
   std::string id() {
@@ -164,6 +177,23 @@ TEST_F(HoldOnADesk, of_two_hundred_flows_goes_on_and_passes_no_byte_beyond_the_a
   EXPECT_GT(received, flights) << "they went on";
   EXPECT_LE(desk_->received(), charged());
   EXPECT_LE(charged(), kAccount);
+}
+
+TEST_F(HoldOnADesk, without_room_in_the_table_ends_in_its_otherwise) {
+  hold("for: 3s, ask: justification, otherwise: block");
+  fill_holds();
+  const test::Outcome outcome = desk_->finish(upload(kEndless));
+  EXPECT_NE(outcome.output.find("send: "), std::string::npos) << outcome.output;
+  EXPECT_LE(settled(), kFlight);
+  EXPECT_FALSE(last_report("hold_closed").empty()) << errors();
+}
+
+TEST_F(HoldOnADesk, without_room_in_the_table_goes_on_where_the_rule_says_so) {
+  hold("for: 2s, otherwise: allow");
+  fill_holds();
+  upload();
+  EXPECT_TRUE(await([&] { return desk_->received() == kUpload; })) << desk_->received();
+  EXPECT_FALSE(last_report("hold_let_go").empty());
 }
 
 TEST_F(HoldOnADesk, ends_in_its_otherwise_also_where_the_engine_is_dead) {
