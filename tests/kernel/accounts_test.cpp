@@ -1,5 +1,8 @@
 // Accounts: all rows or none, windows, rows that only observe, a full table, prefixes,
 // acknowledgements.
+#include <bpf/bpf.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -111,6 +114,99 @@ TEST_F(Accounts, no_window_passes_more_than_its_number) {
   EXPECT_GE(most, kBytes * 3 / 4) << "the burst and what refills in one window";
   EXPECT_GE(total, kBytes / 2 + kBytes / 2 * 2) << "it refills: burst and at least 2 of 3 windows";
   EXPECT_LE(k->desk.received(), k->charged(0));
+}
+
+// Nobody waits for a week: its word is put back by the time that is to have passed.
+TEST_F(Accounts, a_window_of_an_hour_a_day_and_a_week_gives_back_what_its_time_says) {
+  constexpr std::uint64_t kBurst = 200'000;
+  KernelOptions options;
+  options.pin_dir = k->desk.pin_dir();
+  k->load({}, options);
+  const std::string pin =
+      options.pin_dir + "/weir/" + std::to_string(WEIR_LAYOUT) + "/maps/accounts";
+  const int table = bpf_obj_get(pin.c_str());
+  ASSERT_GE(table, 0);
+  weir_state state{};
+  for (const std::int64_t hours : {1, 24, 7 * 24}) {
+    SCOPED_TRACE(hours);
+    const std::int64_t window = hours * 3600 * kSecond;
+    const weir_limit row = limit_row(2 * kBurst, window, WEIR_PER_HOST);
+    EXPECT_EQ(row.bytes, kBurst);
+    EXPECT_GE(row.ns_per_byte_q4 * kBurst, static_cast<std::uint64_t>(window) * 16);
+    EXPECT_LT(row.ns_per_byte_q4 * kBurst, static_cast<std::uint64_t>(window) * 16 + kBurst);
+    ASSERT_TRUE(k->part->forget_accounts_of_row(0));
+    ASSERT_TRUE(k->part->set_limits(std::vector<weir_limit>{row}));
+    state.unclassified = 1;
+    state.generation++;
+    ASSERT_TRUE(k->part->set_state(state));
+    const std::uint64_t begin = boot_now();
+    // What refills by itself while the test runs.
+    const auto slack = [&] { return (boot_now() - begin) * 16 / row.ns_per_byte_q4 + 1; };
+    k->desk.start(udp({"--ms", "600000", "--pace", "2000"}));
+    k->desk.start({"--to", kPeer6, "--udp", "--size", "1000", "--ms", "600000", "--pace", "2000"});
+    EXPECT_TRUE(await([&] { return k->charged(0) > kBurst - 1048; }, within(5000)));
+    EXPECT_LE(k->charged(0), kBurst + slack());
+    // A quarter of the window later there is a quarter of the burst, and nothing more.
+    std::vector<KernelAccount> accounts = k->accounts_of(0);
+    ASSERT_EQ(accounts.size(), 1u);
+    accounts[0].value.word -= static_cast<std::uint64_t>(window) / 4 * 16;
+    ASSERT_EQ(bpf_map_update_elem(table, &accounts[0].key, &accounts[0].value, BPF_EXIST), 0);
+    EXPECT_TRUE(await([&] { return k->charged(0) > kBurst * 5 / 4 - 1048; }, within(5000)));
+    k->desk.settled(milliseconds(300), milliseconds(1500));
+    EXPECT_LE(k->charged(0), kBurst * 5 / 4 + slack());
+    k->desk.end_all();
+    fmt::print("{} h: {} at once, then {} after a quarter of it\n", hours, kBurst,
+               k->charged(0) - kBurst);
+  }
+  close(table);
+  k->events.reset();
+  k->part.reset();
+  EXPECT_TRUE(KernelPart::release(options.pin_dir));
+}
+
+// By /24 and /48, where nothing names them.
+TEST_F(Accounts, addresses_of_one_network_are_one_destination) {
+  constexpr std::uint64_t kNamed = 30'000;
+  const struct {
+    const char *first, *same, *other;
+    int length;
+  } networks[] = {{kPeer4, "10.77.0.3", kOther4, 24}, {kPeer6, "fd77:0:0:5::2", "fd77:0:1::2", 64}};
+  const auto set_up = [&](const std::string& address, int length) {
+    std::string here = address;
+    here.back() = '1';
+    const std::string words = "/" + std::to_string(length) + " dev ";
+    const std::string quickly = address.find(':') != std::string::npos ? " nodad" : "";
+    return shell("ip addr replace " + here + words + "desk0" + quickly) == 0 &&
+           shell(k->desk.at_peer() + "ip addr replace " + address + words + "peer0" + quickly) ==
+               0 &&
+           shell("ip neigh replace " + address +
+                 " lladdr 02:00:00:00:77:02 dev desk0 nud permanent") == 0 &&
+           shell(k->desk.at_peer() + "ip neigh replace " + here +
+                 " lladdr 02:00:00:00:77:01 dev peer0 nud permanent") == 0;
+  };
+  k->load({limit_row(kNamed / 3 * 4, 0, WEIR_PER_PERSON_DEST)});
+  for (const auto& [first, same, other, length] : networks) {
+    SCOPED_TRACE(first);
+    ASSERT_TRUE(set_up(same, length) && set_up(other, length));
+    const auto flood = [&](const char* to) {
+      const std::uint64_t before = k->charged(0);
+      k->desk.finish(k->desk.start(
+          {"--to", to, "--udp", "--size", "1000", "--bytes", "60000", "--ms", "700"}));
+      return k->charged(0) - before;
+    };
+    const std::size_t before = k->accounts_of(0).size();
+    const std::uint64_t sent = flood(first);
+    EXPECT_LE(sent, kNamed);
+    EXPECT_GT(sent, kNamed - 1048);
+    EXPECT_EQ(flood(same), 0u) << "it is spent for all of the network";
+    EXPECT_EQ(k->accounts_of(0).size(), before + 1);
+    EXPECT_EQ(flood(other), sent) << "another network has its own";
+    EXPECT_EQ(k->accounts_of(0).size(), before + 2);
+    EXPECT_EQ(default_destination(*IpAddress::parse(first)),
+              default_destination(*IpAddress::parse(same)));
+    EXPECT_NE(default_destination(*IpAddress::parse(first)),
+              default_destination(*IpAddress::parse(other)));
+  }
 }
 
 TEST_F(Accounts, a_row_that_observes_never_refuses_and_tells) {
