@@ -190,17 +190,19 @@ TEST_F(Accounts, addresses_of_one_network_are_one_destination) {
     ASSERT_TRUE(set_up(same, length) && set_up(other, length));
     const auto flood = [&](const char* to) {
       const std::uint64_t before = k->charged(0);
-      k->desk.finish(k->desk.start(
-          {"--to", to, "--udp", "--size", "1000", "--bytes", "60000", "--ms", "700"}));
+      k->desk.finish(k->desk.start({"--to", to, "--udp", "--size", "1000", "--bytes", "60000",
+                                    "--ms", std::to_string(1000 * scale())}));
       return k->charged(0) - before;
     };
     const std::size_t before = k->accounts_of(0).size();
     const std::uint64_t sent = flood(first);
     EXPECT_LE(sent, kNamed);
-    EXPECT_GT(sent, kNamed - 1048);
+    ASSERT_GT(sent, kNamed - 1048);
     EXPECT_EQ(flood(same), 0u) << "it is spent for all of the network";
     EXPECT_EQ(k->accounts_of(0).size(), before + 1);
-    EXPECT_EQ(flood(other), sent) << "another network has its own";
+    const std::uint64_t elsewhere = flood(other);
+    EXPECT_GT(elsewhere, 0u) << "another network has its own";
+    EXPECT_LE(elsewhere, kNamed);
     EXPECT_EQ(k->accounts_of(0).size(), before + 2);
     EXPECT_EQ(default_destination(*IpAddress::parse(first)),
               default_destination(*IpAddress::parse(same)));
