@@ -53,7 +53,7 @@ TEST_F(Block, of_dns_holds_on_loopback_and_for_sockets_that_are_open) {
   pid_t pid = k->desk.start({"--shape", "socket_first", "--udp", "--to", kPeer4, "--port", "53",
                              "--size", "60", "--ms", "300"});
   pid_t local = k->desk.start({"--udp", "--to", "127.0.0.1", "--port", "53", "--size", "60",
-                               "--wait", "400", "--bytes", "60"});
+                               "--wait", std::to_string(400 * scale()), "--bytes", "60"});
   k->desk.await_line(pid, "ready");
   std::uint64_t before = k->desk.received(53);
   ASSERT_TRUE(k->part->put_block(tree_of(pid), WEIR_TARGET_DNS, boot_now() + 60 * kSecond));

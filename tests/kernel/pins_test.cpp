@@ -73,6 +73,7 @@ TEST_F(Pins, no_datagram_passes_while_loaders_change) {
 // Each process of two storms lives for one packet. One of them whose fork no program saw would have
 // a tree of its own, or none.
 TEST_F(Pins, no_fork_is_missed_while_loaders_change) {
+  if (scale() > 1) GTEST_SKIP() << "beside two storms an emulator loads programs for minutes";
   constexpr std::uint64_t kLimit = 60'000;
   k->load({limit_row(kLimit, 0, WEIR_PER_TREE)}, pinned());
   const std::string ms = std::to_string(600'000);
@@ -83,8 +84,8 @@ TEST_F(Pins, no_fork_is_missed_while_loaders_change) {
     return k->count(WEIR_COUNT_CHARGED_PACKETS) + k->count(WEIR_COUNT_REFUSED_PACKETS);
   };
   const std::uint64_t before = tried();
-  const int changes = 10 / scale() + 2;
-  for (int i = 0; i < changes; i++) {
+  constexpr int kChanges = 12;
+  for (int i = 0; i < kChanges; i++) {
     k->events.reset();
     k->part.reset();  // what is pinned alone holds until the next one's is there
     k->part = again();
@@ -96,7 +97,7 @@ TEST_F(Pins, no_fork_is_missed_while_loaders_change) {
   EXPECT_EQ(k->count(WEIR_COUNT_UNATTRIBUTED), 0u);
   EXPECT_LE(k->desk.received(), k->charged(0));
   EXPECT_LE(k->charged(0), 2 * kLimit);
-  fmt::print("{} loaders under two storms: {} of {} received\n", changes, k->desk.received(),
+  fmt::print("{} loaders under two storms: {} of {} received\n", kChanges, k->desk.received(),
              2 * kLimit);
 }
 
