@@ -122,7 +122,7 @@ TEST_F(HoldTest, that_is_refused_dies_with_its_queue) {
   const std::uint64_t begin = boot_now();
   ASSERT_TRUE(destroy_socket(holds[0].flow.tuple, holds[0].cookie));
   const Outcome outcome = k->desk.finish(pid);
-  EXPECT_LT((boot_now() - begin) / 1'000'000, 500u * static_cast<unsigned>(scale()));
+  EXPECT_LT((boot_now() - begin) / 1'000'000, 2000u * static_cast<unsigned>(scale()));
   EXPECT_NE(outcome.output.find("send: "), std::string::npos) << outcome.output;
   k->part.reset();  // nothing holds anything any more
   usleep(500'000);

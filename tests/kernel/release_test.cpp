@@ -65,8 +65,7 @@ TEST_P(Released, lets_pass_what_is_spent_and_counts_it_and_then_refuses_again) {
   k->events.reset();
   k->part.reset();  // as if the guard were killed: the kernel's own time ends it
   while (boot_now() < until) usleep(50'000);
-  usleep(200'000);
-  const std::uint64_t after = k->desk.received();
+  const std::uint64_t after = k->desk.settled(milliseconds(200), milliseconds(3000));
   usleep(1'000'000);
   EXPECT_EQ(k->desk.received(), after) << "nothing more, whoever lives";
   fmt::print("limit {}, counted {}, received {}\n", kBytes, counted, after);
